@@ -1,0 +1,1 @@
+//! The attribute macros of the crate `tasuki`; use them from there.

@@ -1,0 +1,7 @@
+//! The native module of the Python package `tasuki`: a thin coat over the crate `tasuki`.
+
+use pyo3::prelude::*;
+
+/// The native half of the package `tasuki`.
+#[pymodule(gil_used = false)]
+mod _tasuki {}

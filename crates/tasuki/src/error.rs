@@ -1,0 +1,32 @@
+//! The error of everything that creates, attaches or hands over a shared object.
+
+use std::io;
+
+/// What went wrong while creating, attaching or handing over a shared object.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a call; `doing` says what was being done.
+    #[error("cannot {doing}: {source}")]
+    Os {
+        /// What was being done, as in "create a shared segment".
+        doing: &'static str,
+        /// The system's own word for it.
+        source: io::Error,
+    },
+    /// A descriptor or shared memory does not hold what it should.
+    #[error("not a usable tasuki object: {0}")]
+    Invalid(String),
+    /// A fixed limit was reached; the text names it and says what to do.
+    #[error("{0}")]
+    Limit(String),
+    /// The shared memory belongs to a process in another pid namespace, where owners cannot be recognised.
+    #[error("this object comes from another pid namespace; share it only inside one container")]
+    ForeignNamespace,
+}
+
+impl Error {
+    pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Error {
+        Error::Os { doing, source: source.into() }
+    }
+}
