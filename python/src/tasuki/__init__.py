@@ -1,0 +1,82 @@
+"""Processes that talk: a drop-in for `multiprocessing` on one engine that Python and Rust share.
+
+`import tasuki as multiprocessing` has every name of the standard package; `tasuki.ENGINE` tells which of them run on
+the engine and which are still the standard library's own objects. `tasuki.install()` or `python -m tasuki script.py`
+make an unmodified program use it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
+from tasuki import context, process, reduction
+from tasuki._private.engine import EngineNames as _EngineNames
+from tasuki._private.installing import install
+
+__version__ = "0.1.0"
+
+_default = context._default_context
+
+Array = _default.Array
+AuthenticationError = _default.AuthenticationError
+Barrier = _default.Barrier
+BoundedSemaphore = _default.BoundedSemaphore
+BufferTooShort = _default.BufferTooShort
+Condition = _default.Condition
+Event = _default.Event
+JoinableQueue = _default.JoinableQueue
+Lock = _default.Lock
+Manager = _default.Manager
+Pipe = _default.Pipe
+Pool = _default.Pool
+Process = _default.Process
+ProcessError = _default.ProcessError
+Queue = _default.Queue
+RLock = _default.RLock
+RawArray = _default.RawArray
+RawValue = _default.RawValue
+Semaphore = _default.Semaphore
+SimpleQueue = _default.SimpleQueue
+TimeoutError = _default.TimeoutError
+Value = _default.Value
+active_children = _default.active_children
+allow_connection_pickling = _default.allow_connection_pickling
+cpu_count = _default.cpu_count
+current_process = _default.current_process
+freeze_support = _default.freeze_support
+get_all_start_methods = _default.get_all_start_methods
+get_context = _default.get_context
+get_logger = _default.get_logger
+get_start_method = _default.get_start_method
+log_to_stderr = _default.log_to_stderr
+parent_process = _default.parent_process
+reducer = _default.reducer
+set_executable = _default.set_executable
+set_forkserver_preload = _default.set_forkserver_preload
+set_start_method = _default.set_start_method
+
+SUBDEBUG = 5
+SUBWARNING = 25
+
+#: Every public name of the standard package, of this Python; what a later one adds is inherited here as well.
+STANDARD_NAMES = tuple(name for name in dir(_default) if not name.startswith("_"))
+for _name in STANDARD_NAMES:
+    globals().setdefault(_name, getattr(_default, _name))
+
+#: The names that run on the engine, each with the class that serves it.
+ENGINE = _EngineNames(context._engine_names(), STANDARD_NAMES)
+
+__all__ = ["ENGINE", "install"]
+__all__ += STANDARD_NAMES
+
+_SUBMODULES = frozenset(
+    "connection context dummy forkserver heap managers pool process queues reduction resource_sharer resource_tracker "
+    "shared_memory sharedctypes spawn synchronize util".split()
+)
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _SUBMODULES:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,3 @@
+"""What the public modules share and no program should import."""
+
+__all__ = ()

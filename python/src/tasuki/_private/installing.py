@@ -1,0 +1,99 @@
+"""install(): make programs and libraries that say `multiprocessing` run on tasuki, in their children too.
+
+The standard package is patched in place. Putting another module into `sys.modules['multiprocessing']` cannot work:
+what is pickled by that name must be the same object when it is looked up.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.context
+import multiprocessing.spawn
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ("install", "is_installed", "preload")
+
+_installed = False
+_get_preparation_data: Callable[[str], dict[str, Any]] = multiprocessing.spawn.get_preparation_data
+
+#: The key added to the preparation data of a child; an interpreter without tasuki's patches ignores unknown keys.
+KEY = "tasuki_install"
+
+
+def is_installed() -> bool:
+    """Has install() been called in this process (or in the parent that started it)?"""
+    return _installed
+
+
+def install() -> None:
+    """Make `multiprocessing` itself run on tasuki, in this process and in all processes it starts from now on.
+
+    Call it before the libraries that are to use it are imported: a name bound earlier by
+    `from multiprocessing import Queue` keeps what it was bound to. Calling it twice changes nothing.
+    """
+    global _installed
+    if _installed:
+        return
+    import tasuki
+    from tasuki import context
+
+    original = context._standard_default
+    names = {name: getattr(tasuki, name) for name in tasuki.STANDARD_NAMES}
+    for name, value in names.items():
+        setattr(multiprocessing, name, value)
+    setattr(multiprocessing.context, "_default_context", context._default_context)
+    multiprocessing.context._concrete_contexts.update(context._contexts)  # type: ignore[attr-defined]
+    # Modules of the package that were loaded earlier hold bound methods of the original default context.
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith("multiprocessing.") and module is not None:
+            for name, value in list(vars(module).items()):
+                if name in names and getattr(value, "__self__", None) is original:
+                    setattr(module, name, names[name])
+    context._install_classes()
+    multiprocessing.spawn.get_preparation_data = _preparation_data_with_install
+    _installed = True
+
+
+class _InstallInChild:
+    """Pickles as a call that installs tasuki where it is unpickled: before the child imports its `__main__`."""
+
+    def __init__(self, path: list[str]) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The parent's path is not in force yet, and tasuki may be importable only through it.
+        code = (
+            "import sys\n"
+            "saved, sys.path = sys.path, path\n"
+            "try:\n"
+            "    from tasuki import install\n"
+            "finally:\n"
+            "    sys.path = saved\n"
+            "install()\n"
+        )
+        return exec, (code, {"path": self._path})
+
+
+def _preparation_data_with_install(name: str) -> dict[str, Any]:
+    data = _get_preparation_data(name)
+    data[KEY] = _InstallInChild(list(data.get("sys_path", sys.path)))
+    return data
+
+
+def preload() -> None:
+    """Let the fork server load tasuki before it forks, whatever else it was told to preload.
+
+    After install() the server must not import `__main__` itself: it would do so before anything is patched. The
+    children import it, each after its install().
+    """
+    from multiprocessing import forkserver
+
+    server = forkserver._forkserver
+    modules: list[str] = list(server._preload_modules)  # type: ignore[attr-defined]
+    first = "tasuki._private.installed" if _installed else "tasuki"
+    if first not in modules:
+        if _installed:
+            modules = [module for module in modules if module != "__main__"]
+        forkserver.set_forkserver_preload([first, *modules])
