@@ -1,0 +1,99 @@
+# Everything that is done with this checkout. `make` alone lists the targets.
+#
+# Nothing is installed outside the checkout: Python tools go to $(VENV), what is compiled goes to cargo's target folder.
+#   PYTHON=python3.12   the interpreter to use instead of the newest found
+#   VENV=.venv-3.12     another virtual environment, to keep two interpreters side by side
+#   DIR=folder          what `make demo` counts the words of, instead of Python's own library
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+VENV ?= .venv
+PYTHON ?=
+DIR ?=
+BIN := $(CURDIR)/$(VENV)/bin
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+LOCKED := $(if $(CI),--locked)
+export PYO3_PYTHON := $(BIN)/python
+export TASUKI_PROGRAMS := $(TARGET)/release
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: build ## count words and factorise in every way there is, and draw who worked when (DIR=folder)
+	@$(BIN)/python demo/python/demo.py $(if $(DIR),"$(DIR)")
+
+.PHONY: test
+test: test-rust test-python ## run every test
+
+.PHONY: test-rust
+test-rust: $(VENV)/.tools ## run the tests of the crates, kill points compiled in
+	cargo test $(LOCKED) --workspace --exclude tasuki-python --features tasuki/kill-points
+
+.PHONY: test-python
+test-python: build ## run the tests of the Python package and of the examples
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: build ## look without running: formatting, clippy, documentation links, types and stubs
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets --features tasuki/kill-points -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps --document-private-items --quiet
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy.stubtest tasuki --concise
+
+.PHONY: compat
+compat: build ## run CPython's own tests of multiprocessing on tasuki and print the count
+	$(BIN)/python python/compat/run.py
+
+.PHONY: bench
+bench: build ## compare queue, lock and value with their peers, side by side in one run
+	cd bench && $(MAKE) PYTHON=$(BIN)/python
+
+.PHONY: soak
+soak: build ## kill processes at random instants for a long time and account for every message
+	cargo test $(LOCKED) --release -p tasuki --features kill-points -- --ignored soak
+
+.PHONY: fuzz
+fuzz: ## scribble on shared memory while a reader works, for a minute (needs nightly and cargo-fuzz)
+	cd fuzz && cargo +nightly fuzz run segment -- -max_total_time=60
+
+.PHONY: fmt
+fmt: $(VENV)/.tools ## format all Rust and Python
+	cargo fmt --all
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: docs
+docs: ## build the documentation of the crates
+	cargo doc $(LOCKED) --workspace --no-deps
+	@echo "open $(TARGET)/doc/tasuki/index.html"
+
+.PHONY: build
+build: $(VENV)/.native ## build the Python package, the examples and the demo
+	@cargo build $(LOCKED) --release --quiet -p tasuki-examples -p tasuki-demo
+
+.PHONY: clean
+clean: ## remove everything that was built or installed here
+	rm -rf .venv .venv-* target bench/target fuzz/target .pytest_cache .mypy_cache .ruff_cache
+	find python examples demo bench -name __pycache__ -prune -exec rm -rf {} +
+	rm -f python/src/tasuki/*.so
+
+# The virtual environment is built anew when its requirements change, the native module when a source of it does.
+$(VENV)/.tools: requirements.txt tools/make-venv
+	@command -v cargo >/dev/null || { echo "tasuki needs Rust: https://rustup.rs" >&2; exit 1; }
+	@tools/make-venv $(VENV) requirements.txt $(PYTHON)
+	@touch $@
+
+NATIVE := Cargo.toml Cargo.lock pyproject.toml \
+	$(shell find crates -name '*.rs' -not -path '*/tests/*' -o -name Cargo.toml)
+
+$(VENV)/.native: $(VENV)/.tools $(NATIVE)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet $(LOCKED)
+	@touch $@
