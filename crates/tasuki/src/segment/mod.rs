@@ -1,1 +1,248 @@
-//! segment
+//! Shared memory segments: created, attached, grown, handed over, and gone when nobody has them any more.
+//!
+//! A segment is a sealed memfd mapped once per process; the kernel counts who has it, so nothing has to be
+//! swept after a kill. Every segment begins with a checked [`header`] and a [`roster`] of the processes that use it.
+//! [`arena`] puts many small objects into one segment. Offsets only: nothing in a segment is a pointer.
+#![allow(unsafe_code)] // turns offsets into references, after checking bounds and alignment
+
+pub(crate) mod arena;
+pub(crate) mod header;
+pub(crate) mod local;
+pub(crate) mod roster;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
+use crate::sys::memory::{self, Mapping, PAGE};
+
+use header::Header;
+pub(crate) use header::{Kind, SegmentId};
+pub(crate) use roster::{Roster, Row, Token};
+
+/// Types that may be placed in a segment: any bit pattern is valid, all mutation is atomic, nothing points.
+///
+/// # Safety
+/// Another process, perhaps a broken one, may write any bytes into a value of this type at any moment. So every field
+/// must be an atomic integer, `RobustLock`, `SleepWord` or an array or struct of such; no `bool`, no enum, no
+/// reference, no plain integer.
+pub(crate) unsafe trait Shared {}
+
+// SAFETY: atomic integers are what the trait asks for.
+unsafe impl Shared for AtomicU16 {}
+// SAFETY: as above.
+unsafe impl Shared for AtomicU32 {}
+// SAFETY: as above.
+unsafe impl Shared for AtomicU64 {}
+// SAFETY: a transparent atomic word.
+unsafe impl Shared for crate::sync::RobustLock {}
+// SAFETY: a transparent atomic word.
+unsafe impl Shared for crate::sync::SleepWord {}
+// SAFETY: an array of what may be shared may be shared.
+unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
+
+/// Where the part of a segment begins that belongs to its kind.
+pub(crate) const PAYLOAD: usize = PAGE + roster::BYTES;
+
+/// One segment as this process sees it. There is one value per segment and process: attaching twice gives the same.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    map: Mapping,
+    fd: OwnedFd,
+    file_id: (u64, u64),
+    id: SegmentId,
+    kind: Kind,
+    row: roster::MyRow,
+}
+
+impl Segment {
+    /// Makes a segment of `len` bytes, all holes but its first pages. `label` is for people who read /proc.
+    pub(crate) fn create(kind: Kind, label: &str, len: usize) -> Result<Arc<Segment>, Error> {
+        let segment = Segment::create_unlisted(kind, label, len)?;
+        local::lock().list(&segment);
+        Ok(segment)
+    }
+
+    /// As `create`, for a caller that has this process's list of segments locked and enters it there.
+    fn create_unlisted(kind: Kind, label: &str, len: usize) -> Result<Arc<Segment>, Error> {
+        const DOING: &str = "create a shared memory segment";
+        let len = len.next_multiple_of(PAGE).max(PAYLOAD);
+        let name = format!("tasuki:{}:{label}", kind.name());
+        let fd = memory::create(&name, len).map_err(|e| Error::os(DOING, e))?;
+        let map = Mapping::new(&fd, len).map_err(|e| Error::os(DOING, e))?;
+        memory::commit(fd.as_fd(), 0, 2 * PAGE).map_err(|e| Error::os(DOING, e))?;
+        let id = SegmentId::random()?;
+        let file_id = memory::file_id(fd.as_fd()).map_err(|e| Error::os(DOING, e))?;
+        let segment = Segment { map, fd, file_id, id, kind, row: roster::MyRow::new() };
+        segment.header().write(kind, id, len);
+        Ok(Arc::new(segment))
+    }
+
+    /// Makes a segment, half as large again and again while the address space has no room for it.
+    pub(crate) fn create_within(
+        kind: Kind,
+        label: &str,
+        largest: usize,
+        smallest: usize,
+    ) -> Result<Arc<Segment>, Error> {
+        let mut len = largest;
+        loop {
+            match Segment::create(kind, label, len) {
+                Err(Error::Os { source, .. })
+                    if source.kind() == std::io::ErrorKind::OutOfMemory && len / 2 >= smallest =>
+                {
+                    len /= 2;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Attaches the segment behind `fd`, after checking that it is one and of the kind that is expected.
+    pub(crate) fn attach(fd: OwnedFd, kind: Kind) -> Result<Arc<Segment>, Error> {
+        const DOING: &str = "attach a shared memory segment";
+        let file_id = memory::file_id(fd.as_fd()).map_err(|e| Error::os(DOING, e))?;
+        if let Some(known) = local::find(file_id) {
+            return known.expect_kind(kind);
+        }
+        let len = memory::sealed_len(fd.as_fd())
+            .map_err(|e| Error::os(DOING, e))?
+            .ok_or_else(|| Error::Invalid("the descriptor is not a sealed memfd".into()))?;
+        if len < PAYLOAD {
+            return Err(Error::Invalid(format!("a segment of {len} bytes is too small")));
+        }
+        let map = Mapping::new(&fd, len).map_err(|e| Error::os(DOING, e))?;
+        let mut segment = Segment {
+            map,
+            fd,
+            file_id,
+            id: SegmentId::default(),
+            kind,
+            row: roster::MyRow::new(),
+        };
+        segment.id = segment.header().check(kind, len)?;
+        // Another thread may have attached it meanwhile; the first one stays.
+        local::remember_unless_known(Arc::new(segment)).expect_kind(kind)
+    }
+
+    fn expect_kind(self: Arc<Self>, kind: Kind) -> Result<Arc<Segment>, Error> {
+        if self.kind == kind {
+            return Ok(self);
+        }
+        Err(Error::Invalid(format!(
+            "a {} was expected and a {} came",
+            kind.name(),
+            self.kind.name()
+        )))
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn header(&self) -> &Header {
+        self.place(0)
+    }
+
+    /// The processes that use this segment.
+    pub(crate) fn roster(&self) -> Roster<'_> {
+        Roster::new(self)
+    }
+
+    /// This process's row in the roster, taken at first use and taken anew in a forked child.
+    #[inline]
+    pub(crate) fn my_row(&self) -> Result<Token, Error> {
+        match self.row.cached() {
+            Some(token) => Ok(token),
+            None => self.row.claim(self),
+        }
+    }
+
+    /// The shared value at an offset that the code computed from constants and checked sizes.
+    ///
+    /// # Panics
+    /// When the offset is not aligned or not inside: a mistake in the code, since offsets read from shared memory go
+    /// through [`get`](Segment::get).
+    #[inline]
+    pub(crate) fn place<T: Shared>(&self, offset: usize) -> &T {
+        self.get(offset).expect("a place inside the segment")
+    }
+
+    /// The shared value at an offset that may come from anywhere; None when it is not aligned or not inside.
+    #[inline]
+    pub(crate) fn get<T: Shared>(&self, offset: usize) -> Option<&T> {
+        let end = offset.checked_add(size_of::<T>())?;
+        if end > self.map.len() || !offset.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: the range lies inside the mapping, which lives as long as `self`; the base is page-aligned, so the
+        // address is aligned; `Shared` types accept any bytes and are only changed atomically.
+        Some(unsafe { self.map.base().add(offset).cast::<T>().as_ref() })
+    }
+
+    /// The address of `len` bytes at `offset`, if they are inside. What is there may change at any moment.
+    #[inline]
+    pub(crate) fn bytes(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
+        let end = offset.checked_add(len)?;
+        if end > self.map.len() {
+            return None;
+        }
+        // SAFETY: inside the mapping, checked above.
+        Some(unsafe { self.map.base().add(offset) })
+    }
+
+    /// Copies bytes into the segment; false when the range is not inside.
+    #[inline]
+    #[must_use]
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> bool {
+        let Some(to) = self.bytes(offset, bytes.len()) else { return false };
+        // SAFETY: the target was checked to lie in the mapping, and a private slice does not overlap it. Another
+        // process may race; then the bytes are garbage, never an invalid value, since nothing typed is there.
+        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        true
+    }
+
+    /// Appends `len` bytes of the segment to `out`; false when the range is not inside.
+    #[inline]
+    #[must_use]
+    pub(crate) fn read(&self, offset: usize, len: usize, out: &mut Vec<u8>) -> bool {
+        let Some(from) = self.bytes(offset, len) else { return false };
+        out.reserve(len);
+        // SAFETY: the source was checked to lie in the mapping, the target has room for `len` more bytes and is
+        // private; after the copy those bytes are initialised.
+        unsafe {
+            let end = out.as_mut_ptr().add(out.len());
+            end.copy_from_nonoverlapping(from.as_ptr(), len);
+            out.set_len(out.len() + len);
+        }
+        true
+    }
+
+    /// Gives a range its memory now, so that writing there cannot fail later.
+    pub(crate) fn commit(&self, offset: usize, len: usize) -> Result<(), Error> {
+        memory::commit(self.fd(), offset, len).map_err(|e| Error::os("get shared memory", e))
+    }
+
+    /// Gives a range's memory back; it reads as zeros from now on, in every process.
+    pub(crate) fn give_back(&self, offset: usize, len: usize) {
+        // A refusal costs memory and harms nothing.
+        let _ = memory::give_back(self.fd(), offset, len);
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        self.row.leave(self);
+        local::forget(self.file_id);
+    }
+}

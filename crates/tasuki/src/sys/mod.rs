@@ -1,1 +1,15 @@
-//! sys
+//! Every system call of the crate: nothing above this folder says `target_os`, `libc` or `rustix`.
+//!
+//! Each file names one thing the kernel gives: memory, sleeping on a word, recovery of a dead owner's lock,
+//! identity of processes, fork, descriptors that travel, and processes themselves.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("tasuki needs Linux: memfd seals, shared futexes, robust lists and pidfds");
+
+pub(crate) mod clock;
+pub(crate) mod fork;
+pub(crate) mod futex;
+pub(crate) mod identity;
+pub(crate) mod lease;
+pub(crate) mod memory;
+pub(crate) mod robust;

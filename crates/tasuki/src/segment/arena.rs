@@ -1,0 +1,491 @@
+//! Many small objects in one segment: ten thousand locks cost a handful of descriptors.
+//!
+//! An arena has 4096 slots; an object takes a run of them. A slot is in use while any live process holds it (a bit
+//! in that process's bitmap) or a lease on it is in flight inside a message. So the slots of killed processes
+//! need no funeral: when an arena runs full, those without a holder are found and used again.
+//!
+//! ```text
+//! payload  control: lock | slot size | next hint
+//!          slots  [4096] u64: bits 0-15 run length, 0 = free, 0xffff = inside a run | 16-31 kind | 32-63 generation
+//!          bitmap [4096 rows][4096 bits]
+//!          data   [4096][slot size]
+//! ```
+
+use std::cell::Cell;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::local::{self, Local};
+use super::roster::ROWS;
+use super::{Kind, PAYLOAD, Segment, Shared};
+use crate::error::Error;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Held, RobustLock, kill_point};
+use crate::sys::lease;
+use crate::sys::memory::PAGE;
+
+/// How many slots an arena has.
+pub(crate) const SLOTS: usize = 4096;
+/// The slot size of the arenas that small objects share: a cache line.
+pub(crate) const SLOT: usize = 64;
+/// An object that needs more slots than this gets an arena of its own.
+const LONGEST_RUN: usize = 64;
+
+const TABLE: usize = PAYLOAD + PAGE;
+const BITMAPS: usize = TABLE + SLOTS * 8;
+const BITMAP: usize = SLOTS / 8;
+const DATA: usize = BITMAPS + ROWS * BITMAP;
+
+const INSIDE_RUN: u64 = 0xffff;
+/// The lease that says: a fork is under way, its child will hold what its parent does.
+const FORK_LEASE: u64 = SLOTS as u64;
+
+#[repr(C)]
+struct Control {
+    lock: RobustLock,
+    slot_size: AtomicU32,
+    hint: AtomicU32,
+    reserved: AtomicU32,
+}
+
+// SAFETY: a lock word and atomics.
+unsafe impl Shared for Control {}
+
+/// A process's view of one arena: how often it refers to each slot. Guarded by `local`.
+pub(super) struct LocalArena {
+    segment: Arc<Segment>,
+    references: Box<[u32; SLOTS]>,
+    used: usize,
+    swept: Cell<Option<Instant>>,
+}
+
+/// What an object in an arena is; it decides who may open it as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotKind(pub(crate) u16);
+
+/// Which slot an object begins at, and in which of the slot's lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotAddress {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// One reference of this process to an object in an arena; dropping the last one of all processes frees the slots.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    segment: Arc<Segment>,
+    address: SlotAddress,
+    offset: usize,
+    len: usize,
+}
+
+impl Slot {
+    /// Takes zeroed room for an object of `len` bytes in an arena that this process has, or in a new one.
+    pub(crate) fn allocate(kind: SlotKind, len: usize) -> Result<Slot, Error> {
+        let run = len.div_ceil(SLOT).max(1);
+        let mut local = local::lock();
+        if run > LONGEST_RUN {
+            let index = add_arena(&mut local, len.next_multiple_of(SLOT))?;
+            return local.arenas[index].take(kind, 1, len).map(|slot| slot.expect("a fresh arena"));
+        }
+        for arena in &mut local.arenas {
+            if arena.slot_size() == SLOT {
+                if let Some(slot) = arena.take(kind, run, len)? {
+                    return Ok(slot);
+                }
+            }
+        }
+        let index = add_arena(&mut local, SLOT)?;
+        local.arenas[index].take(kind, run, len).map(|slot| slot.expect("a fresh arena"))
+    }
+
+    /// Opens an object that a handle names. `arena` may be a lease, which ends here, after this process holds the slot.
+    pub(crate) fn open(
+        arena: OwnedFd,
+        kind: SlotKind,
+        address: SlotAddress,
+        len: usize,
+    ) -> Result<Slot, Error> {
+        // The descriptor that came is what keeps the slot alive until this process holds it.
+        let keeps = arena.try_clone().map_err(|e| Error::os("copy a descriptor", e))?;
+        let segment = Segment::attach(arena, Kind::Arena)?;
+        let mut local = local::lock();
+        let index = match local.arenas.iter().position(|a| Arc::ptr_eq(&a.segment, &segment)) {
+            Some(index) => index,
+            None => {
+                check_size(&segment)?;
+                local.arenas.push(LocalArena::new(segment));
+                local.arenas.len() - 1
+            }
+        };
+        let slot = local.arenas[index].open(kind, address, len);
+        let unused = if local.arenas[index].used == 0 && local.arenas.len() > 1 {
+            Some(local.arenas.swap_remove(index)) // a bad handle must not keep its arena here
+        } else {
+            None
+        };
+        drop(local);
+        drop((unused, keeps));
+        slot
+    }
+
+    pub(crate) fn address(&self) -> SlotAddress {
+        self.address
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// The shared value at `offset` of the object.
+    #[inline]
+    pub(crate) fn place<T: Shared>(&self, offset: usize) -> &T {
+        assert!(offset + size_of::<T>() <= self.len, "inside the object");
+        self.segment.place(self.offset + offset)
+    }
+
+    /// The object's bytes.
+    pub(crate) fn bytes(&self) -> NonNull<u8> {
+        self.segment.bytes(self.offset, self.len).expect("checked when the slot was opened")
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A descriptor of the arena that keeps this object alive while it is on its way, even if this process dies.
+    pub(crate) fn lease(&self) -> Result<OwnedFd, Error> {
+        lease::take(self.segment.fd(), u64::from(self.address.slot)).or_else(|_| {
+            // Without /proc the object lives only as long as somebody holds it.
+            self.arena_fd().try_clone_to_owned().map_err(|e| Error::os("copy a descriptor", e))
+        })
+    }
+
+    pub(crate) fn arena_fd(&self) -> BorrowedFd<'_> {
+        self.segment.fd()
+    }
+
+    /// Whether the slot still is in the life that this reference is of: false after a broken peer wrote over it.
+    pub(crate) fn kind(&self) -> SlotKind {
+        let entry: &AtomicU64 = self.segment.place(TABLE + self.address.slot as usize * 8);
+        SlotKind((entry.load(Ordering::Relaxed) >> 16) as u16)
+    }
+}
+
+impl Clone for Slot {
+    fn clone(&self) -> Slot {
+        let mut local = local::lock();
+        let arena = local.arena_of(&self.segment);
+        arena.references[self.address.slot as usize] += 1;
+        Slot { segment: self.segment.clone(), ..*self }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut local = local::lock();
+        let index = local.index_of(&self.segment);
+        let arena = &mut local.arenas[index];
+        let slot = self.address.slot as usize;
+        arena.references[slot] -= 1;
+        if arena.references[slot] > 0 {
+            return;
+        }
+        arena.used -= 1;
+        arena.leave(slot);
+        // The last arena of the shared size stays, for the next small object.
+        if arena.used == 0 && (arena.slot_size() != SLOT || local.arenas.len() > 1) {
+            let unused = local.arenas.swap_remove(index);
+            drop(local);
+            drop(unused); // may unmap the segment, which takes the lock again
+        }
+    }
+}
+
+impl Local {
+    fn index_of(&self, segment: &Arc<Segment>) -> usize {
+        self.arenas
+            .iter()
+            .position(|arena| Arc::ptr_eq(&arena.segment, segment))
+            .expect("a slot's arena is known while the slot is")
+    }
+
+    fn arena_of(&mut self, segment: &Arc<Segment>) -> &mut LocalArena {
+        let index = self.index_of(segment);
+        &mut self.arenas[index]
+    }
+}
+
+fn add_arena(local: &mut Local, slot_size: usize) -> Result<usize, Error> {
+    let (label, slots) = if slot_size == SLOT { ("small", SLOTS) } else { ("large", 1) };
+    let data = slot_size
+        .checked_mul(slots)
+        .and_then(|len| len.checked_add(DATA))
+        .ok_or_else(|| Error::Limit("an object of that size does not fit in memory".into()))?;
+    let segment = Segment::create_unlisted(Kind::Arena, label, data)?;
+    let control: &Control = segment.place(PAYLOAD);
+    segment.commit(PAYLOAD, BITMAPS - PAYLOAD)?;
+    segment.commit(DATA, data - DATA)?;
+    control.slot_size.store(
+        u32::try_from(slot_size / SLOT)
+            .map_err(|_| Error::Limit("an object of that size does not fit".into()))?,
+        Ordering::Relaxed,
+    );
+    local.list(&segment);
+    local.arenas.push(LocalArena::new(segment));
+    Ok(local.arenas.len() - 1)
+}
+
+fn check_size(segment: &Segment) -> Result<(), Error> {
+    if segment.len() < DATA + SLOT {
+        return Err(Error::Invalid("an arena too small for its tables".into()));
+    }
+    Ok(())
+}
+
+/// Clears what an earlier process held in this row; called while the row is being claimed.
+pub(super) fn forget_row(segment: &Segment, row: usize) -> Result<(), Error> {
+    check_size(segment)?;
+    let first = BITMAPS + row * BITMAP;
+    segment.commit(first / PAGE * PAGE, PAGE)?;
+    for word in 0..BITMAP / 8 {
+        segment.place::<AtomicU64>(first + word * 8).store(0, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Gives a forked child its own row and marks there what it inherited.
+pub(super) fn hold_again_after_fork(arena: &LocalArena) {
+    // A full roster cannot be told to anybody here; the next use of an object of this arena reports it.
+    let Ok(me) = arena.segment.my_row() else { return };
+    for (slot, references) in arena.references.iter().enumerate() {
+        if *references > 0 {
+            arena.mark(me.row(), slot, true);
+        }
+    }
+}
+
+impl LocalArena {
+    fn new(segment: Arc<Segment>) -> LocalArena {
+        let references = vec![0; SLOTS].into_boxed_slice().try_into().expect("SLOTS numbers");
+        LocalArena { segment, references, used: 0, swept: Cell::new(None) }
+    }
+
+    pub(super) fn lease_for_fork(&self) -> Option<OwnedFd> {
+        lease::take(self.segment.fd(), FORK_LEASE).ok()
+    }
+
+    fn control(&self) -> &Control {
+        self.segment.place(PAYLOAD)
+    }
+
+    /// Bytes per slot; what a broken peer wrote there cannot reach beyond the segment, see `room`.
+    fn slot_size(&self) -> usize {
+        self.control().slot_size.load(Ordering::Relaxed) as usize * SLOT
+    }
+
+    fn slots(&self) -> usize {
+        let room = self.segment.len() - DATA;
+        room.checked_div(self.slot_size()).unwrap_or(0).min(SLOTS)
+    }
+
+    fn entry(&self, slot: usize) -> &AtomicU64 {
+        self.segment.place(TABLE + slot * 8)
+    }
+
+    /// The offset and the checked room of a run.
+    fn room(&self, slot: usize, run: usize) -> Option<(usize, usize)> {
+        let size = self.slot_size();
+        let offset = slot.checked_mul(size)?.checked_add(DATA)?;
+        let len = run.checked_mul(size)?;
+        self.segment.bytes(offset, len)?;
+        Some((offset, len))
+    }
+
+    fn lock(&self) -> Held<'_> {
+        // Nothing to repair after a death inside: every step below leaves a slot free, or taken without a holder,
+        // which a sweep finds.
+        self.control().lock.lock()
+    }
+
+    fn take(&mut self, kind: SlotKind, run: usize, len: usize) -> Result<Option<Slot>, Error> {
+        let address = match self.take_run(kind, run, len)? {
+            None if self.may_sweep() => {
+                self.sweep();
+                self.take_run(kind, run, len)?
+            }
+            other => other,
+        };
+        let Some((address, offset)) = address else { return Ok(None) };
+        self.references[address.slot as usize] = 1;
+        self.used += 1;
+        Ok(Some(Slot { segment: self.segment.clone(), address, offset, len }))
+    }
+
+    fn take_run(
+        &self,
+        kind: SlotKind,
+        run: usize,
+        len: usize,
+    ) -> Result<Option<(SlotAddress, usize)>, Error> {
+        let me = self.segment.my_row()?;
+        let _held = self.lock();
+        let Some(slot) = self.find_free(run) else { return Ok(None) };
+        let (offset, room) = self
+            .room(slot, run)
+            .filter(|(_, room)| *room >= len)
+            .ok_or_else(|| Error::Invalid("an arena whose slot size was overwritten".into()))?;
+        let generation = (self.entry(slot).load(Ordering::Relaxed) >> 32) as u32;
+        let generation = generation.wrapping_add(1);
+        // Zero is the fresh state of everything that is put into a slot.
+        for word in 0..room / 8 {
+            self.segment.place::<AtomicU64>(offset + word * 8).store(0, Ordering::Relaxed);
+        }
+        for inside in slot + 1..slot + run {
+            self.entry(inside).store(INSIDE_RUN, Ordering::Relaxed);
+        }
+        let entry = run as u64 | u64::from(kind.0) << 16 | u64::from(generation) << 32;
+        self.entry(slot).store(entry, Ordering::Release);
+        kill_point!(SlotTaken);
+        self.mark(me.row(), slot, true);
+        kill_point!(SlotHeld);
+        self.control().hint.store((slot + run) as u32, Ordering::Relaxed);
+        Ok(Some((SlotAddress { slot: slot as u32, generation }, offset)))
+    }
+
+    fn open(&mut self, kind: SlotKind, address: SlotAddress, len: usize) -> Result<Slot, Error> {
+        let slot = address.slot as usize;
+        if slot >= self.slots() {
+            return Err(Error::Invalid("a handle to a slot that does not exist".into()));
+        }
+        let me = self.segment.my_row()?;
+        let held = self.lock();
+        let entry = self.entry(slot).load(Ordering::Acquire);
+        let run = (entry & 0xffff) as usize;
+        if run == 0 || run as u64 == INSIDE_RUN || (entry >> 32) as u32 != address.generation {
+            return Err(Error::Invalid(
+                "the object behind this handle is gone: nobody held it any more".into(),
+            ));
+        }
+        if (entry >> 16) as u16 != kind.0 {
+            return Err(Error::Invalid("the handle is to an object of another kind".into()));
+        }
+        let (offset, _) = self
+            .room(slot, run)
+            .filter(|(_, room)| *room >= len)
+            .ok_or_else(|| Error::Invalid("the object behind this handle is smaller".into()))?;
+        self.mark(me.row(), slot, true);
+        drop(held);
+        if self.references[slot] == 0 {
+            self.used += 1;
+        }
+        self.references[slot] += 1;
+        Ok(Slot { segment: self.segment.clone(), address, offset, len })
+    }
+
+    /// This process refers to the slot no more; frees it if nobody does.
+    fn leave(&self, slot: usize) {
+        let Ok(me) = self.segment.my_row() else { return };
+        let _held = self.lock();
+        self.mark(me.row(), slot, false);
+        kill_point!(SlotDropped);
+        let roster = self.segment.roster();
+        let held = (0..roster.high()).any(|row| self.is_marked(row, slot) && roster.is_taken(row));
+        if !held && !self.is_leased(slot) {
+            self.free(slot);
+        }
+    }
+
+    /// A sweep looks at every row and slot: once a second at most, a new arena serves meanwhile.
+    fn may_sweep(&self) -> bool {
+        let now = Instant::now();
+        let due = self.swept.get().is_none_or(|last| now - last > Duration::from_secs(1));
+        if due {
+            self.swept.set(Some(now));
+        }
+        due
+    }
+
+    /// Frees every slot that no live process holds and no lease keeps.
+    fn sweep(&self) {
+        let roster = self.segment.roster();
+        roster.reap();
+        let _held = self.lock();
+        let live: Vec<usize> = (0..roster.high()).filter(|&row| roster.is_taken(row)).collect();
+        let mut run_ends = 0;
+        for slot in 0..self.slots() {
+            let run = self.entry(slot).load(Ordering::Relaxed) & 0xffff;
+            if run == INSIDE_RUN {
+                if slot >= run_ends {
+                    self.entry(slot).store(0, Ordering::Relaxed); // its head was freed by one who died then
+                }
+            } else if run != 0 {
+                run_ends = slot + run as usize;
+                let held = live.iter().any(|&row| self.is_marked(row, slot));
+                if !held && !self.is_leased(slot) {
+                    self.free(slot);
+                }
+            }
+        }
+    }
+
+    fn is_leased(&self, slot: usize) -> bool {
+        // An unreadable answer keeps the slot: it costs 64 bytes.
+        let fd = self.segment.fd();
+        lease::exists(fd, slot as u64).unwrap_or(true)
+            || lease::exists(fd, FORK_LEASE).unwrap_or(true)
+    }
+
+    /// Frees the run that begins at `slot`. The head goes first: dying in between leaves slots inside no run, which a
+    /// sweep finds; the other order would leave a run over slots that are another's by then.
+    fn free(&self, slot: usize) {
+        let entry = self.entry(slot).load(Ordering::Relaxed);
+        let run = ((entry & 0xffff) as usize).min(SLOTS - slot);
+        self.entry(slot).store(entry >> 32 << 32, Ordering::Release);
+        for inside in slot + 1..slot + run {
+            self.entry(inside).store(0, Ordering::Relaxed);
+        }
+        self.control().hint.store(slot as u32, Ordering::Relaxed);
+    }
+
+    fn find_free(&self, run: usize) -> Option<usize> {
+        let slots = self.slots();
+        let hint = (self.control().hint.load(Ordering::Relaxed) as usize).min(slots);
+        let search = |from: usize, to: usize| {
+            let mut length = 0;
+            for slot in from..to {
+                if self.entry(slot).load(Ordering::Relaxed) & 0xffff == 0 {
+                    length += 1;
+                    if length == run {
+                        return Some(slot + 1 - run);
+                    }
+                } else {
+                    length = 0;
+                }
+            }
+            None
+        };
+        search(hint, slots).or_else(|| search(0, slots))
+    }
+
+    fn bit(&self, row: usize, slot: usize) -> (&AtomicU64, u64) {
+        let word = self.segment.place(BITMAPS + row * BITMAP + slot / 64 * 8);
+        (word, 1 << (slot % 64))
+    }
+
+    fn mark(&self, row: usize, slot: usize, holds: bool) {
+        let (word, bit) = self.bit(row, slot);
+        if holds {
+            word.fetch_or(bit, Ordering::SeqCst);
+        } else {
+            word.fetch_and(!bit, Ordering::SeqCst);
+        }
+    }
+
+    fn is_marked(&self, row: usize, slot: usize) -> bool {
+        let (word, bit) = self.bit(row, slot);
+        word.load(Ordering::SeqCst) & bit != 0
+    }
+}

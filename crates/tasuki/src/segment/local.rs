@@ -1,0 +1,106 @@
+//! What this process knows of its segments, kept whole across forks.
+//!
+//! One list of attached segments, so that attaching twice gives the same value, and the arenas with how often this
+//! process refers to each slot. Around a fork the forking thread holds the lock, leaves a lease on every arena that
+//! keeps all slots alive until the child has a row of its own, and the child takes that row.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+
+use super::arena::{self, LocalArena};
+use super::{Segment, roster};
+use crate::sync::private::{Private, PrivateGuard};
+use crate::sys::fork;
+
+/// The state of this process; see the file's head.
+pub(super) struct Local {
+    segments: Vec<(FileId, Weak<Segment>)>,
+    pub(super) arenas: Vec<LocalArena>,
+    fork_leases: Vec<OwnedFd>,
+    hooked: bool,
+}
+
+type FileId = (u64, u64);
+
+static LOCAL: Private<Local> = Private::new(Local {
+    segments: Vec::new(),
+    arenas: Vec::new(),
+    fork_leases: Vec::new(),
+    hooked: false,
+});
+
+/// Access to the state. Nothing that may drop a `Segment` runs while it is held.
+pub(super) fn lock() -> PrivateGuard<'static, Local> {
+    let mut local = LOCAL.lock();
+    if !local.hooked {
+        local.hooked = true;
+        fork::around_fork(prepare, parent, child);
+    }
+    local
+}
+
+pub(super) fn find(file: FileId) -> Option<Arc<Segment>> {
+    let local = lock();
+    local.segments.iter().find(|(id, _)| *id == file).and_then(|(_, weak)| weak.upgrade())
+}
+
+impl Local {
+    /// Remembers a segment that this process just made.
+    pub(super) fn list(&mut self, segment: &Arc<Segment>) {
+        self.segments.push((segment.file_id, Arc::downgrade(segment)));
+    }
+}
+
+/// Remembers a segment unless another thread was faster, whose value is returned then.
+pub(super) fn remember_unless_known(segment: Arc<Segment>) -> Arc<Segment> {
+    let mut local = lock();
+    let known = local
+        .segments
+        .iter()
+        .find(|(id, _)| *id == segment.file_id)
+        .and_then(|(_, weak)| weak.upgrade());
+    match known {
+        Some(known) => {
+            drop(local); // before `segment`, whose drop takes the lock
+            known
+        }
+        None => {
+            local.segments.push((segment.file_id, Arc::downgrade(&segment)));
+            segment
+        }
+    }
+}
+
+/// Called while a segment is dropped: forgets it, but not a live one that has the same file.
+pub(super) fn forget(file: FileId) {
+    lock().segments.retain(|(id, weak)| *id != file || weak.strong_count() > 0);
+}
+
+extern "C" fn prepare() {
+    // In the order in which they nest: a row is claimed while the arenas are locked, never the reverse.
+    LOCAL.hold_for_fork();
+    roster::hold_for_fork();
+    with_held(|local| {
+        local.fork_leases = local.arenas.iter().filter_map(LocalArena::lease_for_fork).collect();
+    });
+}
+
+extern "C" fn parent() {
+    roster::release_after_fork();
+    with_held(|local| local.fork_leases.clear());
+    LOCAL.release_after_fork();
+}
+
+extern "C" fn child() {
+    // The row's lock comes free first: taking a row is what the child does now.
+    roster::release_after_fork();
+    with_held(|local| {
+        local.arenas.iter().for_each(arena::hold_again_after_fork);
+        local.fork_leases.clear();
+    });
+    LOCAL.release_after_fork();
+}
+
+fn with_held(work: impl FnOnce(&mut Local)) {
+    LOCAL.with_held(work);
+}

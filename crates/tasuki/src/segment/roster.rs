@@ -1,0 +1,302 @@
+//! The table of the processes that use a segment: what turns "the owner died" into a fact that can be looked up.
+//!
+//! ```text
+//! row state u64: bits 0-2 state | bits 3-16 generation | bits 32-63 pid of who is claiming it
+//!   FREE      nobody's                                   -> CLAIMING by whoever wants it
+//!   CLAIMING  being filled by pid                        -> LIVE by that pid; FREE by anybody once it is dead
+//!   LIVE      a process's; its identity is in the row    -> FREE by that process when it leaves,
+//!                                                           by anybody once it is dead
+//!   every step to FREE adds one to the generation
+//! token u32 (in lock words and blocks): bits 0-15 row + 1 | bits 16-29 generation; 0 is nobody
+//! ```
+//! A token whose generation is not its row's any more belongs to somebody who is gone: so nothing has to be
+//! cleaned up before a dead process's row is used again.
+
+use super::{Kind, PAYLOAD, Segment, Shared, arena};
+use crate::error::Error;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::private::Private;
+use crate::sys::identity::{self, Identity};
+use crate::sys::fork;
+use crate::sys::memory::PAGE;
+
+/// How many processes can use one segment at a time.
+pub(crate) const ROWS: usize = 4096;
+pub(crate) const BYTES: usize = ROWS * size_of::<Row>();
+const TABLE: usize = PAGE;
+
+const FREE: u64 = 0;
+const CLAIMING: u64 = 1;
+const LIVE: u64 = 2;
+const STATE: u64 = 0b111;
+const GENERATIONS: u64 = 1 << 14;
+
+fn pack(state: u64, generation: u64, pid: u32) -> u64 {
+    state | (generation % GENERATIONS) << 3 | u64::from(pid) << 32
+}
+
+fn generation(word: u64) -> u64 {
+    word >> 3 & (GENERATIONS - 1)
+}
+
+fn worker(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// One process's row: 64 bytes, a cache line.
+#[repr(C, align(64))]
+pub(crate) struct Row {
+    state: AtomicU64,
+    start: AtomicU64,
+    pidfd_inode: AtomicU64,
+    /// What a consumer is taking: ticket + 1, or 0; written before the head moves.
+    pub(crate) in_hand_ticket: AtomicU64,
+    pub(crate) in_hand_len: AtomicU64,
+    pid: AtomicU32,
+    /// Sender and receiver bits, for disconnection.
+    pub(crate) roles: AtomicU32,
+    reserved: [AtomicU64; 2],
+}
+
+// SAFETY: atomics only.
+unsafe impl Shared for Row {}
+
+const _: () = assert!(size_of::<Row>() == 64 && PAYLOAD == TABLE + BYTES);
+
+/// A process's row together with its generation: who owns a lock or a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(u32);
+
+impl Token {
+    /// All bits a token can have.
+    pub(crate) const MASK: u32 = 0x3fff_ffff;
+
+    fn new(row: usize, generation: u64) -> Token {
+        Token((row as u32 + 1) | (generation as u32) << 16)
+    }
+
+    /// The token in a word, None for nobody.
+    #[inline]
+    pub(crate) fn from_bits(bits: u32) -> Option<Token> {
+        let bits = bits & Token::MASK;
+        (bits & 0xffff != 0).then_some(Token(bits))
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn row(self) -> usize {
+        (self.0 & 0xffff) as usize - 1
+    }
+
+    fn generation(self) -> u64 {
+        u64::from(self.0 >> 16)
+    }
+}
+
+/// The roster of one segment.
+#[derive(Clone, Copy)]
+pub(crate) struct Roster<'a> {
+    segment: &'a Segment,
+}
+
+impl<'a> Roster<'a> {
+    pub(super) fn new(segment: &'a Segment) -> Roster<'a> {
+        Roster { segment }
+    }
+
+    /// Rows that were ever used are below this.
+    pub(crate) fn high(self) -> usize {
+        (self.segment.header().roster_high.load(Ordering::SeqCst) as usize).min(ROWS)
+    }
+
+    /// The row with this number, if there is such a row.
+    pub(crate) fn row(self, index: usize) -> Option<&'a Row> {
+        if index >= ROWS {
+            return None;
+        }
+        self.segment.get(TABLE + index * size_of::<Row>())
+    }
+
+    /// Whether the process that a token names still runs.
+    pub(crate) fn is_alive(self, token: Token) -> bool {
+        let Some(row) = self.row(token.row()) else { return false };
+        let state = row.state.load(Ordering::Acquire);
+        if state & STATE != LIVE || generation(state) != token.generation() {
+            return false;
+        }
+        let alive = identity::is_alive(&row.identity());
+        alive && row.state.load(Ordering::Acquire) == state
+    }
+
+    /// The pid that a token names, 0 when its row is another's by now.
+    pub(crate) fn pid(self, token: Token) -> u32 {
+        self.row(token.row()).map_or(0, |row| {
+            let pid = row.pid.load(Ordering::Relaxed);
+            let state = row.state.load(Ordering::Acquire);
+            if generation(state) == token.generation() { pid } else { 0 }
+        })
+    }
+
+    /// Whether a row is in use by anybody, alive or not yet reaped.
+    pub(crate) fn is_taken(self, index: usize) -> bool {
+        self.row(index).is_some_and(|row| row.state.load(Ordering::Acquire) & STATE != FREE)
+    }
+
+    /// Whether the row belongs to a process that still runs.
+    pub(crate) fn is_row_alive(self, index: usize) -> bool {
+        self.row(index).is_some_and(|row| {
+            let state = row.state.load(Ordering::Acquire);
+            state & STATE == LIVE && self.is_alive(Token::new(index, generation(state)))
+        })
+    }
+
+    /// Frees the rows of the dead, and says how many those were.
+    pub(crate) fn reap(self) -> usize {
+        let mut reaped = 0;
+        for index in 0..self.high() {
+            let Some(row) = self.row(index) else { continue };
+            let state = row.state.load(Ordering::Acquire);
+            let dead = match state & STATE {
+                FREE => false,
+                LIVE => !identity::is_alive(&row.identity()),
+                CLAIMING => !identity::thread_exists(worker(state)),
+                _ => true, // garbage from a broken peer
+            };
+            let free = pack(FREE, generation(state) + 1, 0);
+            if dead
+                && row
+                    .state
+                    .compare_exchange(state, free, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
+                reaped += 1;
+            }
+        }
+        reaped
+    }
+
+    fn claim(self) -> Result<Token, Error> {
+        let me = identity::current();
+        let high = self.high();
+        // After a burst of killed processes the table is cleaned before it grows further.
+        if high >= 64 && high.is_power_of_two() && (0..high).all(|index| self.is_taken(index)) {
+            self.reap();
+        }
+        loop {
+            for index in 0..ROWS {
+                if index >= self.high() && index % (PAGE / size_of::<Row>()) == 0 {
+                    self.segment.commit(TABLE + index * size_of::<Row>(), PAGE)?;
+                }
+                let row = self.row(index).expect("a row of the table");
+                let state = row.state.load(Ordering::Relaxed);
+                if state & STATE != FREE {
+                    continue;
+                }
+                let claiming = pack(CLAIMING, generation(state), me.pid);
+                if row
+                    .state
+                    .compare_exchange(state, claiming, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_err()
+                {
+                    continue;
+                }
+                self.segment
+                    .header()
+                    .roster_high
+                    .fetch_max(index as u32 + 1, Ordering::SeqCst);
+                row.clear();
+                if self.segment.kind == Kind::Arena {
+                    arena::forget_row(self.segment, index)?;
+                }
+                row.pid.store(me.pid, Ordering::Relaxed);
+                row.start.store(me.start, Ordering::Relaxed);
+                row.pidfd_inode.store(me.pidfd_inode, Ordering::Relaxed);
+                // SYNC: Release, with the Acquire loads of `state`: a LIVE row has its identity.
+                row.state.store(pack(LIVE, generation(state), 0), Ordering::Release);
+                return Ok(Token::new(index, generation(state)));
+            }
+            if self.reap() == 0 {
+                return Err(Error::Limit(format!(
+                    "{ROWS} processes use this object already, which is the most it allows"
+                )));
+            }
+        }
+    }
+}
+
+impl Row {
+    fn identity(&self) -> Identity {
+        Identity {
+            pid: self.pid.load(Ordering::Relaxed),
+            start: self.start.load(Ordering::Relaxed),
+            pidfd_inode: self.pidfd_inode.load(Ordering::Relaxed),
+        }
+    }
+
+    fn clear(&self) {
+        self.in_hand_ticket.store(0, Ordering::Relaxed);
+        self.in_hand_len.store(0, Ordering::Relaxed);
+        self.roles.store(0, Ordering::Relaxed);
+    }
+}
+
+/// This process's row of one segment, remembered; void in a forked child, which takes a row of its own.
+#[derive(Debug)]
+pub(super) struct MyRow {
+    /// Low half: the token; high half: the fork epoch it belongs to.
+    cached: std::sync::atomic::AtomicU64,
+}
+
+/// Keeps two threads from claiming a row each for one segment.
+static CLAIMS: Private<()> = Private::new(());
+
+impl MyRow {
+    pub(super) fn new() -> MyRow {
+        MyRow { cached: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn cached(&self) -> Option<Token> {
+        let cached = self.cached.load(std::sync::atomic::Ordering::Acquire);
+        if (cached >> 32) as u32 == fork::epoch() as u32 {
+            Token::from_bits(cached as u32)
+        } else {
+            None
+        }
+    }
+
+    #[cold]
+    pub(super) fn claim(&self, segment: &Segment) -> Result<Token, Error> {
+        let _one = CLAIMS.lock();
+        if let Some(token) = self.cached() {
+            return Ok(token);
+        }
+        let token = segment.roster().claim()?;
+        let cached = u64::from(token.bits()) | fork::epoch() << 32;
+        self.cached.store(cached, std::sync::atomic::Ordering::Release);
+        Ok(token)
+    }
+
+    /// Frees the row, if this process has one.
+    pub(super) fn leave(&self, segment: &Segment) {
+        let Some(token) = self.cached() else { return };
+        if let Some(row) = segment.roster().row(token.row()) {
+            let live = pack(LIVE, token.generation(), 0);
+            let free = pack(FREE, token.generation() + 1, 0);
+            // Fails only when a broken peer wrote over the row.
+            let _ = row.state.compare_exchange(live, free, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What happens to `CLAIMS` around a fork; called by `local`.
+pub(super) fn hold_for_fork() {
+    CLAIMS.hold_for_fork();
+}
+
+pub(super) fn release_after_fork() {
+    CLAIMS.release_after_fork();
+}

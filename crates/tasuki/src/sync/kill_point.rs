@@ -1,0 +1,113 @@
+//! Places where a test can make the process die, in the middle of every protocol.
+//!
+//! `kill_point!(Name)` is nothing unless the crate is built with the feature `kill-points`. Random kills hit the
+//! dangerous instructions once in thousands of rounds; a kill point hits them every time.
+
+macro_rules! kill_points {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One place in the engine where a process can be made to die.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(not(feature = "kill-points"), allow(dead_code))]
+        pub enum KillPoint { $($(#[$doc])* $name),* }
+
+        #[cfg(feature = "kill-points")]
+        impl KillPoint {
+            /// Every kill point of the engine.
+            pub const ALL: &'static [KillPoint] = &[$(KillPoint::$name),*];
+        }
+    };
+}
+
+kill_points! {
+    /// An internal lock was just taken.
+    LockTaken,
+    /// An internal lock was set free and its waiter not woken yet.
+    LockFreedBeforeWake,
+    /// put: a block of its own is claimed and not yet filled.
+    PutBlockClaimed,
+    /// put: the block is full, the queue's lock not yet taken.
+    PutBlockFilled,
+    /// put: under the lock, before anything is written.
+    PutLocked,
+    /// put: a fresh chunk was taken and not yet linked.
+    PutChunkTaken,
+    /// put: a fresh chunk is linked and the tail still before it.
+    PutChunkLinked,
+    /// put: half of the frame is written.
+    PutHalfWritten,
+    /// put: the frame is complete, its descriptors not yet sent.
+    PutWritten,
+    /// put: the descriptors are on their way, the frame not committed.
+    PutHandlesSent,
+    /// put: sleepers were woken, the frame is not committed.
+    PutBellRung,
+    /// put: the frame is committed and the lock still held.
+    PutCommitted,
+    /// put: all done, before the call returns.
+    PutUnlocked,
+    /// get: under the lock, before anything is read.
+    GetLocked,
+    /// get: the frame is copied, the head not moved.
+    GetCopied,
+    /// get: the row says what is in hand, the head not moved.
+    GetInHand,
+    /// get: waiting producers were woken, the head not moved.
+    GetBellRung,
+    /// get: the head has moved, the lock still held.
+    GetCommitted,
+    /// get: the block is marked as held by this process, the lock still held.
+    GetBlockHeld,
+    /// get: the lock is free, the block not yet copied.
+    GetUnlocked,
+    /// get: the block was copied and not yet given back.
+    GetBlockCopied,
+    /// giving memory back: the chunk is out of the ring and not yet on the spare list.
+    TrimUnlinked,
+    /// lock: the user's lock was just taken.
+    UserLockTaken,
+    /// lock: the user's lock is free, its waiter not woken.
+    UserLockFreed,
+    /// arena: slots are marked as taken, the holder's row not yet.
+    SlotTaken,
+    /// arena: the holder's row says so, the call has not returned.
+    SlotHeld,
+    /// arena: the holder's row is cleared, the slot not yet free.
+    SlotDropped,
+}
+
+macro_rules! kill_point {
+    ($name:ident) => {
+        #[cfg(feature = "kill-points")]
+        $crate::sync::kill_point::reached($crate::sync::kill_point::KillPoint::$name);
+    };
+}
+pub(crate) use kill_point;
+
+#[cfg(feature = "kill-points")]
+mod armed {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::KillPoint;
+
+    /// Low half: the point's number plus one, 0 for none; high half: how many times it is still to be passed.
+    static ARMED: AtomicU64 = AtomicU64::new(0);
+
+    /// From now on this process dies by SIGKILL when it reaches `point` for the `nth` time, counted from 1.
+    pub fn arm(point: KillPoint, nth: u32) {
+        ARMED.store(u64::from(nth) << 32 | (point as u64 + 1), Ordering::SeqCst);
+    }
+
+    pub(crate) fn reached(point: KillPoint) {
+        let armed = ARMED.load(Ordering::Relaxed);
+        if armed & 0xffff_ffff == point as u64 + 1 {
+            let before = ARMED.fetch_sub(1 << 32, Ordering::SeqCst);
+            if before >> 32 <= 1 {
+                crate::sys::identity::die();
+            }
+        }
+    }
+}
+#[cfg(feature = "kill-points")]
+pub use armed::arm;
+#[cfg(feature = "kill-points")]
+pub(crate) use armed::reached;

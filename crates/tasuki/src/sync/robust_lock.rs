@@ -1,0 +1,229 @@
+//! The engine's internal lock: short sections, and the kernel hands it on when its owner dies.
+//!
+//! ```text
+//! bits 0-29  thread id of the owner, 0 = free
+//! bit 30     OWNER_DIED: set by the kernel, cleared by the next owner, who repairs
+//! bit 31     WAITERS: somebody may sleep on the word
+//! ```
+//! The format is the kernel's (futex(2), FUTEX_TID_MASK and so on). All zero is the fresh, free state.
+//!
+//! Rule: a thread never holds two of these, since it can tell the kernel of one only. `README.md` has the steps.
+
+use std::marker::PhantomData;
+
+use super::atomic::{AtomicU32, Ordering};
+use super::futex::{self, Woken};
+use super::kill_point;
+use super::wait::{GaveUp, Wait};
+
+const OWNER: u32 = 0x3fff_ffff;
+const OWNER_DIED: u32 = 0x4000_0000;
+const WAITERS: u32 = 0x8000_0000;
+
+/// How often a busy lock is looked at before sleeping: some 2 us, twenty times a usual section.
+const LOOKS: u32 = if cfg!(loom) { 1 } else { 100 };
+
+/// See the file's head.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct RobustLock(AtomicU32);
+
+/// The right to be in the section; the lock is free again when this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Held<'a> {
+    lock: &'a RobustLock,
+    owner_died: bool,
+    /// The owner is a thread: another one may not unlock.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Held<'_> {
+    /// Whether the last owner died inside, so that this one must repair what the lock guards.
+    #[inline]
+    pub(crate) fn must_repair(&self) -> bool {
+        self.owner_died
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SYNC: Release, with the Acquire of the next owner; SeqCst because sleepers look whether it is held.
+        let before = self.lock.0.swap(0, Ordering::SeqCst);
+        if before & WAITERS != 0 {
+            kill_point!(LockFreedBeforeWake);
+            futex::wake(&self.lock.0, 1);
+        }
+        platform::disarm();
+    }
+}
+
+impl RobustLock {
+    #[cfg(any(loom, test))]
+    pub(crate) fn new() -> RobustLock {
+        RobustLock(AtomicU32::new(0))
+    }
+
+    /// Enters the section, however long it takes. Sections are some 100 ns, so this is a matter of a stopped owner.
+    #[inline]
+    pub(crate) fn lock(&self) -> Held<'_> {
+        match self.lock_within(&mut Wait::forever()) {
+            Ok(held) => held,
+            Err(_) => unreachable!("a wait without deadline and check does not give up"),
+        }
+    }
+
+    /// Enters the section, or gives up in time: even the engine's own locks keep the caller's deadline.
+    #[inline]
+    pub(crate) fn lock_within(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
+        debug_assert!(!platform::is_armed(), "internal locks never nest");
+        platform::arm(&self.0);
+        let me = platform::thread_id();
+        match self.0.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => {
+                kill_point!(LockTaken);
+                Ok(Held { lock: self, owner_died: false, not_send: PhantomData })
+            }
+            Err(_) => self.lock_busy(me, wait),
+        }
+    }
+
+    /// Enters if the lock is free at this moment.
+    pub(crate) fn try_lock(&self) -> Option<Held<'_>> {
+        debug_assert!(!platform::is_armed(), "internal locks never nest");
+        platform::arm(&self.0);
+        let held = self.try_take(self.0.load(Ordering::Relaxed), platform::thread_id(), 0);
+        if held.is_none() {
+            platform::disarm();
+        }
+        held
+    }
+
+    /// Whether somebody is inside, or died there.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        // SYNC: SeqCst, after `announce` of a sleeper; see README.md.
+        self.0.load(Ordering::SeqCst) != 0
+    }
+
+    #[cold]
+    fn lock_busy(&self, me: u32, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
+        // A caller who wants an answer at once still waits out a section: "empty" must be true, not a guess.
+        let mut patience = Wait::timeout(super::wait::SLICE * 2);
+        let wait = if wait.is_now() { &mut patience } else { wait };
+        let mut keep = 0;
+        let mut looks = if super::spin::processors() > 1 { LOOKS } else { 0 };
+        loop {
+            let seen = self.0.load(Ordering::Relaxed);
+            if seen & OWNER == 0 {
+                if let Some(held) = self.try_take(seen, me, keep) {
+                    return Ok(held);
+                }
+                continue;
+            }
+            if looks > 0 {
+                looks -= 1;
+                std::hint::spin_loop();
+                continue;
+            }
+            let marked = seen | WAITERS;
+            if seen != marked
+                && self
+                    .0
+                    .compare_exchange(seen, marked, Ordering::SeqCst, Ordering::Relaxed)
+                    .is_err()
+            {
+                continue;
+            }
+            let slice = match wait.slice() {
+                Ok(slice) => slice,
+                Err(gave_up) => {
+                    if keep != 0 {
+                        // This thread may have been the one that an unlock woke: pass that on.
+                        futex::wake(&self.0, 1);
+                    }
+                    platform::disarm();
+                    return Err(gave_up);
+                }
+            };
+            let woken = futex::wait(&self.0, marked, Some(slice));
+            // From here on others may still sleep whose mark the unlocking owner took away.
+            keep = WAITERS;
+            if woken == Woken::TimedOut
+                && !platform::thread_exists(marked & OWNER)
+                && self
+                    .0
+                    .compare_exchange(marked, me | WAITERS, Ordering::SeqCst, Ordering::Relaxed)
+                    .is_ok()
+            {
+                // The net for an owner that the kernel was not told of.
+                return Ok(Held { lock: self, owner_died: true, not_send: PhantomData });
+            }
+        }
+    }
+
+    fn try_take(&self, seen: u32, me: u32, keep: u32) -> Option<Held<'_>> {
+        if seen & OWNER != 0 {
+            return None;
+        }
+        let taken = me | (seen & WAITERS) | keep;
+        self.0.compare_exchange(seen, taken, Ordering::SeqCst, Ordering::Relaxed).ok()?;
+        kill_point!(LockTaken);
+        Some(Held { lock: self, owner_died: seen & OWNER_DIED != 0, not_send: PhantomData })
+    }
+
+    /// What the kernel does when the owner dies inside, for models and tests.
+    #[cfg(loom)]
+    pub(crate) fn owner_dies(held: Held<'_>) {
+        let word = &held.lock.0;
+        let before = word.load(Ordering::SeqCst);
+        let mut seen = before;
+        while let Err(other) = word.compare_exchange(
+            seen,
+            seen & WAITERS | OWNER_DIED,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        ) {
+            seen = other;
+        }
+        if seen & WAITERS != 0 {
+            futex::wake(word, 1);
+        }
+        std::mem::forget(held);
+    }
+}
+
+#[cfg(not(loom))]
+mod platform {
+    pub(super) use crate::sys::identity::{thread_exists, thread_id};
+    pub(super) use crate::sys::robust::{arm, disarm, is_armed};
+}
+
+/// In a model nobody dies unannounced, and threads have ids of the model's own.
+#[cfg(loom)]
+mod platform {
+    use super::AtomicU32;
+
+    loom::thread_local! {
+        static ID: std::cell::Cell<u32> = std::cell::Cell::new(0);
+    }
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+
+    pub(super) fn thread_id() -> u32 {
+        ID.with(|id| {
+            if id.get() == 0 {
+                id.set(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) & super::OWNER);
+            }
+            id.get()
+        })
+    }
+    pub(super) fn thread_exists(_id: u32) -> bool {
+        true
+    }
+    pub(super) fn arm(_word: &AtomicU32) {}
+    pub(super) fn disarm() {}
+    pub(super) fn is_armed() -> bool {
+        false
+    }
+}

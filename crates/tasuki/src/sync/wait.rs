@@ -1,0 +1,94 @@
+//! How long a caller is willing to wait, and who may call it off: one value through all waiting calls.
+
+use std::time::{Duration, Instant};
+
+/// No sleep is longer than this, so that a signal that came just before it, or a waker that died, costs at most
+/// this much. Sleepers wake at multiples of it, so that a thousand of them wake the processor together.
+pub(crate) const SLICE: Duration = Duration::from_millis(500);
+
+/// How long to wait, and who may call it off.
+///
+/// A fresh one is made for each call: `Wait::forever()`, `Wait::now()`, `Wait::timeout(..)`.
+pub struct Wait<'a> {
+    limit: Limit,
+    interrupted: Option<&'a mut dyn FnMut() -> bool>,
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    Now,
+    At(Instant),
+    Never,
+}
+
+/// Why a wait ended without what was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GaveUp {
+    /// The time was over, or there was none to begin with.
+    TimedOut,
+    /// The caller's own check said so: a signal handler raised, for example.
+    Interrupted,
+}
+
+impl<'a> Wait<'a> {
+    /// Takes what is there and never sleeps.
+    pub fn now() -> Wait<'a> {
+        Wait { limit: Limit::Now, interrupted: None }
+    }
+
+    /// Waits as long as it takes.
+    pub fn forever() -> Wait<'a> {
+        Wait { limit: Limit::Never, interrupted: None }
+    }
+
+    /// Waits until a moment of the monotonic clock.
+    pub fn until(deadline: Instant) -> Wait<'a> {
+        Wait { limit: Limit::At(deadline), interrupted: None }
+    }
+
+    /// Waits for some time from now; a time too long to add to the clock is for ever.
+    pub fn timeout(time: Duration) -> Wait<'a> {
+        match Instant::now().checked_add(time) {
+            Some(deadline) => Wait::until(deadline),
+            None => Wait::forever(),
+        }
+    }
+
+    /// Calls `interrupted` whenever the waiting thread wakes for any reason, every half second at least; the wait
+    /// ends when it returns true.
+    pub fn interruptible(self, interrupted: &'a mut dyn FnMut() -> bool) -> Wait<'a> {
+        Wait { interrupted: Some(interrupted), ..self }
+    }
+
+    pub(crate) fn is_now(&self) -> bool {
+        matches!(self.limit, Limit::Now)
+    }
+
+    /// How long the next sleep may be, or why there is none.
+    pub(crate) fn slice(&mut self) -> Result<Duration, GaveUp> {
+        let left = match self.limit {
+            Limit::Now => return Err(GaveUp::TimedOut),
+            Limit::Never => SLICE,
+            Limit::At(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(GaveUp::TimedOut);
+                }
+                left
+            }
+        };
+        if self.interrupted.as_mut().is_some_and(|interrupted| interrupted()) {
+            return Err(GaveUp::Interrupted);
+        }
+        Ok(left.min(until_next_slice()))
+    }
+}
+
+/// Time to the next common waking moment, which is at least a fifth of a slice away.
+fn until_next_slice() -> Duration {
+    let now = crate::sys::clock::monotonic();
+    let period = SLICE.as_nanos() as u64;
+    let into = (now.as_nanos() % u128::from(period)) as u64;
+    let left = Duration::from_nanos(period - into);
+    if left < SLICE / 5 { left + SLICE } else { left }
+}

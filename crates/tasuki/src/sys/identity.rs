@@ -1,0 +1,113 @@
+//! Who a process is: a pid alone is not an identity, since pids are used again within seconds.
+//!
+//! A process is named by pid, start time and, on Linux 6.9 and later, the inode of its pidfd, which no other
+//! process of this boot ever has.
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags};
+
+use super::fork;
+
+/// What names one process of this boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) pid: u32,
+    /// Clock ticks since boot, field 22 of /proc/PID/stat; 0 when unknown.
+    pub(crate) start: u64,
+    /// Inode of the pidfd; 0 when the kernel gives none that is unique.
+    pub(crate) pidfd_inode: u64,
+}
+
+/// The calling process.
+pub(crate) fn current() -> Identity {
+    let pid = rustix::process::getpid();
+    let pidfd_inode = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .ok()
+        .and_then(|fd| unique_inode(&fd))
+        .unwrap_or(0);
+    Identity { pid: raw(pid), start: start_time(raw(pid)).unwrap_or(0), pidfd_inode }
+}
+
+/// Whether that very process still runs. A zombie is dead; a stopped process is alive.
+pub(crate) fn is_alive(who: &Identity) -> bool {
+    let Some(pid) = i32::try_from(who.pid).ok().and_then(Pid::from_raw) else {
+        return false;
+    };
+    let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        // No such process, or the number is now a mere thread's.
+        Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return false,
+        // Out of descriptors: the start time decides, and an unreadable one counts as alive.
+        Err(_) => return start_time(who.pid).is_none_or(|start| start == who.start),
+    };
+    let same = match unique_inode(&pidfd) {
+        Some(inode) if who.pidfd_inode != 0 => inode == who.pidfd_inode,
+        _ => start_time(who.pid).is_some_and(|start| start == who.start),
+    };
+    same && !has_ended(&pidfd)
+}
+
+/// The pid namespace of this process; owners of locks are recognised only inside one.
+pub(crate) fn pid_namespace() -> u64 {
+    rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
+}
+
+/// The kernel's id of the calling thread, asked for once per thread and again after a fork.
+#[inline]
+pub(crate) fn thread_id() -> u32 {
+    thread_local! {
+        static CACHED: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
+    }
+    let epoch = fork::epoch();
+    let (of, id) = CACHED.get();
+    if of == epoch {
+        return id;
+    }
+    let id = raw(rustix::thread::gettid());
+    CACHED.set((epoch, id));
+    id
+}
+
+/// Whether a thread or process with this id exists at all, zombies included.
+pub(crate) fn thread_exists(id: u32) -> bool {
+    let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
+        return false;
+    };
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
+fn raw(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    matches!(rustix::event::poll(&mut fds, Some(&rustix::time::Timespec::default())), Ok(1..))
+}
+
+fn unique_inode(pidfd: &OwnedFd) -> Option<u64> {
+    const PIDFS_MAGIC: u64 = 0x5049_4446; // "PIDF": pidfds with inodes of their own, Linux 6.9
+    let on_pidfs =
+        rustix::fs::fstatfs(pidfd).is_ok_and(|fs| fs.f_type as u64 == PIDFS_MAGIC);
+    if !on_pidfs {
+        return None;
+    }
+    rustix::fs::fstat(pidfd).ok().map(|stat| stat.st_ino)
+}
+
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the command in parentheses and may hold anything, parentheses too.
+    let rest = &stat[stat.rfind(')')? + 1..];
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Ends this process as a kill would: no handler, no destructor, not another instruction.
+#[cfg(feature = "kill-points")]
+pub(crate) fn die() -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::process::abort()
+}

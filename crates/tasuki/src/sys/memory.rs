@@ -1,0 +1,143 @@
+//! Shared memory without a name: a sealed memfd, mapped once, grown and given back page by page.
+//!
+//! Called by `segment` only. It never remaps and never changes a file's size after the seals are on.
+#![allow(unsafe_code)] // mmap returns a raw address that only this file owns and unmaps
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+
+/// The unit in which memory is committed and given back.
+pub(crate) const PAGE: usize = 4096;
+
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// Makes a memfd of `len` bytes, all of them holes, that can neither shrink nor grow from now on.
+pub(crate) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
+    let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
+    while name.len() > 200 {
+        name.pop();
+    }
+    let name = CString::new(name).unwrap_or_default();
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know NOEXEC_SEAL and answer EINVAL.
+    let fd = match rustix::fs::memfd_create(&name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(&name, flags)?,
+        other => other?,
+    };
+    rustix::fs::ftruncate(&fd, len as u64)?;
+    rustix::fs::fcntl_add_seals(&fd, SEALS)?;
+    Ok(fd)
+}
+
+/// The size of the file, if it is a memfd with the seals that make touching it safe from SIGBUS by truncation.
+pub(crate) fn sealed_len(fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+    match rustix::fs::fcntl_get_seals(fd) {
+        Ok(seals) if seals.contains(SEALS) => {}
+        Ok(_) | Err(rustix::io::Errno::INVAL) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(usize::try_from(rustix::fs::fstat(fd)?.st_size).ok())
+}
+
+/// The file's identity on this machine, equal for all descriptors of one segment: device and inode.
+pub(crate) fn file_id(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Gives the range its pages now, so that touching it later cannot fail.
+pub(crate) fn commit(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<()> {
+    loop {
+        match rustix::fs::fallocate(fd, FallocateFlags::empty(), offset as u64, len as u64) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Gives the range's pages back to the kernel; whoever reads it afterwards sees zeros.
+pub(crate) fn give_back(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    loop {
+        match rustix::fs::fallocate(fd, flags, offset as u64, len as u64) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// How much memory the machine has, in bytes.
+pub(crate) fn physical() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram * u64::from(info.mem_unit)
+}
+
+/// Fills `buffer` with random bytes from the kernel.
+pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::rand::getrandom(
+            &mut buffer[filled..],
+            rustix::rand::GetRandomFlags::empty(),
+        ) {
+            Ok(n) => filled += n,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A file's bytes in this process's address space, unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a mapping is an address range with no thread affinity; who may read and write what inside it is the
+// business of the layouts, which use atomics or locks.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; `Mapping` itself offers only its address and length.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len` bytes of `fd`, shared and writable.
+    pub(crate) fn new(fd: impl AsFd, len: usize) -> io::Result<Mapping> {
+        // SAFETY: the kernel chooses a fresh range, so no memory that Rust knows of is touched; the range is
+        // owned by the returned value alone until its drop.
+        let base = unsafe {
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED | MapFlags::NORESERVE,
+                fd.as_fd(),
+                0,
+            )?
+        };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Mapping { base, len })
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `new` mapped exactly this range, nobody else unmaps it, and every reference into it borrows
+        // from the segment that owns this value.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
