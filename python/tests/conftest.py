@@ -1,0 +1,74 @@
+"""Every test runs under a watchdog (pytest-timeout, see pyproject.toml) and must leave nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import tasuki
+
+METHODS = ("fork", "spawn", "forkserver")
+
+
+@pytest.fixture(params=METHODS)
+def ctx(request: pytest.FixtureRequest) -> object:
+    """A tasuki context of each start method."""
+    return tasuki.get_context(request.param)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a program in a fresh interpreter: `run(source, *args, m="tasuki")`."""
+
+    def run(source: str, *args: str, m: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / "program.py"
+        script.write_text(textwrap.dedent(source))
+        command = [sys.executable, "-W", "error", *(["-m", m] if m else []), str(script), *args]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        if check:
+            assert done.returncode == 0 and not done.stderr, done.stderr
+        return done
+
+    return run
+
+
+def _named_memory() -> set[str]:
+    """What has a name in shared memory; the standard library's own semaphores are unlinked by its tracker."""
+    return {name for name in os.listdir("/dev/shm") if not name.startswith("sem.mp-")}
+
+
+def _children() -> set[int]:
+    task = Path(f"/proc/{os.getpid()}/task")
+    return {int(pid) for thread in task.iterdir() for pid in (thread / "children").read_text().split()}
+
+
+def _helpers() -> set[int]:
+    """The processes that the standard library keeps on purpose: its fork server and its resource tracker."""
+    from multiprocessing import forkserver, resource_tracker
+
+    keep = {forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid}
+    return {pid for pid in keep if pid is not None}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """No name in /dev/shm and no child process outlives a test."""
+    names = _named_memory()
+    yield
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while True:
+        tasuki.active_children()
+        left = _named_memory() - names, _children() - _helpers()
+        if not any(left) or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    assert left == (set(), set())

@@ -1,0 +1,84 @@
+"""Libraries that take a context take ours: executors, joblib, standard objects mixed with engine objects."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import multiprocessing.managers
+import multiprocessing.pool
+
+import pytest
+
+import tasuki
+
+
+def _square(number: int) -> int:
+    return number * number
+
+
+@pytest.mark.parametrize("method", [*multiprocessing.get_all_start_methods(), None])
+def test_process_pool_executor(method: str | None) -> None:
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=tasuki.get_context(method)) as executor:
+        assert list(executor.map(_square, range(50))) == [n * n for n in range(50)]
+        with pytest.raises(ValueError, match="math domain"):
+            executor.submit(__import__("math").sqrt, -1).result()
+
+
+def test_an_unpicklable_argument_breaks_one_future_not_the_executor(ctx: tasuki.context.BaseContext) -> None:
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=ctx) as executor:
+        broken = executor.submit(lambda: None)
+        with pytest.raises(Exception, match="pickle"):
+            broken.result(30)
+        assert executor.submit(_square, 3).result(30) == 9
+
+
+def test_pool_and_manager(ctx: tasuki.context.BaseContext) -> None:
+    with ctx.Pool(2) as pool:
+        assert pool.map(_square, range(20)) == [n * n for n in range(20)]
+    with multiprocessing.pool.Pool(1, context=ctx) as pool:
+        assert pool.apply(_square, (5,)) == 25
+    with ctx.Manager() as manager:
+        shared = manager.dict(a=1)
+        assert dict(shared) == {"a": 1}
+    with multiprocessing.managers.SyncManager(ctx=ctx) as manager:
+        assert list(manager.list([1, 2])) == [1, 2]
+
+
+def test_joblib_and_loky(run) -> None:
+    """In a process of its own: loky keeps a tracker and warns about its own semaphores."""
+    pytest.importorskip("joblib")
+    run(
+        """
+        import multiprocessing
+        import warnings
+        import joblib
+        from joblib.externals import loky
+        from math import sqrt
+        import tasuki
+
+        if __name__ == "__main__":
+            warnings.simplefilter("ignore")
+            assert tasuki.get_context("loky") is multiprocessing.get_context("loky")
+            for method in "fork", "spawn", "forkserver", "loky":
+                context = tasuki.get_context(method)
+                with loky.ProcessPoolExecutor(1, context=context) as executor:
+                    assert executor.submit(sqrt, 4).result() == 2.0
+        """
+    )
+
+
+def test_joblib_after_install(run) -> None:
+    pytest.importorskip("joblib")
+    run(
+        """
+        import warnings
+        import joblib
+        from math import sqrt
+
+        if __name__ == "__main__":
+            warnings.simplefilter("ignore")
+            for backend in "loky", "multiprocessing":
+                assert joblib.Parallel(2, backend=backend)(joblib.delayed(sqrt)(i) for i in range(9))[4] == 2.0
+        """,
+        m="tasuki",
+    )
