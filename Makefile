@@ -46,7 +46,7 @@ check: build ## look without running: formatting, clippy, documentation links, t
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/python -m mypy
-	$(BIN)/python -m mypy.stubtest tasuki --concise
+	$(BIN)/python -m mypy.stubtest tasuki._tasuki --concise
 
 .PHONY: compat
 compat: build ## run CPython's own tests of multiprocessing on tasuki and print the count

@@ -16,8 +16,9 @@ HERE = Path(__file__).resolve().parent
 #: Test files whose `multiprocessing` becomes `tasuki` (and every file under folders of these names).
 REWRITTEN = re.compile(r"^(_test_multiprocessing|test_multiprocessing\w*|mp_\w+|test_concurrent_futures)(\.py)?$")
 
-#: The name of the package as a word of its own: not `_multiprocessing`, not `--multiprocessing-fork`.
-PACKAGE = re.compile(r"(?<![-\w.])multiprocessing(?![-\w])")
+#: The name of the package as a word of its own: not `_multiprocessing`, not `--multiprocessing-fork`, and not in the
+#: sentence "unclosed running multiprocessing pool".
+PACKAGE = re.compile(r"(?<![-\w.])multiprocessing(?![-\w]|(?: pool))")
 
 METHODS = ("fork", "spawn", "forkserver")
 

@@ -127,7 +127,12 @@ def _run_once(python: Path, group: Group, methods: list[str], notes: Path) -> tu
     with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory(dir=notes.parent) as folder:
         environment["TMPDIR"] = folder
         child = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
         try:
@@ -219,7 +224,8 @@ def check(python: str, options: argparse.Namespace) -> bool:
         outcomes = run_all(ours, groups, scratch, options.jobs, f"{interpreter['version']} tasuki")
         # A failure is repeated once, alone: on a busy machine a test with a tight time can fail anywhere. A hang is not.
         failed = {
-            name for name, outcome in outcomes.items()
+            name
+            for name, outcome in outcomes.items()
             if outcome.kind == "fail" and standard.get(name, Outcome("pass")).kind == "pass"
         }
         repeated: Outcomes = {}
@@ -244,7 +250,8 @@ def report(
                 cls = cls.removeprefix(prefix)
             (known if f"{cls.removeprefix('_')}.{method}" in reasons else worse).append(name)
     newly_skipped = [
-        name for name, outcome in sorted(outcomes.items())
+        name
+        for name, outcome in sorted(outcomes.items())
         if outcome.kind == "skip" and standard.get(name, outcome).kind == "pass"
     ]
     modules = sorted({name.split(":")[0].split(".")[0] for name in outcomes})

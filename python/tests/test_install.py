@@ -99,8 +99,12 @@ def test_tasuki_is_found_in_children_through_the_parents_path(run, tmp_path: Pat
 
     script = tmp_path / "program.py"
     source = Path(tasuki.__file__).parent.parent
-    script.write_text(f"import sys\nsys.path.insert(0, {str(source)!r})\n" + textwrap.dedent(PROGRAM).replace(
-        "import multiprocessing", "import tasuki; tasuki.install()\nimport multiprocessing", 1))
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(source)!r})\n"
+        + textwrap.dedent(PROGRAM).replace(
+            "import multiprocessing", "import tasuki; tasuki.install()\nimport multiprocessing", 1
+        )
+    )
     text = script.read_text()
     script.write_text(text.replace("from multiprocessing", "import tasuki; tasuki.install()\nfrom multiprocessing", 1))
     done = subprocess.run([sys.executable, "-S", str(script), "spawn"], capture_output=True, text=True, timeout=60)

@@ -100,7 +100,7 @@ def test_the_default_start_method_is_shared_with_the_standard_library(run) -> No
 
 
 def test_engine_tells_what_runs_on_the_engine() -> None:
-    assert set(tasuki.ENGINE) | set(tasuki.ENGINE.standard) == set(tasuki.STANDARD_NAMES)
+    assert set(tasuki.ENGINE) | set(tasuki.ENGINE.standard) == set(tasuki._STANDARD_NAMES)
     assert "Pool" not in tasuki.ENGINE
     for name in tasuki.ENGINE:
         assert name in repr(tasuki.ENGINE)

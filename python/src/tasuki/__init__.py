@@ -60,15 +60,14 @@ SUBDEBUG = 5
 SUBWARNING = 25
 
 #: Every public name of the standard package, of this Python; what a later one adds is inherited here as well.
-STANDARD_NAMES = tuple(name for name in dir(_default) if not name.startswith("_"))
-for _name in STANDARD_NAMES:
+_STANDARD_NAMES = tuple(name for name in dir(_default) if not name.startswith("_"))
+for _name in _STANDARD_NAMES:
     globals().setdefault(_name, getattr(_default, _name))
 
 #: The names that run on the engine, each with the class that serves it.
-ENGINE = _EngineNames(context._engine_names(), STANDARD_NAMES)
+ENGINE = _EngineNames(context._engine_names(), _STANDARD_NAMES)
 
-__all__ = ["ENGINE", "install"]
-__all__ += STANDARD_NAMES
+__all__ = ["ENGINE", "install", *_STANDARD_NAMES]
 
 _SUBMODULES = frozenset(
     "connection context dummy forkserver heap managers pool process queues reduction resource_sharer resource_tracker "

@@ -40,7 +40,7 @@ def install() -> None:
     from tasuki import context
 
     original = context._standard_default
-    names = {name: getattr(tasuki, name) for name in tasuki.STANDARD_NAMES}
+    names = {name: getattr(tasuki, name) for name in tasuki._STANDARD_NAMES}
     for name, value in names.items():
         setattr(multiprocessing, name, value)
     setattr(multiprocessing.context, "_default_context", context._default_context)
