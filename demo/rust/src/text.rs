@@ -100,14 +100,8 @@ mod tests {
         count_words(b"\xff THE", &mut table);
         let mut found: Vec<_> = table.into_iter().map(|(word, n)| (word.into_vec(), n)).collect();
         found.sort();
-        let expected: [(&[u8], u64); 6] = [
-            (b"don", 1),
-            (b"na\xc3\xafve", 1),
-            (b"t", 1),
-            (b"the", 3),
-            (b"x", 1),
-            (b"\xff", 1),
-        ];
+        let expected: [(&[u8], u64); 6] =
+            [(b"don", 1), (b"na\xc3\xafve", 1), (b"t", 1), (b"the", 3), (b"x", 1), (b"\xff", 1)];
         assert_eq!(found, expected.map(|(word, n)| (word.to_vec(), n)));
     }
 

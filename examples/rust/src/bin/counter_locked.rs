@@ -18,9 +18,8 @@ fn count(counter: Lock<u64>) {
 #[tasuki::main]
 fn main() -> Result<(), Box<dyn Error>> {
     let counter = Lock::new(0_u64)?;
-    let processes = (0..4)
-        .map(|_| Process::spawn(count, (counter.clone(),)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let processes =
+        (0..4).map(|_| Process::spawn(count, (counter.clone(),))).collect::<Result<Vec<_>, _>>()?;
     for process in processes {
         process.join()?;
     }

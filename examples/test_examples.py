@@ -1,0 +1,63 @@
+"""Every example, in each language it exists in, prints the text in expected/; so the twins cannot drift apart."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent
+PROGRAMS = Path(os.environ.get("TASUKI_PROGRAMS", EXAMPLES.parent / "target/release"))
+
+NAMES = sorted(path.stem for path in (EXAMPLES / "expected").glob("*.txt"))
+#: Started by the example of the other language, never alone.
+WORKERS = {"square_worker"}
+#: The examples of one language alone, with the arguments that name their worker in the other one.
+RUST_WORKER = {"rust_worker_from_python": [PROGRAMS / "square_worker"]}
+PYTHON_WORKER = {"python_worker_from_rust": [sys.executable, EXAMPLES / "python/square_worker.py"]}
+#: What the standard library cannot do: send a queue through a queue, share anything with a Rust program.
+ONLY_TASUKI = {"pass_handles", *RUST_WORKER}
+
+IN_PYTHON = [name for name in NAMES if name not in PYTHON_WORKER]
+IN_RUST = [name for name in NAMES if name not in RUST_WORKER]
+
+
+def printed_by(*command):
+    """What a program prints; it has to end well, and to be silent otherwise."""
+    run = subprocess.run(
+        [str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    return run.stdout
+
+
+def expected(name):
+    return (EXAMPLES / "expected" / f"{name}.txt").read_text()
+
+
+@pytest.mark.parametrize("name", IN_PYTHON)
+def test_python(name):
+    script = EXAMPLES / "python" / f"{name}.py"
+    assert printed_by(sys.executable, script, *RUST_WORKER.get(name, [])) == expected(name)
+
+
+@pytest.mark.parametrize("name", [name for name in IN_PYTHON if name not in ONLY_TASUKI])
+def test_python_on_the_standard_library(name, tmp_path):
+    text = (EXAMPLES / "python" / f"{name}.py").read_text()
+    text, replaced = re.subn(r"^import tasuki as multiprocessing$", "import multiprocessing", text, flags=re.M)
+    assert replaced == 1
+    script = tmp_path / f"{name}.py"
+    script.write_text(text)
+    assert printed_by(sys.executable, script) == expected(name)
+
+
+@pytest.mark.parametrize("name", IN_RUST)
+def test_rust(name):
+    assert printed_by(PROGRAMS / name, *PYTHON_WORKER.get(name, [])) == expected(name)
+
+
+def test_every_program_is_tested():
+    assert {path.stem for path in (EXAMPLES / "python").glob("*.py")} == {*IN_PYTHON, *WORKERS}
+    assert {path.stem for path in (EXAMPLES / "rust/src/bin").glob("*.rs")} == {*IN_RUST, *WORKERS}
