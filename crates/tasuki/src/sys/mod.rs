@@ -13,3 +13,4 @@ pub(crate) mod identity;
 pub(crate) mod lease;
 pub(crate) mod memory;
 pub(crate) mod robust;
+pub(crate) mod sidecar;

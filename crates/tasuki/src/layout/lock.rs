@@ -1,0 +1,264 @@
+//! The users' lock: held by a process for as long as it likes, and taken over from a process that died.
+//!
+//! ```text
+//! word u32   bits 0-29 token of the owning process (roster row + 1, generation), 0 = free
+//!            bit 30    POISONED: an owner died; stays until it is cleared
+//!            bit 31    WAITERS: somebody may sleep on the word
+//! thread     id of the owning thread, for recursion; 0 while nobody owns it recursively
+//! depth      how often that thread holds it
+//! died       pid of the last owner that died
+//! ```
+//! All zero is free. The owner is a process: any of its threads, and any other process, may release. The kernel
+//! does not watch this lock (it may be held for hours, many at a time); a waiter looks whether the owner lives
+//! before it sleeps and after each slice of half a second.
+//!
+//! Feared: the releaser dies between freeing the word and waking a sleeper. The sleeper's slice ends within half a
+//! second, it sees the word free and takes it. Feared: a token's row is used by a new process. Its
+//! generation differs, so the owner counts as dead, which it is.
+#![allow(unsafe_code)] // declares which types may lie in shared memory
+
+use crate::error::Error;
+use crate::segment::{Segment, Shared, Token};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{GaveUp, Spin, Wait, futex, kill_point};
+use crate::sys::identity::thread_id;
+
+const POISONED: u32 = 1 << 30;
+const WAITERS: u32 = 1 << 31;
+
+/// The state of one lock, in a slot of an arena.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct LockWords {
+    word: AtomicU32,
+    thread: AtomicU32,
+    depth: AtomicU32,
+    died: AtomicU32,
+}
+
+// SAFETY: atomics only.
+unsafe impl Shared for LockWords {}
+
+/// How a lock was got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Acquired {
+    /// From nobody, or from an owner that released it.
+    Clean,
+    /// It is poisoned: this process, which held it, died before it released it. 0 when unknown.
+    OwnerDied {
+        /// The dead owner's process id.
+        pid: u32,
+    },
+}
+
+/// Why a lock was not got.
+#[derive(Debug)]
+pub(crate) enum NotAcquired {
+    GaveUp(GaveUp),
+    Failed(Error),
+}
+
+impl From<GaveUp> for NotAcquired {
+    fn from(why: GaveUp) -> Self {
+        NotAcquired::GaveUp(why)
+    }
+}
+
+impl From<Error> for NotAcquired {
+    fn from(error: Error) -> Self {
+        NotAcquired::Failed(error)
+    }
+}
+
+/// The lock was not held by the one who wanted to release it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotHeld;
+
+/// A lock's words with the segment whose roster says who lives.
+#[derive(Clone, Copy)]
+pub(crate) struct LockView<'a> {
+    pub(crate) words: &'a LockWords,
+    pub(crate) segment: &'a Segment,
+    pub(crate) spin: &'a Spin,
+}
+
+impl LockView<'_> {
+    /// Takes the lock for this process; a second take by the same process waits for the first one's release.
+    #[inline]
+    pub(crate) fn acquire(self, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
+        let me = self.segment.my_row()?;
+        // SYNC: Acquire, with the Release in `release`.
+        let taken = self.words.word.compare_exchange(
+            0,
+            me.bits(),
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        if taken.is_ok() {
+            kill_point!(UserLockTaken);
+            return Ok(Acquired::Clean);
+        }
+        self.acquire_busy(me, wait)
+    }
+
+    /// As `acquire`, but the thread that holds the lock may take it again.
+    #[inline]
+    pub(crate) fn acquire_recursive(self, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
+        if self.is_mine()? {
+            // Only this thread changes the depth while it owns the lock.
+            let depth = self.words.depth.load(Ordering::Relaxed);
+            let deeper = depth
+                .checked_add(1)
+                .ok_or_else(|| Error::Limit("a lock was taken 2^32 times by one thread".into()))?;
+            self.words.depth.store(deeper, Ordering::Relaxed);
+            return Ok(Acquired::Clean);
+        }
+        let acquired = self.acquire(wait)?;
+        self.words.depth.store(1, Ordering::Relaxed);
+        self.words.thread.store(thread_id(), Ordering::Relaxed);
+        Ok(acquired)
+    }
+
+    /// Frees the lock, whoever holds it.
+    #[inline]
+    pub(crate) fn release(self) -> Result<(), NotHeld> {
+        let word = &self.words.word;
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            if seen & Token::MASK == 0 {
+                return Err(NotHeld);
+            }
+            // SYNC: Release, with the Acquire of the next owner.
+            match word.compare_exchange_weak(
+                seen,
+                seen & POISONED,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break,
+                Err(other) => seen = other,
+            }
+        }
+        if seen & WAITERS != 0 {
+            kill_point!(UserLockFreed);
+            futex::wake(word, 1);
+        }
+        Ok(())
+    }
+
+    /// Undoes one `acquire_recursive` of this thread.
+    #[inline]
+    pub(crate) fn release_recursive(self) -> Result<(), NotHeld> {
+        if !self.is_mine().unwrap_or(false) {
+            return Err(NotHeld);
+        }
+        let depth = self.words.depth.load(Ordering::Relaxed);
+        self.words.depth.store(depth.saturating_sub(1), Ordering::Relaxed);
+        if depth > 1 {
+            return Ok(());
+        }
+        // Before the word: another thread of this process that takes it next must not find this thread's id there.
+        self.words.thread.store(0, Ordering::Relaxed);
+        self.release()
+    }
+
+    /// Whether the calling thread holds the lock recursively.
+    #[inline]
+    pub(crate) fn is_mine(self) -> Result<bool, Error> {
+        Ok(self.is_owned_by_this_process()?
+            && self.words.thread.load(Ordering::Relaxed) == thread_id())
+    }
+
+    /// How often the thread that owns it recursively holds it.
+    pub(crate) fn depth(self) -> u32 {
+        self.words.depth.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_owned_by_this_process(self) -> Result<bool, Error> {
+        let me = self.segment.my_row()?;
+        Ok(self.words.word.load(Ordering::Relaxed) & Token::MASK == me.bits())
+    }
+
+    pub(crate) fn is_locked(self) -> bool {
+        self.words.word.load(Ordering::Relaxed) & Token::MASK != 0
+    }
+
+    pub(crate) fn is_poisoned(self) -> bool {
+        self.words.word.load(Ordering::Relaxed) & POISONED != 0
+    }
+
+    pub(crate) fn poison(self) {
+        self.words.word.fetch_or(POISONED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clear_poison(self) {
+        self.words.word.fetch_and(!POISONED, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn acquire_busy(self, me: Token, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
+        let word = &self.words.word;
+        let is_free = || word.load(Ordering::Relaxed) & Token::MASK == 0;
+        let mut keep = 0;
+        if !wait.is_now() {
+            self.spin.until(is_free);
+        }
+        loop {
+            let seen = word.load(Ordering::Relaxed);
+            let Some(owner) = Token::from_bits(seen) else {
+                // Free, or scribbled over by a broken peer: taking it makes it whole.
+                let taken = me.bits() | (seen & (POISONED | WAITERS)) | keep;
+                if word
+                    .compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+                {
+                    kill_point!(UserLockTaken);
+                    return Ok(self.how(seen));
+                }
+                continue;
+            };
+            if owner != me && !self.segment.roster().is_alive(owner) {
+                let taken = me.bits() | POISONED | (seen & WAITERS) | keep;
+                let pid = self.segment.roster().pid(owner);
+                if word
+                    .compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+                {
+                    self.words.died.store(pid, Ordering::Relaxed);
+                    self.words.depth.store(0, Ordering::Relaxed);
+                    self.words.thread.store(0, Ordering::Relaxed);
+                    return Ok(Acquired::OwnerDied { pid });
+                }
+                continue;
+            }
+            let slice = match wait.slice() {
+                Ok(slice) => slice,
+                Err(why) => {
+                    if keep != 0 {
+                        futex::wake(word, 1); // the wake-up that this thread may have used goes on
+                    }
+                    return Err(why.into());
+                }
+            };
+            let marked = seen | WAITERS;
+            if seen != marked
+                && word
+                    .compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_err()
+            {
+                continue;
+            }
+            futex::wait(word, marked, Some(slice));
+            // Others may sleep whose mark the releaser took away.
+            keep = WAITERS;
+        }
+    }
+
+    fn how(self, seen: u32) -> Acquired {
+        if seen & POISONED == 0 {
+            return Acquired::Clean;
+        }
+        Acquired::OwnerDied { pid: self.words.died.load(Ordering::Relaxed) }
+    }
+}

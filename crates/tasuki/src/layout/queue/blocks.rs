@@ -1,0 +1,346 @@
+//! Room for large messages, filled and emptied outside the locks: one owner at a time, and never an orphan.
+//!
+//! ```text
+//! state u64: bits 0-1 state | bits 32-61 token of the owner
+//!   FREE     nobody's                                  -> WRITING by compare-and-swap of whoever needs it
+//!   WRITING  owner fills it                            -> QUEUED under the put lock, just before the commit;
+//!                                                         FREE by the owner, or taken over once the owner is dead
+//!   QUEUED   belongs to the message with `ticket`      -> HELD under the get lock, just after the commit;
+//!                                                         FREE by a repair, when no such message is queued
+//!   HELD     owner reads it                            -> FREE by the owner, or taken over once it is dead
+//! ```
+//! Blocks come in sizes of 8 KiB times a power of two. The numbers are virtual: a block has memory only up to the
+//! longest message it carried, and gives it back when the queue keeps more than [`KEPT`] in free blocks.
+#![allow(unsafe_code)] // declares which types may lie in shared memory
+
+use std::sync::Arc;
+
+use super::{SharedQueue, corrupt, ring};
+use crate::error::Error;
+use crate::segment::{PAYLOAD, Segment, Shared, Token};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::kill_point;
+use crate::sys::fork;
+use crate::sys::memory::PAGE;
+
+const SMALLEST: usize = 8 << 10;
+/// 8 KiB to 64 GiB.
+const CLASSES: usize = 24;
+const ENTRIES: usize = 4096;
+pub(super) const TABLES: usize = CLASSES * ENTRIES * size_of::<Entry>();
+/// Free blocks keep this much memory between them.
+const KEPT: u64 = 64 << 20;
+
+const FREE: u64 = 0;
+const WRITING: u64 = 1;
+const QUEUED: u64 = 2;
+const HELD: u64 = 3;
+const STATE: u64 = 0b11;
+
+#[repr(C)]
+struct Entry {
+    state: AtomicU64,
+    ticket: AtomicU64,
+    /// Where the block lies; 0 until it is used for the first time.
+    offset: AtomicU64,
+    /// How much of it has memory.
+    committed: AtomicU64,
+}
+
+// SAFETY: atomics only.
+unsafe impl Shared for Entry {}
+
+#[repr(C, align(64))]
+pub(super) struct Control {
+    /// Where the next new block may begin.
+    unused_from: AtomicU64,
+    /// Memory in free blocks; a hint, since a death may leave it off.
+    free_bytes: AtomicU64,
+    /// Entries that were ever used, by class.
+    high: [AtomicU32; CLASSES],
+    /// The entry that was freed last, by class.
+    recent: [AtomicU32; CLASSES],
+}
+
+/// Where blocks lie; computed from the segment's size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Geometry {
+    base: usize,
+    end: usize,
+}
+
+impl Geometry {
+    pub(super) fn new(segment: &Segment, chunks: &ring::Geometry) -> Geometry {
+        Geometry { base: chunks.end(), end: segment.len() }
+    }
+}
+
+/// Which block: it is what the frame of a large message holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlockId {
+    class: u32,
+    index: u32,
+}
+
+impl BlockId {
+    /// The frame's body.
+    pub(super) const LEN: usize = 16;
+
+    pub(super) fn to_bytes(self, len: usize) -> [u8; BlockId::LEN] {
+        let mut bytes = [0; BlockId::LEN];
+        bytes[..4].copy_from_slice(&self.class.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.index.to_le_bytes());
+        bytes[8..].copy_from_slice(&(len as u64).to_le_bytes());
+        bytes
+    }
+
+    /// The block and the message's length, if the bytes name a block that can exist.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<(BlockId, usize)> {
+        let bytes: &[u8; BlockId::LEN] = bytes.try_into().ok()?;
+        let class = u32::from_le_bytes(bytes[..4].try_into().ok()?);
+        let index = u32::from_le_bytes(bytes[4..8].try_into().ok()?);
+        let len = usize::try_from(u64::from_le_bytes(bytes[8..].try_into().ok()?)).ok()?;
+        let fits = (class as usize) < CLASSES && (index as usize) < ENTRIES;
+        (fits && len <= SMALLEST << class).then_some((BlockId { class, index }, len))
+    }
+}
+
+/// A block that this process owns, for writing before a put or for reading after a get; free when dropped.
+#[derive(Debug)]
+pub(crate) struct Block {
+    queue: Arc<SharedQueue>,
+    id: BlockId,
+    offset: usize,
+    len: usize,
+    /// A forked child's copy owns nothing.
+    epoch: u64,
+    owned: bool,
+}
+
+impl Block {
+    /// The message's length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies the message into `to`, which has room for exactly its length.
+    ///
+    /// # Safety
+    /// `to` points to `len()` writable bytes that do not overlap the block.
+    pub(crate) unsafe fn copy_to(&self, to: *mut u8) {
+        let from = self.queue.segment.bytes(self.offset, self.len).expect("a checked block");
+        // SAFETY: the source was checked to lie in the mapping; the caller vouches for the target.
+        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), self.len) };
+        kill_point!(GetBlockCopied);
+    }
+
+    /// Appends the message to `out`.
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        let inside = self.queue.segment.read(self.offset, self.len, out);
+        assert!(inside, "a checked block");
+        kill_point!(GetBlockCopied);
+    }
+
+    /// Fills the block with the parts, one after the other.
+    pub(super) fn fill(&self, parts: &[&[u8]]) {
+        let mut at = self.offset;
+        for part in parts {
+            let inside = self.queue.segment.write(at, part);
+            assert!(inside, "a block as long as its parts");
+            at += part.len();
+        }
+    }
+
+    pub(super) fn id(&self) -> BlockId {
+        self.id
+    }
+
+    /// Gives the block to the message with this ticket. The put lock is held and the message not committed.
+    pub(super) fn enqueue(&self, ticket: u64) {
+        let entry = self.queue.block(self.id);
+        entry.ticket.store(ticket, Ordering::Relaxed);
+        entry.state.store(QUEUED, Ordering::Release);
+    }
+
+    /// The message is committed: the block is no longer this process's.
+    pub(super) fn given_away(mut self) {
+        self.owned = false;
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.owned && self.epoch == fork::epoch() {
+            self.queue.free_block(self.id);
+        }
+    }
+}
+
+impl SharedQueue {
+    fn block(&self, id: BlockId) -> &Entry {
+        let index = id.class as usize * ENTRIES + id.index as usize;
+        self.segment.place(PAYLOAD + PAGE + index * size_of::<Entry>())
+    }
+
+    /// Takes a block for a message of `len` bytes, with memory.
+    pub(super) fn claim_block(self: &Arc<Self>, len: usize) -> Result<Block, Error> {
+        let class = len.div_ceil(SMALLEST).next_power_of_two().trailing_zeros();
+        let me = self.segment.my_row()?;
+        if class as usize >= CLASSES {
+            return Err(self.too_large(len));
+        }
+        let Some(index) = self.find_block(class, me) else {
+            return Err(Error::Limit(format!(
+                "the queue holds {ENTRIES} messages of about {len} bytes already, the most it can"
+            )));
+        };
+        let id = BlockId { class, index };
+        kill_point!(PutBlockClaimed);
+        match self.give_block_memory(id, len) {
+            Ok(offset) => {
+                Ok(Block { queue: self.clone(), id, offset, len, epoch: fork::epoch(), owned: true })
+            }
+            Err(error) => {
+                self.block(id).state.store(FREE, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    fn find_block(&self, class: u32, me: Token) -> Option<u32> {
+        let control = &self.head().blocks;
+        let mine = WRITING | u64::from(me.bits()) << 32;
+        let claim = |index: u32, state: u64| {
+            let entry = self.block(BlockId { class, index });
+            // SYNC: Acquire, with the Release that freed it.
+            entry.state.compare_exchange(state, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        };
+        let recent = control.recent[class as usize].load(Ordering::Relaxed);
+        if (recent as usize) < ENTRIES && claim(recent, FREE) {
+            return Some(recent);
+        }
+        let high = control.high[class as usize].load(Ordering::Relaxed).min(ENTRIES as u32);
+        if let Some(index) = (0..high).find(|&index| claim(index, FREE)) {
+            return Some(index);
+        }
+        // Before the table grows: what the dead still own.
+        let dead = (0..high).find(|&index| {
+            let state = self.block(BlockId { class, index }).state.load(Ordering::Acquire);
+            let owned = matches!(state & STATE, WRITING | HELD);
+            let owner = Token::from_bits((state >> 32) as u32);
+            let dead = owned
+                && owner.is_none_or(|owner| owner != me && !self.segment.roster().is_alive(owner));
+            dead && claim(index, state)
+        });
+        if dead.is_some() {
+            return dead;
+        }
+        (high..ENTRIES as u32).find(|&index| {
+            let first = (class as usize * ENTRIES + index as usize) * size_of::<Entry>();
+            let page = (PAYLOAD + PAGE + first) / PAGE * PAGE;
+            if self.segment.commit(page, PAGE).is_err() {
+                return false;
+            }
+            control.high[class as usize].fetch_max(index + 1, Ordering::Relaxed);
+            claim(index, FREE)
+        })
+    }
+
+    fn give_block_memory(&self, id: BlockId, len: usize) -> Result<usize, Error> {
+        let control = &self.head().blocks;
+        let entry = self.block(id);
+        let size = SMALLEST << id.class;
+        if entry.offset.load(Ordering::Relaxed) == 0 {
+            let used = control.unused_from.load(Ordering::Relaxed);
+            let left = (self.blocks.end - self.blocks.base) as u64;
+            if used.saturating_add(size as u64) > left {
+                return Err(self.too_large(len));
+            }
+            let place = control.unused_from.fetch_add(size as u64, Ordering::Relaxed);
+            entry.offset.store(place + self.blocks.base as u64, Ordering::Relaxed);
+        }
+        let offset = self.checked_offset(id, size)?;
+        let committed = entry.committed.load(Ordering::Relaxed);
+        if committed < len as u64 {
+            let len = len.next_multiple_of(PAGE);
+            self.segment.commit(offset, len)?;
+            entry.committed.store(len as u64, Ordering::Relaxed);
+        } else {
+            let free = &control.free_bytes;
+            let _ = free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
+                Some(free.saturating_sub(committed))
+            });
+        }
+        Ok(offset)
+    }
+
+    /// A block's place, checked to lie where blocks lie.
+    fn checked_offset(&self, id: BlockId, size: usize) -> Result<usize, Error> {
+        let offset = self.block(id).offset.load(Ordering::Relaxed) as usize;
+        let inside = offset >= self.blocks.base
+            && offset.checked_add(size).is_some_and(|end| end <= self.blocks.end);
+        if inside { Ok(offset) } else { Err(corrupt("a block's place")) }
+    }
+
+    fn too_large(&self, len: usize) -> Error {
+        Error::Limit(format!(
+            "a message of {len} bytes does not fit: this queue has room for {} MiB of large messages",
+            (self.blocks.end - self.blocks.base) >> 20
+        ))
+    }
+
+    /// The block that the message with `ticket` is in; for the holder of the get lock.
+    pub(super) fn check_queued(&self, id: BlockId, ticket: u64) -> Result<(), Error> {
+        let entry = self.block(id);
+        let state = entry.state.load(Ordering::Acquire);
+        if state & STATE == QUEUED && entry.ticket.load(Ordering::Relaxed) == ticket {
+            return Ok(());
+        }
+        Err(corrupt("the block of a large message"))
+    }
+
+    /// The message was taken: its block is this process's. The get lock is held.
+    pub(super) fn hold_block(
+        self: &Arc<Self>,
+        id: BlockId,
+        len: usize,
+        me: Token,
+    ) -> Result<Block, Error> {
+        let entry = self.block(id);
+        entry.state.store(HELD | u64::from(me.bits()) << 32, Ordering::Release);
+        let offset = self.checked_offset(id, SMALLEST << id.class)?;
+        Ok(Block { queue: self.clone(), id, offset, len, epoch: fork::epoch(), owned: true })
+    }
+
+    fn free_block(&self, id: BlockId) {
+        let control = &self.head().blocks;
+        let entry = self.block(id);
+        let committed = entry.committed.load(Ordering::Relaxed);
+        if control.free_bytes.load(Ordering::Relaxed).saturating_add(committed) > KEPT {
+            if let Ok(offset) = self.checked_offset(id, SMALLEST << id.class) {
+                // First the mark, then the hole, then free: dying in between asks for the memory again.
+                entry.committed.store(0, Ordering::Relaxed);
+                self.segment.give_back(offset, SMALLEST << id.class);
+            }
+        } else {
+            control.free_bytes.fetch_add(committed, Ordering::Relaxed);
+        }
+        entry.state.store(FREE, Ordering::Release);
+        control.recent[id.class as usize].store(id.index, Ordering::Relaxed);
+    }
+
+    /// Frees queued blocks whose message is `gone`: what a death between two steps of a commit leaves.
+    pub(super) fn free_queued_blocks(&self, gone: impl Fn(u64) -> bool) {
+        for class in 0..CLASSES {
+            let high = self.head().blocks.high[class].load(Ordering::Relaxed).min(ENTRIES as u32);
+            for index in 0..high {
+                let id = BlockId { class: class as u32, index };
+                let entry = self.block(id);
+                let state = entry.state.load(Ordering::Acquire);
+                if state & STATE == QUEUED && gone(entry.ticket.load(Ordering::Relaxed)) {
+                    self.free_block(id);
+                }
+            }
+        }
+    }
+}

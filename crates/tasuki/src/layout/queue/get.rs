@@ -1,0 +1,285 @@
+//! The consumers' side: copy out, say what is in hand, ring, commit.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use super::blocks::{Block, BlockId};
+use super::ring::{self, BLOCK, HANDLES, JUMP};
+use super::{Position, SharedQueue, corrupt};
+use crate::error::Error;
+use crate::segment::Token;
+use crate::sync::atomic::Ordering;
+use crate::sync::{GaveUp, Held, Wait, kill_point};
+use crate::sys::sidecar::{self, Label};
+
+/// A message that was taken.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) codec: u16,
+    pub(crate) body: Body,
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Where the bytes of a message are.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// In the caller's buffer.
+    Inline,
+    /// In a block that is this process's until it is dropped.
+    Block(Block),
+}
+
+/// Why no message was taken.
+#[derive(Debug)]
+pub(crate) enum NotGot {
+    GaveUp(GaveUp),
+    Failed(Error),
+}
+
+impl From<GaveUp> for NotGot {
+    fn from(why: GaveUp) -> NotGot {
+        NotGot::GaveUp(why)
+    }
+}
+
+impl From<Error> for NotGot {
+    fn from(error: Error) -> NotGot {
+        NotGot::Failed(error)
+    }
+}
+
+/// A frame that was found at the head, checked.
+struct Frame {
+    codec: u16,
+    flags: u16,
+    attempt: u32,
+    body: u64,
+    len: usize,
+    /// Where the next frame begins.
+    end: u64,
+    jumped: bool,
+}
+
+impl SharedQueue {
+    /// Takes the oldest message, waiting for one as long as `wait` says. `out` is emptied first.
+    #[inline]
+    pub(crate) fn get(
+        self: &Arc<Self>,
+        out: &mut Vec<u8>,
+        wait: &mut Wait<'_>,
+    ) -> Result<Received, NotGot> {
+        out.clear();
+        let me = self.segment.my_row()?;
+        loop {
+            if !self.has_message() {
+                self.wait_for_put(wait)?;
+            }
+            let held = self.lock_get(wait)?;
+            kill_point!(GetLocked);
+            let head = self.head().get.position();
+            if !self.is_behind_tail(head.ticket) {
+                drop(held);
+                continue;
+            }
+            let (received, jumped) = self.get_locked(&held, head, me, out)?;
+            drop(held);
+            kill_point!(GetUnlocked);
+            if jumped && self.is_loose() {
+                self.trim_if_nobody_puts();
+            }
+            return Ok(received);
+        }
+    }
+
+    fn get_locked(
+        self: &Arc<Self>,
+        _held: &Held<'_>,
+        head: Position,
+        me: Token,
+        out: &mut Vec<u8>,
+    ) -> Result<(Received, bool), Error> {
+        let frame = self.frame_at(head)?;
+        let mut len = frame.len;
+        if !self.segment.read(frame.body as usize, frame.len, out) {
+            return Err(corrupt("a frame's length"));
+        }
+        let mut block = None;
+        if frame.flags & BLOCK != 0 {
+            let (id, message_len) =
+                BlockId::from_bytes(out).ok_or_else(|| corrupt("a large message's frame"))?;
+            self.check_queued(id, head.ticket)?;
+            out.clear();
+            len = message_len;
+            block = Some(id);
+        }
+        let fds = self.peek_descriptors(&frame, head.ticket)?;
+        kill_point!(GetCopied);
+        if let Some(row) = self.segment.roster().row(me.row()) {
+            row.in_hand_len.store(len as u64, Ordering::Relaxed);
+            row.in_hand_ticket.store(head.ticket.wrapping_add(1), Ordering::Relaxed);
+        }
+        kill_point!(GetInHand);
+        // The bell before the commit, as in put.
+        self.head().nonfull.0.ring(1);
+        kill_point!(GetBellRung);
+        self.head().get.commit(Position {
+            ticket: head.ticket.wrapping_add(1),
+            offset: frame.end,
+            bytes: head.bytes.wrapping_add(len as u64),
+        });
+        kill_point!(GetCommitted);
+        let body = match block {
+            None => Body::Inline,
+            Some(id) => Body::Block(self.hold_block(id, len, me)?),
+        };
+        kill_point!(GetBlockHeld);
+        if !fds.is_empty() {
+            sidecar::drop_first(self.sidecar.as_fd());
+        }
+        Ok((Received { codec: frame.codec, body, fds }, frame.jumped))
+    }
+
+    /// The frame at the head. Every number is read once and checked before it is used.
+    #[inline]
+    fn frame_at(&self, head: Position) -> Result<Frame, Error> {
+        let mut offset = head.offset;
+        let mut chunk = self.chunks.chunk_of(offset).ok_or_else(|| corrupt("the head"))?;
+        let mut header = self.frame_header(offset).ok_or_else(|| corrupt("the head"))?;
+        let mut codec = header.codec.load(Ordering::Relaxed);
+        let jumped = codec == JUMP;
+        if jumped {
+            chunk = self.next_chunk(chunk)?;
+            offset = self.chunk_start(chunk);
+            header = self.frame_header(offset).ok_or_else(|| corrupt("a chunk"))?;
+            codec = header.codec.load(Ordering::Relaxed);
+        }
+        let len = header.len.load(Ordering::Relaxed) as usize;
+        let ticket = header.ticket.load(Ordering::Relaxed);
+        let whole = ring::frame_len(len);
+        if codec == JUMP || ticket != head.ticket as u32 {
+            return Err(corrupt("a frame's ticket"));
+        }
+        if whole + ring::HEADER > self.chunks.left(offset) {
+            return Err(corrupt("a frame's length"));
+        }
+        Ok(Frame {
+            codec,
+            flags: header.flags.load(Ordering::Relaxed),
+            attempt: header.attempt.load(Ordering::Relaxed),
+            body: offset + ring::HEADER as u64,
+            len,
+            end: offset + whole as u64,
+            jumped,
+        })
+    }
+
+    /// Copies of the frame's descriptors; what belongs to messages that never came is closed on the way.
+    #[inline]
+    fn peek_descriptors(&self, frame: &Frame, ticket: u64) -> Result<Vec<OwnedFd>, Error> {
+        const DOING: &str = "receive the handles of a message";
+        let expected = (frame.flags & HANDLES) as usize;
+        if expected == 0 {
+            return Ok(Vec::new());
+        }
+        let mine = Label { ticket, attempt: frame.attempt };
+        loop {
+            let first = sidecar::peek(self.sidecar.as_fd()).map_err(|e| Error::os(DOING, e))?;
+            match first {
+                Some((label, fds)) if label == mine => {
+                    if fds.len() == expected {
+                        return Ok(fds);
+                    }
+                    // The message stays in the queue: close some descriptors and get it again.
+                    let full = std::io::Error::from_raw_os_error(libc::EMFILE);
+                    return Err(Error::os(DOING, full));
+                }
+                Some((label, _)) if (label.ticket.wrapping_sub(ticket) as i64) <= 0 => {
+                    sidecar::drop_first(self.sidecar.as_fd());
+                }
+                _ => return Err(corrupt("the handles of a message are missing")),
+            }
+        }
+    }
+
+    /// Enters the consumers' section; repairs it if the last one died there.
+    #[inline]
+    pub(super) fn lock_get(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
+        let held = self.head().get.lock.lock_within(wait)?;
+        if held.must_repair() {
+            self.repair_get(&held);
+        }
+        Ok(held)
+    }
+
+    /// Whether there is a message, as far as one can see without the lock.
+    #[inline]
+    pub(super) fn has_message(&self) -> bool {
+        let head = self.head();
+        head.put.ticket.load(Ordering::SeqCst) != head.get.ticket.load(Ordering::SeqCst)
+    }
+
+    /// Whether there is a message after `ticket` ones, for the holder of the get lock.
+    #[inline]
+    fn is_behind_tail(&self, ticket: u64) -> bool {
+        let side = &self.head().get;
+        if side.seen.load(Ordering::Relaxed) != ticket {
+            return true;
+        }
+        let tail = self.head().put.ticket.load(Ordering::Acquire);
+        side.seen.store(tail, Ordering::Relaxed);
+        tail != ticket
+    }
+
+    /// Sleeps until there may be a message.
+    #[cold]
+    fn wait_for_put(&self, wait: &mut Wait<'_>) -> Result<(), NotGot> {
+        if wait.is_now() {
+            return Err(GaveUp::TimedOut.into());
+        }
+        if self.get_spin.until(|| self.has_message()) {
+            return Ok(());
+        }
+        let head = self.head();
+        loop {
+            let announced = head.nonempty.0.announce();
+            if self.has_message() {
+                return Ok(());
+            }
+            if head.put.lock.is_held() {
+                // A producer may be between its bell and its commit, or dead: through its lock one learns which.
+                match self.lock_put(wait) {
+                    Ok(held) => drop(held),
+                    Err(super::NotPut::GaveUp(why)) => return Err(why.into()),
+                    Err(super::NotPut::Failed(error)) => return Err(error.into()),
+                }
+                if self.has_message() {
+                    return Ok(());
+                }
+            }
+            match head.nonempty.0.sleep(announced, wait) {
+                Ok(()) => {}
+                Err(GaveUp::TimedOut) if self.has_message() => {}
+                Err(why) => {
+                    if self.has_message() {
+                        head.nonempty.0.ring_all(); // the wake-up may have been meant for another one
+                    }
+                    return Err(why.into());
+                }
+            }
+            if self.has_message() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// After a burst: gives chunks back, unless a producer is busy, who needs them and will do it.
+    #[cold]
+    fn trim_if_nobody_puts(&self) {
+        let Some(held) = self.head().put.lock.try_lock() else { return };
+        let repaired = !held.must_repair() || self.repair_put(&held).is_ok();
+        if repaired {
+            // An overwritten queue says so at the next get or put.
+            let _ = self.trim(&held);
+        }
+    }
+}

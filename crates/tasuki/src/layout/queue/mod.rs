@@ -1,0 +1,231 @@
+//! The queue: frames of any size from many producers to many consumers, whole or not at all, whoever is killed.
+//!
+//! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`ring`] finds
+//! places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two sides, [`repair`] what is done
+//! after a death.
+#![allow(unsafe_code)] // declares which types may lie in shared memory
+
+mod blocks;
+mod get;
+mod put;
+mod repair;
+mod ring;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+pub(crate) use blocks::Block;
+pub(crate) use get::{Body, NotGot, Received};
+pub(crate) use put::{NotPut, Outbound};
+
+use crate::error::Error;
+use crate::segment::{Kind, PAYLOAD, Segment, SegmentId, Shared};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{RobustLock, SleepWord, Spin};
+use crate::sys::memory::{self, PAGE};
+use crate::sys::sidecar;
+
+/// Frames up to this size are copied under the lock; larger ones go into a block outside it.
+pub(crate) const INLINE: usize = 4096;
+
+/// What a queue is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Most messages at a time; None is no limit.
+    pub(crate) capacity: Option<u64>,
+    /// Most bytes at a time; None is no limit.
+    pub(crate) byte_limit: Option<u64>,
+    /// How structured data is written when the writer has the choice; kept for the fronts, unused here.
+    pub(crate) structured: u16,
+    /// For people who read /proc.
+    pub(crate) label: String,
+}
+
+/// One side's committed position. `ticket` is the one word that commits: it says which mark counts.
+#[repr(C, align(64))]
+struct Side {
+    lock: RobustLock,
+    /// Counts tries to send descriptors; see `sidecar::Label`.
+    attempt: AtomicU32,
+    /// How many messages this side has completed, ever.
+    ticket: AtomicU64,
+    /// The position after `ticket` messages is `marks[ticket % 2]`; the other one is being written.
+    marks: [Mark; 2],
+    /// What this side last saw of the other's ticket.
+    seen: AtomicU64,
+}
+
+#[repr(C)]
+struct Mark {
+    offset: AtomicU64,
+    /// Bytes of all messages that this side has completed, ever.
+    bytes: AtomicU64,
+}
+
+/// A sleep word on a cache line of its own.
+#[repr(C, align(64))]
+struct Bell(SleepWord);
+
+/// Written once, before the queue is shared.
+#[repr(C, align(64))]
+struct Settings {
+    capacity: AtomicU64,
+    byte_limit: AtomicU64,
+    structured: AtomicU32,
+    /// Reserved: shutdown, pollable.
+    flags: AtomicU32,
+}
+
+/// The beginning of a queue's payload.
+#[repr(C)]
+struct Head {
+    put: Side,
+    get: Side,
+    nonempty: Bell,
+    nonfull: Bell,
+    settings: Settings,
+    ring: ring::Control,
+    blocks: blocks::Control,
+}
+
+// SAFETY: all fields are made of atomics.
+unsafe impl Shared for Head {}
+
+const _: () = assert!(size_of::<Side>() == 64 && size_of::<Head>() <= PAGE);
+
+/// What one side had committed at some moment.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    ticket: u64,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Side {
+    /// The committed position. With this side's lock held it is exact and stays.
+    #[inline]
+    fn position(&self) -> Position {
+        loop {
+            // SYNC: Acquire, with the Release in `commit`.
+            let ticket = self.ticket.load(Ordering::Acquire);
+            let mark = &self.marks[(ticket % 2) as usize];
+            let offset = mark.offset.load(Ordering::Relaxed);
+            let bytes = mark.bytes.load(Ordering::Relaxed);
+            fence(Ordering::Acquire);
+            // The mark is written again only after two more commits.
+            if self.ticket.load(Ordering::Relaxed) == ticket {
+                return Position { ticket, offset, bytes };
+            }
+        }
+    }
+
+    /// Makes `next` the position, in one store. The caller holds this side's lock.
+    #[inline]
+    fn commit(&self, next: Position) {
+        let mark = &self.marks[(next.ticket % 2) as usize];
+        mark.offset.store(next.offset, Ordering::Relaxed);
+        mark.bytes.store(next.bytes, Ordering::Relaxed);
+        // SYNC: SeqCst: Release for readers of the mark and the frame, and ordered with `announce` of a sleeper.
+        self.ticket.store(next.ticket, Ordering::SeqCst);
+    }
+}
+
+/// One queue as this process sees it.
+#[derive(Debug)]
+pub(crate) struct SharedQueue {
+    segment: Arc<Segment>,
+    sidecar: OwnedFd,
+    chunks: ring::Geometry,
+    blocks: blocks::Geometry,
+    capacity: u64,
+    byte_limit: u64,
+    structured: u16,
+    put_spin: Spin,
+    get_spin: Spin,
+}
+
+impl SharedQueue {
+    /// Makes an empty queue.
+    pub(crate) fn create(options: &Options) -> Result<SharedQueue, Error> {
+        let memory = usize::try_from(memory::physical()).unwrap_or(usize::MAX / 4);
+        let largest = memory.next_power_of_two().clamp(1 << 30, 1 << 36);
+        let segment = Segment::create_within(Kind::Queue, &options.label, largest, 1 << 26)?;
+        let sidecar = sidecar::create()
+            .map_err(|e| Error::os("make the socket that carries a queue's handles", e))?;
+        segment.commit(PAYLOAD, PAGE)?;
+        let head: &Head = segment.place(PAYLOAD);
+        let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+        head.settings.capacity.store(unlimited(options.capacity), Ordering::Relaxed);
+        head.settings.byte_limit.store(unlimited(options.byte_limit), Ordering::Relaxed);
+        head.settings.structured.store(u32::from(options.structured), Ordering::Relaxed);
+        let queue = SharedQueue::open(segment, sidecar)?;
+        queue.make_first_chunk()?;
+        Ok(queue)
+    }
+
+    /// Attaches the queue behind the two descriptors.
+    pub(crate) fn attach(segment: OwnedFd, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
+        if !sidecar::is_sidecar(sidecar.as_fd()) {
+            return Err(Error::Invalid("a queue's second descriptor is not its socket".into()));
+        }
+        SharedQueue::open(Segment::attach(segment, Kind::Queue)?, sidecar)
+    }
+
+    fn open(segment: Arc<Segment>, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
+        if segment.len() < 1 << 26 {
+            return Err(Error::Invalid("a queue's segment is smaller than any queue".into()));
+        }
+        let chunks = ring::Geometry::new(&segment);
+        let blocks = blocks::Geometry::new(&segment, &chunks);
+        let head: &Head = segment.place(PAYLOAD);
+        Ok(SharedQueue {
+            capacity: head.settings.capacity.load(Ordering::Relaxed).max(1),
+            byte_limit: head.settings.byte_limit.load(Ordering::Relaxed),
+            structured: head.settings.structured.load(Ordering::Relaxed) as u16,
+            chunks,
+            blocks,
+            segment,
+            sidecar,
+            put_spin: Spin::new(),
+            get_spin: Spin::new(),
+        })
+    }
+
+    /// How many messages are waiting, at this moment.
+    pub(crate) fn len(&self) -> u64 {
+        // The head first: the tail read later is not before it, so the difference is never negative.
+        let head = self.head().get.ticket.load(Ordering::SeqCst);
+        let tail = self.head().put.ticket.load(Ordering::SeqCst);
+        tail.wrapping_sub(head).min(self.capacity)
+    }
+
+    /// Most messages at a time; None is no limit.
+    pub(crate) fn capacity(&self) -> Option<u64> {
+        (self.capacity != u64::MAX).then_some(self.capacity)
+    }
+
+    /// What `Options::structured` was.
+    pub(crate) fn structured(&self) -> u16 {
+        self.structured
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.segment.id()
+    }
+
+    /// The two descriptors that make up a handle, in the order that `attach` takes them.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.segment.fd(), self.sidecar.as_fd()]
+    }
+
+    #[inline]
+    fn head(&self) -> &Head {
+        self.segment.place(PAYLOAD)
+    }
+}
+
+/// The error for memory that does not hold what the protocol puts there.
+#[cold]
+fn corrupt(what: &str) -> Error {
+    Error::Invalid(format!("the queue's memory was overwritten: {what}"))
+}

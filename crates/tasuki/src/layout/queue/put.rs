@@ -1,0 +1,246 @@
+//! The producers' side: reserve a place, write, ring, commit.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use super::blocks::{Block, BlockId};
+use super::ring::{self, BLOCK, HANDLES};
+use super::{INLINE, Position, SharedQueue, corrupt};
+use crate::error::Error;
+use crate::sync::atomic::Ordering;
+use crate::sync::{GaveUp, Held, Wait, kill_point};
+use crate::sys::sidecar::{self, Label};
+
+/// A message on its way in.
+#[derive(Debug)]
+pub(crate) struct Outbound<'a> {
+    /// What the bytes mean; the queue does not look.
+    pub(crate) codec: u16,
+    /// The bytes, in order.
+    pub(crate) parts: &'a [&'a [u8]],
+    /// Descriptors that travel with it.
+    pub(crate) fds: &'a [OwnedFd],
+}
+
+/// Why a message was not put. It is wholly outside the queue then.
+#[derive(Debug)]
+pub(crate) enum NotPut {
+    GaveUp(GaveUp),
+    Failed(Error),
+}
+
+impl From<GaveUp> for NotPut {
+    fn from(why: GaveUp) -> NotPut {
+        NotPut::GaveUp(why)
+    }
+}
+
+impl From<Error> for NotPut {
+    fn from(error: Error) -> NotPut {
+        NotPut::Failed(error)
+    }
+}
+
+impl SharedQueue {
+    /// Puts a message, waiting for room as long as `wait` says. When this returns `Ok`, any get that begins later
+    /// sees the message, even if this process dies at once.
+    #[inline]
+    pub(crate) fn put(
+        self: &Arc<Self>,
+        message: &Outbound<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), NotPut> {
+        let len: usize = message.parts.iter().map(|part| part.len()).sum();
+        if message.fds.len() > sidecar::MOST {
+            return Err(NotPut::Failed(Error::Limit(format!(
+                "a message can carry at most {} descriptors, this one has {}",
+                sidecar::MOST,
+                message.fds.len()
+            ))));
+        }
+        if len as u64 > self.byte_limit {
+            return Err(NotPut::Failed(Error::Limit(format!(
+                "a message of {len} bytes never fits into a queue limited to {} bytes",
+                self.byte_limit
+            ))));
+        }
+        if len <= INLINE {
+            return self.put_frame(message, message.parts, len, None, wait);
+        }
+        let block = self.claim_block(len)?;
+        block.fill(message.parts);
+        kill_point!(PutBlockFilled);
+        let body = block.id().to_bytes(len);
+        self.put_frame(message, &[&body], len, Some(block), wait)
+    }
+
+    fn put_frame(
+        &self,
+        message: &Outbound<'_>,
+        parts: &[&[u8]],
+        len: usize,
+        block: Option<Block>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), NotPut> {
+        loop {
+            let held = self.lock_put(wait)?;
+            kill_point!(PutLocked);
+            let tail = self.head().put.position();
+            let full_at = match self.has_room(tail, len as u64) {
+                Err(full_at) => full_at,
+                Ok(()) => {
+                    if self.put_locked(&held, tail, message, parts, len, block.as_ref())? {
+                        drop(held);
+                        if let Some(block) = block {
+                            block.given_away();
+                        }
+                        kill_point!(PutUnlocked);
+                        return Ok(());
+                    }
+                    // The socket that carries descriptors is full: as good as a full queue.
+                    self.head().get.ticket.load(Ordering::SeqCst)
+                }
+            };
+            drop(held);
+            self.wait_for_get(full_at, wait)?;
+        }
+    }
+
+    /// Writes and commits one frame; false when its descriptors find no room.
+    #[inline]
+    fn put_locked(
+        &self,
+        held: &Held<'_>,
+        tail: Position,
+        message: &Outbound<'_>,
+        parts: &[&[u8]],
+        len: usize,
+        block: Option<&Block>,
+    ) -> Result<bool, Error> {
+        let body = if block.is_some() { BlockId::LEN } else { len };
+        let frame_len = ring::frame_len(body);
+        let offset = self.place_for(held, tail, frame_len)?;
+        let header = self.frame_header(offset).ok_or_else(|| corrupt("the tail"))?;
+        let mut flags = message.fds.len() as u16 & HANDLES;
+        if block.is_some() {
+            flags |= BLOCK;
+        }
+        header.len.store(body as u32, Ordering::Relaxed);
+        header.codec.store(message.codec, Ordering::Relaxed);
+        header.flags.store(flags, Ordering::Relaxed);
+        header.ticket.store(tail.ticket as u32, Ordering::Relaxed);
+        kill_point!(PutHalfWritten);
+        let mut at = offset as usize + ring::HEADER;
+        for part in parts {
+            if !self.segment.write(at, part) {
+                return Err(corrupt("the tail"));
+            }
+            at += part.len();
+        }
+        kill_point!(PutWritten);
+        if !message.fds.is_empty() && !self.send_descriptors(header, tail.ticket, message.fds)? {
+            return Ok(false);
+        }
+        kill_point!(PutHandlesSent);
+        // From here to the commit nothing can fail: a block that says QUEUED is committed, or its producer died.
+        if let Some(block) = block {
+            block.enqueue(tail.ticket);
+        }
+        // The bell before the commit: a killed producer has woken whoever its message is for, or committed nothing.
+        self.head().nonempty.0.ring(1);
+        kill_point!(PutBellRung);
+        self.head().put.commit(Position {
+            ticket: tail.ticket.wrapping_add(1),
+            offset: offset + frame_len as u64,
+            bytes: tail.bytes.wrapping_add(len as u64),
+        });
+        kill_point!(PutCommitted);
+        Ok(true)
+    }
+
+    #[cold]
+    fn send_descriptors(
+        &self,
+        header: &ring::FrameHeader,
+        ticket: u64,
+        fds: &[OwnedFd],
+    ) -> Result<bool, Error> {
+        let attempt = self.head().put.attempt.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        header.attempt.store(attempt, Ordering::Relaxed);
+        match sidecar::send(self.sidecar.as_fd(), Label { ticket, attempt }, fds) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(Error::os("send handles through a queue", error)),
+        }
+    }
+
+    /// Enters the producers' section; repairs it if the last one died there.
+    #[inline]
+    pub(super) fn lock_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, NotPut> {
+        let held = self.head().put.lock.lock_within(wait)?;
+        if held.must_repair() {
+            self.repair_put(&held)?;
+        }
+        Ok(held)
+    }
+
+    /// Whether a message of `len` bytes may go behind `tail`; if not, the consumers' ticket that this was seen at.
+    #[inline]
+    fn has_room(&self, tail: Position, len: u64) -> Result<(), u64> {
+        let side = &self.head().put;
+        if self.capacity != u64::MAX
+            && tail.ticket.wrapping_sub(side.seen.load(Ordering::Relaxed)) >= self.capacity
+        {
+            let head = self.head().get.ticket.load(Ordering::Acquire);
+            side.seen.store(head, Ordering::Relaxed);
+            if tail.ticket.wrapping_sub(head) >= self.capacity {
+                return Err(head);
+            }
+        }
+        if self.byte_limit != u64::MAX {
+            let head = self.head().get.position();
+            let waiting = tail.bytes.wrapping_sub(head.bytes);
+            if waiting.saturating_add(len) > self.byte_limit {
+                return Err(head.ticket);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps until the consumers' ticket is no longer `seen`, or for no reason: the caller looks again.
+    #[cold]
+    fn wait_for_get(&self, seen: u64, wait: &mut Wait<'_>) -> Result<(), NotPut> {
+        let head = self.head();
+        let changed = || head.get.ticket.load(Ordering::SeqCst) != seen;
+        if changed() {
+            return Ok(());
+        }
+        if wait.is_now() {
+            return Err(GaveUp::TimedOut.into());
+        }
+        if self.put_spin.until(changed) {
+            return Ok(());
+        }
+        let announced = head.nonfull.0.announce();
+        if changed() {
+            return Ok(());
+        }
+        if head.get.lock.is_held() {
+            // A consumer may be between its bell and its commit, or dead: through its lock one learns which.
+            drop(self.lock_get(wait)?);
+            if changed() {
+                return Ok(());
+            }
+        }
+        match head.nonfull.0.sleep(announced, wait) {
+            Ok(()) => Ok(()),
+            Err(GaveUp::TimedOut) if changed() => Ok(()),
+            Err(why) => {
+                if changed() {
+                    head.nonfull.0.ring_all(); // the wake-up may have been meant for another one
+                }
+                Err(why.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Where frames go: a circle of chunks that grows by a chunk when it is full and shrinks again.
+//!
+//! ```text
+//! chunk table  u32 next | u32 order | u32 committed | u32 reserved     one entry per chunk that may ever exist
+//! circle       tail chunk -> free chunks -> head chunk -> ... -> tail chunk, by `next`
+//! spare        a stack of chunks outside the circle, by `next`, most recently used first
+//! frame        u32 len | u16 codec | u16 flags | u32 ticket | u32 attempt | bytes, padded to 8
+//! ```
+//! `order` rises by one from chunk to chunk along the circle, so the number of chunks in use is a difference. Only the
+//! holder of the put lock changes `next`; consumers follow it only out of chunks that are in use, where it is final.
+//! A chunk has room for a header after every frame, so there is always place for the JUMP that ends it.
+#![allow(unsafe_code)] // declares which types may lie in shared memory
+
+use super::{Position, SharedQueue, corrupt};
+use crate::error::Error;
+use crate::segment::{PAYLOAD, Segment, Shared};
+use crate::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use crate::sync::{Held, kill_point};
+use crate::sys::memory::PAGE;
+
+pub(super) const CHUNK: usize = 64 << 10;
+pub(super) const HEADER: usize = size_of::<FrameHeader>();
+/// The codec of the frame that ends a chunk: go on in the next one.
+pub(super) const JUMP: u16 = 0xffff;
+/// Flag: the frame's bytes describe a block that holds the message.
+pub(super) const BLOCK: u16 = 0x8000;
+/// The number of descriptors that travel with the frame.
+pub(super) const HANDLES: u16 = 0x00ff;
+/// Chunks outside the circle that keep their memory: 4 MiB.
+const KEPT: u32 = 64;
+const NONE: u32 = 0; // in lists, chunk numbers are stored plus one
+
+/// The ring's own bookkeeping; changed under the put lock.
+#[repr(C, align(64))]
+pub(super) struct Control {
+    chunks: AtomicU32,
+    circle: AtomicU32,
+    spare: AtomicU32,
+    spares: AtomicU32,
+}
+
+#[repr(C)]
+struct Entry {
+    next: AtomicU32,
+    order: AtomicU32,
+    committed: AtomicU32,
+    reserved: AtomicU32,
+}
+
+// SAFETY: atomics only.
+unsafe impl Shared for Entry {}
+
+#[repr(C)]
+pub(super) struct FrameHeader {
+    pub(super) len: AtomicU32,
+    pub(super) codec: AtomicU16,
+    pub(super) flags: AtomicU16,
+    /// The low half of the message's ticket.
+    pub(super) ticket: AtomicU32,
+    /// Which sending of descriptors is the frame's own.
+    pub(super) attempt: AtomicU32,
+}
+
+// SAFETY: atomics only.
+unsafe impl Shared for FrameHeader {}
+
+/// Where chunks lie; computed from the segment's size, which is checked and never changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Geometry {
+    table: usize,
+    base: usize,
+    most: usize,
+}
+
+impl Geometry {
+    pub(super) fn new(segment: &Segment) -> Geometry {
+        let most = segment.len() / 2 / CHUNK;
+        let table = PAYLOAD + PAGE + super::blocks::TABLES;
+        let base = (table + most * size_of::<Entry>()).next_multiple_of(CHUNK);
+        let most = most.min((segment.len() / 2 - base.min(segment.len() / 2)) / CHUNK);
+        Geometry { table, base, most }
+    }
+
+    /// Where the chunks end and blocks may begin.
+    pub(super) fn end(&self) -> usize {
+        self.base + self.most * CHUNK
+    }
+
+    #[inline]
+    fn start(&self, chunk: usize) -> usize {
+        self.base + chunk * CHUNK
+    }
+
+    /// The chunk that an offset from shared memory lies in, if it lies in one and where a frame may begin.
+    #[inline]
+    pub(super) fn chunk_of(&self, offset: u64) -> Option<usize> {
+        let within = usize::try_from(offset).ok()?.checked_sub(self.base)?;
+        let chunk = within / CHUNK;
+        (chunk < self.most && within.is_multiple_of(8) && within % CHUNK <= CHUNK - HEADER)
+            .then_some(chunk)
+    }
+
+    /// How many bytes there are from an offset to the end of its chunk.
+    #[inline]
+    pub(super) fn left(&self, offset: u64) -> usize {
+        CHUNK - (offset as usize - self.base) % CHUNK
+    }
+}
+
+/// The bytes that a frame with a body of `len` takes.
+#[inline]
+pub(super) fn frame_len(len: usize) -> usize {
+    HEADER + len.next_multiple_of(8)
+}
+
+impl SharedQueue {
+    fn entry(&self, chunk: usize) -> &Entry {
+        self.segment.place(self.chunks.table + chunk * size_of::<Entry>())
+    }
+
+    #[inline]
+    pub(super) fn frame_header(&self, offset: u64) -> Option<&FrameHeader> {
+        self.segment.get(usize::try_from(offset).ok()?)
+    }
+
+    pub(super) fn make_first_chunk(&self) -> Result<(), Error> {
+        self.give_memory(0)?;
+        let control = &self.head().ring;
+        control.chunks.store(1, Ordering::Relaxed);
+        control.circle.store(1, Ordering::Relaxed);
+        for side in [&self.head().put, &self.head().get] {
+            side.commit(Position { ticket: 0, offset: self.chunks.base as u64, bytes: 0 });
+        }
+        Ok(())
+    }
+
+    /// The chunk after `chunk` in the circle.
+    #[inline]
+    pub(super) fn next_chunk(&self, chunk: usize) -> Result<usize, Error> {
+        let next = self.entry(chunk).next.load(Ordering::Acquire) as usize;
+        if next < self.chunks.most { Ok(next) } else { Err(corrupt("a chunk's successor")) }
+    }
+
+    pub(super) fn chunk_start(&self, chunk: usize) -> u64 {
+        self.chunks.start(chunk) as u64
+    }
+
+    /// Where a frame of `len` bytes can begin, at or after the tail; ends the tail's chunk if it must.
+    #[inline]
+    pub(super) fn place_for(
+        &self,
+        held: &Held<'_>,
+        tail: Position,
+        len: usize,
+    ) -> Result<u64, Error> {
+        let chunk = self.chunks.chunk_of(tail.offset).ok_or_else(|| corrupt("the tail"))?;
+        if len + HEADER <= self.chunks.left(tail.offset) {
+            return Ok(tail.offset);
+        }
+        let next = self.begin_chunk(held, chunk)?;
+        let jump = self.frame_header(tail.offset).ok_or_else(|| corrupt("the tail"))?;
+        jump.codec.store(JUMP, Ordering::Relaxed);
+        Ok(self.chunk_start(next))
+    }
+
+    /// The chunk to go on in after `chunk`: the next free one of the circle, or one more.
+    #[cold]
+    fn begin_chunk(&self, _held: &Held<'_>, chunk: usize) -> Result<usize, Error> {
+        let control = &self.head().ring;
+        let used = self.chunks_in_use(chunk)?;
+        let order = self.entry(chunk).order.load(Ordering::Relaxed).wrapping_add(1);
+        let next = if used < control.circle.load(Ordering::Relaxed) {
+            self.next_chunk(chunk)?
+        } else {
+            let fresh = self.take_chunk()?;
+            kill_point!(PutChunkTaken);
+            let entry = self.entry(fresh);
+            entry.next.store(self.next_chunk(chunk)? as u32, Ordering::Release);
+            self.entry(chunk).next.store(fresh as u32, Ordering::Release);
+            kill_point!(PutChunkLinked);
+            control.circle.fetch_add(1, Ordering::Relaxed);
+            fresh
+        };
+        self.entry(next).order.store(order, Ordering::Relaxed);
+        Ok(next)
+    }
+
+    fn chunks_in_use(&self, tail_chunk: usize) -> Result<u32, Error> {
+        let head = self.head().get.position().offset;
+        let head_chunk = self.chunks.chunk_of(head).ok_or_else(|| corrupt("the head"))?;
+        let order = |chunk: usize| self.entry(chunk).order.load(Ordering::Relaxed);
+        Ok(order(tail_chunk).wrapping_sub(order(head_chunk)).wrapping_add(1))
+    }
+
+    /// A chunk outside the circle, with memory.
+    fn take_chunk(&self) -> Result<usize, Error> {
+        let control = &self.head().ring;
+        let spare = control.spare.load(Ordering::Relaxed);
+        if spare != NONE {
+            let chunk = spare as usize - 1;
+            if chunk >= self.chunks.most {
+                return Err(corrupt("the spare chunks"));
+            }
+            self.give_memory(chunk)?;
+            control.spare.store(self.entry(chunk).next.load(Ordering::Relaxed), Ordering::Relaxed);
+            let spares = control.spares.load(Ordering::Relaxed);
+            control.spares.store(spares.saturating_sub(1), Ordering::Relaxed);
+            return Ok(chunk);
+        }
+        let chunk = control.chunks.load(Ordering::Relaxed) as usize;
+        if chunk >= self.chunks.most {
+            return Err(Error::Limit(format!(
+                "the queue is full: it holds {} MiB of small messages already, the most it can",
+                self.chunks.most * CHUNK >> 20
+            )));
+        }
+        self.give_memory(chunk)?;
+        control.chunks.store(chunk as u32 + 1, Ordering::Relaxed);
+        Ok(chunk)
+    }
+
+    fn give_memory(&self, chunk: usize) -> Result<(), Error> {
+        let table = self.chunks.table + chunk * size_of::<Entry>();
+        if chunk.is_multiple_of(PAGE / size_of::<Entry>()) {
+            self.segment.commit(table / PAGE * PAGE, PAGE)?;
+        }
+        let entry = self.entry(chunk);
+        if entry.committed.load(Ordering::Relaxed) == 0 {
+            self.segment.commit(self.chunks.start(chunk), CHUNK)?;
+            entry.committed.store(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether the circle holds many more chunks than are in use; a guess, taken without a lock.
+    pub(super) fn is_loose(&self) -> bool {
+        let tail = self.head().put.position().offset;
+        let circle = self.head().ring.circle.load(Ordering::Relaxed);
+        circle > 8
+            && self
+                .chunks
+                .chunk_of(tail)
+                .and_then(|chunk| self.chunks_in_use(chunk).ok())
+                .is_some_and(|used| circle.saturating_sub(used) > 4)
+    }
+
+    /// Takes some free chunks out of the circle; those beyond a reserve give their memory back.
+    pub(super) fn trim(&self, _held: &Held<'_>) -> Result<(), Error> {
+        let control = &self.head().ring;
+        let tail = self.head().put.position().offset;
+        let chunk = self.chunks.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
+        let used = self.chunks_in_use(chunk)?;
+        let free = control.circle.load(Ordering::Relaxed).saturating_sub(used);
+        for _ in 1..free.min(17) {
+            let out = self.next_chunk(chunk)?;
+            let entry = self.entry(out);
+            self.entry(chunk).next.store(entry.next.load(Ordering::Relaxed), Ordering::Release);
+            kill_point!(TrimUnlinked);
+            control.circle.fetch_sub(1, Ordering::Relaxed);
+            self.spare_chunk(out);
+        }
+        Ok(())
+    }
+
+    fn spare_chunk(&self, chunk: usize) {
+        let control = &self.head().ring;
+        let entry = self.entry(chunk);
+        if control.spares.load(Ordering::Relaxed) >= KEPT {
+            // First the mark, then the hole: whoever dies in between leaves memory that is asked for again.
+            entry.committed.store(0, Ordering::Relaxed);
+            self.segment.give_back(self.chunks.start(chunk), CHUNK);
+        }
+        entry.next.store(control.spare.load(Ordering::Relaxed), Ordering::Relaxed);
+        control.spare.store(chunk as u32 + 1, Ordering::Relaxed);
+        control.spares.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the circle anew and puts every chunk outside it on the spare list: what a death may have left undone.
+    pub(super) fn rebuild_ring(&self, _held: &Held<'_>) -> Result<(), Error> {
+        let control = &self.head().ring;
+        let tail = self.head().put.position().offset;
+        let first = self.chunks.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
+        // One more may have been given memory than was counted: it is asked for again when its turn comes.
+        let known = (control.chunks.load(Ordering::Relaxed) as usize).min(self.chunks.most);
+        let mut in_circle = vec![false; known];
+        let mut chunk = first;
+        let mut length = 0;
+        loop {
+            match in_circle.get_mut(chunk) {
+                Some(seen @ false) => *seen = true,
+                _ => return Err(corrupt("the circle of chunks")),
+            }
+            length += 1;
+            chunk = self.next_chunk(chunk)?;
+            if chunk == first {
+                break;
+            }
+        }
+        control.circle.store(length, Ordering::Relaxed);
+        control.spare.store(NONE, Ordering::Relaxed);
+        control.spares.store(0, Ordering::Relaxed);
+        for (chunk, used) in in_circle.iter().enumerate() {
+            if !used {
+                self.spare_chunk(chunk);
+            }
+        }
+        Ok(())
+    }
+}
