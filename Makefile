@@ -85,7 +85,8 @@ clean: ## remove everything that was built or installed here
 	find python examples demo bench -name __pycache__ -prune -exec rm -rf {} +
 	rm -f python/src/tasuki/*.so
 
-# The virtual environment is built anew when its requirements change, the native module when a source of it does.
+# The virtual environment is built anew when its requirements or PYTHON change, the native module when a source of it does.
+$(if $(filter-out $(shell cat $(VENV)/.python 2>/dev/null),$(PYTHON)),$(shell rm -f $(VENV)/.tools))
 $(VENV)/.tools: requirements.txt tools/make-venv
 	@command -v cargo >/dev/null || { echo "tasuki needs Rust: https://rustup.rs" >&2; exit 1; }
 	@tools/make-venv $(VENV) requirements.txt $(PYTHON)
