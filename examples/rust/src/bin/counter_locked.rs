@@ -23,6 +23,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     for process in processes {
         process.join()?;
     }
-    println!("four processes counted to {}", *counter.lock()?);
+    println!("four processes counted to {}", *counter.lock().unwrap());
     Ok(())
 }
