@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import factorize
+import divisors
 import tasuki
 import timeline
 import wordcount
@@ -46,9 +46,12 @@ def in_rust(how, program, *args):
     report = tasuki.Queue()
     process = tasuki.Command([rust(program), *args], handles={"report": report})
     process.start()
-    seconds, result, traces = report.get(timeout=600)
     process.join()
-    return Run(how, seconds, result, traces)
+    if process.exitcode != 0:
+        sys.exit(f"demo: {program} failed")
+    # It is over, and what it put into the queue is there: nobody has to read while it ends.
+    seconds, result, traces = report.get(block=False)
+    return Run(how, seconds, dict(result), traces)
 
 
 def rust(program):
@@ -89,18 +92,18 @@ def count_words(folder, workers):
 
 def find_divisors():
     python = [
-        here("Python, one after another", factorize.one_after_another),
-        here("Python, threads", factorize.in_threads),
-        here("Python, standard multiprocessing", factorize.in_processes, multiprocessing),
-        here("Python, tasuki", factorize.in_processes, tasuki),
+        here("Python, one after another", divisors.one_after_another),
+        here("Python, threads", divisors.in_threads),
+        here("Python, standard multiprocessing", divisors.in_processes, multiprocessing),
+        here("Python, tasuki", divisors.in_processes, tasuki),
     ]
     fast = [
-        in_rust("Rust, one after another", "factorize", "one-after-another"),
-        in_rust("Rust, threads", "factorize", "threads"),
-        in_rust("Rust, tasuki", "factorize", "processes"),
+        in_rust("Rust, one after another", "divisors", "one-after-another"),
+        in_rust("Rust, threads", "divisors", "threads"),
+        in_rust("Rust, tasuki", "divisors", "processes"),
     ]
     progress("")
-    print("Divisors of", ", ".join(map(str, factorize.NUMBERS)))
+    print("Divisors of", ", ".join(map(str, divisors.NUMBERS)))
     show(python, fast)
     return agree(python + fast, digest_of_divisors)
 

@@ -2,7 +2,7 @@
 
 It is nothing but computing, so it shows what threads and processes are good for. In Python one thread at a time
 runs Python code: four threads make progress together (concurrency), but not faster. Four processes run on as many
-cores as there are (parallelism). In Rust threads do that too. The Rust twin is demo/rust/src/bin/factorize.rs.
+cores as there are (parallelism). In Rust threads do that too. The Rust twin is demo/rust/src/bin/divisors.rs.
 """
 
 import threading

@@ -1,6 +1,6 @@
-//! All divisors of four large numbers, by trying every candidate: `factorize one-after-another|threads|processes`.
+//! All divisors of four large numbers, by trying every candidate: `divisors one-after-another|threads|processes`.
 //!
-//! The twin of demo/python/factorize.py. In Rust threads run in parallel too; a process costs a little more to start.
+//! The twin of demo/python/divisors.py. In Rust threads run in parallel too; a process costs a little more to start.
 
 use std::env;
 use std::error::Error;
@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "one-after-another" => one_after_another(),
         "threads" => in_threads(),
         "processes" => in_processes()?,
-        _ => return Err("usage: factorize one-after-another|threads|processes".into()),
+        _ => return Err("usage: divisors one-after-another|threads|processes".into()),
     };
     report(begin.elapsed(), results, traces, |results| format!("{results:?}"))
 }
