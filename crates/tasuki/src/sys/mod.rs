@@ -7,10 +7,13 @@
 compile_error!("tasuki needs Linux: memfd seals, shared futexes, robust lists and pidfds");
 
 pub(crate) mod clock;
+pub(crate) mod descriptors;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod lease;
 pub(crate) mod memory;
+pub(crate) mod process;
 pub(crate) mod robust;
 pub(crate) mod sidecar;
+pub(crate) mod signal;
