@@ -4,5 +4,20 @@
 //! Everything above uses this layer to turn a value into bytes and back; nothing here waits, maps
 //! memory or knows a queue. The only system calls are the ones that duplicate and close
 //! descriptors.
+//!
+//! - [`codec`]: a value becomes a tag and bytes, and comes back; the one place that knows the tags.
+//! - [`transfer`]: the descriptors that a message carries.
+//! - `scalar`: the frames that hold one plain value, readable by serde too.
+//! - `limited`: what keeps recursion and lengths within bounds, whatever the bytes say.
+//! - `messagepack`: a MessagePack looked at without a type, to say what is wrong with it.
+//! - [`error`]: why a value could not be written, or a message not be read.
 
+pub mod codec;
+pub mod error;
+mod limited;
+mod messagepack;
+mod scalar;
 pub mod transfer;
+
+pub use codec::{Codec, Message, StructuredCodec};
+pub use error::{DecodeError, EncodeError};
