@@ -8,17 +8,34 @@ extern crate self as tasuki;
 pub mod command;
 pub mod context;
 pub mod error;
+mod handle;
 #[doc(hidden)]
 pub mod launch;
 mod layout;
 pub mod process;
 pub mod protocol;
+mod plain;
+pub mod queues;
+pub mod raw;
 mod segment;
+pub mod sharedctypes;
 mod sync;
+pub mod synchronize;
 mod sys;
 
 pub use command::{Command, inherited};
 pub use context::{active_children, current_process};
 pub use error::Error;
+pub use plain::Plain;
+pub use protocol::codec::{Message, StructuredCodec};
+pub use queues::Queue;
+pub use sharedctypes::Value;
+pub use synchronize::{Lock, LockGuard};
+
+/// Places in the engine where a test can make the process die.
+#[cfg(feature = "kill-points")]
+pub mod kill_points {
+    pub use crate::sync::kill_point::{KillPoint, arm};
+}
 pub use process::{Process, ProcessError};
 pub use tasuki_macros::{main, task};

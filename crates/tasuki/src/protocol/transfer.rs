@@ -57,6 +57,8 @@ pub struct Outgoing {
     descriptors: Vec<OwnedFd>,
     /// For each descriptor the number it was attached under and what that number meant then.
     sources: Vec<(RawFd, Option<Identity>)>,
+    /// Descriptors that were made for this message alone, by what they were made of.
+    made: Vec<((u64, u64), u32)>,
 }
 
 impl Outgoing {
@@ -80,7 +82,12 @@ impl Outgoing {
         self.descriptors
     }
 
-    fn attach(&mut self, fd: BorrowedFd<'_>) -> Result<u32, TransferError> {
+    /// Adds a duplicate of `fd`, or finds the one that is there already, and returns its index.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses to duplicate, usually because the process has too many open files.
+    pub fn attach(&mut self, fd: BorrowedFd<'_>) -> Result<u32, TransferError> {
         let source = (fd.as_raw_fd(), Identity::of(fd)?);
         let known = self.sources.iter().position(|s| s.1.is_some() && *s == source);
         let index = known.unwrap_or(self.descriptors.len());
@@ -89,6 +96,26 @@ impl Outgoing {
             self.sources.push(source);
         }
         Ok(u32::try_from(index).expect("a process has fewer than 2^32 descriptors"))
+    }
+
+    /// Adds a descriptor that belongs to this message alone: `make` makes it for the first object of
+    /// `source`, a file by device and inode, and `extend` enlarges it for each further one.
+    pub(crate) fn attach_made(
+        &mut self,
+        source: (u64, u64),
+        make: impl FnOnce() -> io::Result<OwnedFd>,
+        extend: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> Result<u32, TransferError> {
+        let refused = |error| TransferError(Reason::Refused(error));
+        if let Some((_, index)) = self.made.iter().find(|(made_of, _)| *made_of == source) {
+            extend(self.descriptors[*index as usize].as_fd()).map_err(refused)?;
+            return Ok(*index);
+        }
+        self.descriptors.push(make().map_err(refused)?);
+        self.sources.push((-1, None));
+        let index = u32::try_from(self.descriptors.len() - 1).expect("few descriptors");
+        self.made.push((source, index));
+        Ok(index)
     }
 }
 
@@ -195,9 +222,16 @@ pub fn is_providing() -> bool {
 /// Outside [`collect`] the error [`is_no_carrier`](TransferError::is_no_carrier); or the system
 /// refuses to duplicate, usually because the process has too many open files.
 pub fn attach(fd: BorrowedFd<'_>) -> Result<u32, TransferError> {
+    with_outgoing(|outgoing| outgoing.attach(fd))
+}
+
+/// Runs `f` on the table of the message that is being written on this thread.
+pub(crate) fn with_outgoing<R>(
+    f: impl FnOnce(&mut Outgoing) -> Result<R, TransferError>,
+) -> Result<R, TransferError> {
     COLLECTING
         .try_with(|stack| match stack.borrow_mut().last_mut() {
-            Some(outgoing) => outgoing.attach(fd),
+            Some(outgoing) => f(outgoing),
             None => Err(TransferError(Reason::NoCarrier)),
         })
         .unwrap_or(Err(TransferError(Reason::NoCarrier)))

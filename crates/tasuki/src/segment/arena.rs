@@ -12,7 +12,8 @@
 //! ```
 
 use std::cell::Cell;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,9 +109,11 @@ impl Slot {
         address: SlotAddress,
         len: usize,
     ) -> Result<Slot, Error> {
-        // The descriptor that came is what keeps the slot alive until this process holds it.
-        let keeps = arena.try_clone().map_err(|e| Error::os("copy a descriptor", e))?;
-        let segment = Segment::attach(arena, Kind::Arena)?;
+        // The descriptor that came keeps the slot alive until this process holds it; the segment gets one of its own,
+        // or the lease would never end.
+        let keeps = arena;
+        let own = lease::without(keeps.as_fd()).map_err(|e| Error::os("reopen a descriptor", e))?;
+        let segment = Segment::attach(own, Kind::Arena)?;
         let mut local = local::lock();
         let index = match local.arenas.iter().position(|a| Arc::ptr_eq(&a.segment, &segment)) {
             Some(index) => index,
@@ -156,15 +159,15 @@ impl Slot {
     }
 
     /// A descriptor of the arena that keeps this object alive while it is on its way, even if this process dies.
-    pub(crate) fn lease(&self) -> Result<OwnedFd, Error> {
-        lease::take(self.segment.fd(), u64::from(self.address.slot)).or_else(|_| {
-            // Without /proc the object lives only as long as somebody holds it.
-            self.arena_fd().try_clone_to_owned().map_err(|e| Error::os("copy a descriptor", e))
-        })
+    pub(crate) fn lease(&self) -> io::Result<OwnedFd> {
+        // Without /proc the object lives only as long as somebody holds it.
+        lease::take(self.segment.fd(), u64::from(self.address.slot))
+            .or_else(|_| self.segment.fd().try_clone_to_owned())
     }
 
-    pub(crate) fn arena_fd(&self) -> BorrowedFd<'_> {
-        self.segment.fd()
+    /// Makes a lease on another object of the same arena keep this one alive, too.
+    pub(crate) fn add_to_lease(&self, lease: BorrowedFd<'_>) -> io::Result<()> {
+        lease::extend(lease, u64::from(self.address.slot)).or(Ok(()))
     }
 
     /// Whether the slot still is in the life that this reference is of: false after a broken peer wrote over it.

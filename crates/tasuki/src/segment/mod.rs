@@ -142,6 +142,11 @@ impl Segment {
         self.id
     }
 
+    /// Device and inode: equal for all descriptors of one segment.
+    pub(crate) fn file_id(&self) -> (u64, u64) {
+        self.file_id
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }

@@ -19,6 +19,20 @@ pub(crate) fn take(memfd: BorrowedFd<'_>, byte: u64) -> io::Result<OwnedFd> {
     Ok(lease)
 }
 
+/// Lets a lease hold one more byte.
+pub(crate) fn extend(lease: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
+    control(lease, libc::F_OFD_SETLK, libc::F_RDLCK, byte).map(drop)
+}
+
+/// A descriptor of the same memfd that is no part of the lease; without /proc there are no leases and a copy does.
+pub(crate) fn without(lease: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", lease.as_raw_fd());
+    match rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => Ok(fd),
+        Err(_) => lease.try_clone_to_owned(),
+    }
+}
+
 /// Whether anybody but `memfd`'s own description holds a lease on `byte`.
 pub(crate) fn exists(memfd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
     control(memfd, libc::F_OFD_GETLK, libc::F_WRLCK, byte).map(|found| found != libc::F_UNLCK)

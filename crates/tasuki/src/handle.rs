@@ -1,0 +1,148 @@
+//! What a handle is while it travels: a few bytes, and descriptors beside them.
+//!
+//! ```text
+//! record   u8 kind | u8 n | n x u32 index of a descriptor in the message | the kind's own fields
+//!   queue  2 descriptors: segment, sidecar
+//!   lock   1 descriptor: arena    | u32 slot | u32 generation
+//!   rlock  as lock
+//!   value  1 descriptor: arena    | u32 slot | u32 generation | u16 element | u64 len
+//! ```
+//! Numbers are little-endian. Both languages send the same records, so a handle may go from one to the other and
+//! back. Called by the fronts; it never touches shared memory itself.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::layout::queue::SharedQueue;
+use crate::protocol::transfer::{self, Outgoing, TransferError};
+use crate::raw::{RawHandle, RawLock, RawQueue, RawValue};
+use crate::segment::arena::{Slot, SlotAddress};
+
+const QUEUE: u8 = 1;
+const LOCK: u8 = 2;
+const RLOCK: u8 = 3;
+const VALUE: u8 = 4;
+
+/// Writes a queue's record; its descriptors go into `table`.
+pub(crate) fn write_queue(
+    queue: &SharedQueue,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    let mut record = vec![QUEUE, 2];
+    for fd in queue.descriptors() {
+        record.extend(table.attach(fd)?.to_le_bytes());
+    }
+    Ok(record)
+}
+
+/// Writes a lock's record.
+pub(crate) fn write_lock(
+    slot: &Slot,
+    recursive: bool,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    write_slot(if recursive { RLOCK } else { LOCK }, slot, table)
+}
+
+/// Writes a value's record.
+pub(crate) fn write_value(
+    slot: &Slot,
+    element: u16,
+    len: usize,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    let mut record = write_slot(VALUE, slot, table)?;
+    record.extend(element.to_le_bytes());
+    record.extend((len as u64).to_le_bytes());
+    Ok(record)
+}
+
+fn write_slot(kind: u8, slot: &Slot, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
+    let arena = table.attach_made(
+        slot.segment().file_id(),
+        || slot.lease(),
+        |lease| slot.add_to_lease(lease),
+    )?;
+    let SlotAddress { slot, generation } = slot.address();
+    let mut record = vec![kind, 1];
+    for number in [arena, slot, generation] {
+        record.extend(number.to_le_bytes());
+    }
+    Ok(record)
+}
+
+/// Opens what a record names. `descriptor` gives the message's descriptor with an index.
+pub(crate) fn open(
+    record: &[u8],
+    descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
+) -> Result<RawHandle, Error> {
+    let mut fields = Fields(record);
+    let kind = fields.u8()?;
+    let count = fields.u8()?;
+    let mut fds = Vec::new();
+    for _ in 0..count.min(2) {
+        let index = fields.u32()?;
+        fds.push(descriptor(index).map_err(|e| Error::Invalid(e.to_string()))?);
+    }
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().ok_or_else(malformed);
+    let handle = match kind {
+        QUEUE => RawHandle::Queue(RawQueue::from_shared(Arc::new(SharedQueue::attach(
+            next()?,
+            next()?,
+        )?))),
+        LOCK => RawHandle::Lock(RawLock::open(next()?, fields.address()?, false)?),
+        RLOCK => RawHandle::Lock(RawLock::open(next()?, fields.address()?, true)?),
+        VALUE => {
+            let address = fields.address()?;
+            let element = fields.u16()?;
+            let len = usize::try_from(fields.u64()?).map_err(|_| malformed())?;
+            RawHandle::Value(RawValue::open(next()?, address, element, len)?)
+        }
+        _ => return Err(malformed()),
+    };
+    if !fields.0.is_empty() {
+        return Err(malformed());
+    }
+    Ok(handle)
+}
+
+/// Opens what a record names, with descriptors of the message that is being read on this thread.
+pub(crate) fn open_here(record: &[u8]) -> Result<RawHandle, Error> {
+    open(record, &mut transfer::take)
+}
+
+fn malformed() -> Error {
+    Error::Invalid("a handle's record is malformed".into())
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let (field, rest) = self.0.split_first_chunk::<N>().ok_or_else(malformed)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn u8(&mut self) -> Result<u8, Error> {
+        Ok(self.take::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, Error> {
+        Ok(u16::from_le_bytes(self.take()?))
+    }
+
+    fn u32(&mut self) -> Result<u32, Error> {
+        Ok(u32::from_le_bytes(self.take()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Error> {
+        Ok(u64::from_le_bytes(self.take()?))
+    }
+
+    fn address(&mut self) -> Result<SlotAddress, Error> {
+        Ok(SlotAddress { slot: self.u32()?, generation: self.u32()? })
+    }
+}

@@ -1,0 +1,350 @@
+//! Queues between processes: typed, ordered, and whole whoever is killed.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::Error;
+use crate::handle;
+use crate::protocol::codec::{self, Message, StructuredCodec};
+use crate::protocol::error::{DecodeError, EncodeError};
+use crate::protocol::transfer::{self, Incoming};
+use crate::raw::{Failure, QueueOptions, RawHandle, RawQueue, Wait};
+
+/// A queue of `T` that any number of processes and threads put into and get from.
+///
+/// A clone is another handle to the same queue. Handles are serde values: pass them as arguments of a
+/// [`Process`](crate::Process), return them, or send them through a queue. The queue lives until the last handle in
+/// the last process is gone; nothing is left behind then, however the processes ended.
+///
+/// - `put` is done when it returns: the message is delivered even if the producer is killed the next instant.
+/// - Messages of one producer arrive in the order in which it put them.
+/// - A message is taken at most once. It is lost only if the consumer that took it dies before using it.
+/// - A killed producer or consumer blocks nobody and leaves no half message.
+///
+/// Not for use between threads of one process alone: crossbeam's channels move values without encoding them.
+pub struct Queue<T> {
+    raw: RawQueue,
+    message: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Queue<T> {
+    /// A queue that grows with what is put, up to the machine's memory, and gives memory back after a burst.
+    pub fn unbounded() -> Result<Queue<T>, Error> {
+        Queue::<T>::builder().create()
+    }
+
+    /// A queue that holds at most `capacity` messages; a `put` into a full one waits.
+    pub fn bounded(capacity: usize) -> Result<Queue<T>, Error> {
+        Queue::<T>::builder().capacity(capacity).create()
+    }
+
+    /// A queue with other settings.
+    pub fn builder() -> QueueBuilder<T> {
+        QueueBuilder { options: QueueOptions::default(), message: PhantomData }
+    }
+
+    /// How many messages wait at this moment. Another process may change that before the caller looks at it.
+    pub fn len(&self) -> usize {
+        usize::try_from(self.raw.len()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether no message waits at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// How many messages the queue holds at most; `None` when there is no such limit.
+    pub fn capacity(&self) -> Option<usize> {
+        self.raw.capacity().map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+    }
+}
+
+impl<T: Message> Queue<T> {
+    /// Puts a message, waiting while the queue is full.
+    ///
+    /// # Errors
+    /// When the value cannot be encoded, is too large, or memory is short. The error gives the value back.
+    #[inline]
+    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put_within(value, &mut Wait::forever())
+    }
+
+    /// Puts a message if there is room now.
+    ///
+    /// # Errors
+    /// As `put`, and [`is_full`](PutError::is_full).
+    #[inline]
+    pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put_within(value, &mut Wait::now())
+    }
+
+    /// Puts a message, waiting for room at most for `timeout`.
+    ///
+    /// # Errors
+    /// As `put`, and [`is_full`](PutError::is_full).
+    #[inline]
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
+        self.put_within(value, &mut Wait::timeout(timeout))
+    }
+
+    /// Takes the oldest message, waiting for one.
+    ///
+    /// # Errors
+    /// When the message is not a `T`: it is taken all the same, so that it does not block the queue.
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_within(&mut Wait::forever())
+    }
+
+    /// Takes the oldest message if there is one now.
+    ///
+    /// # Errors
+    /// As `get`, and [`is_empty`](GetError::is_empty).
+    #[inline]
+    pub fn try_get(&self) -> Result<T, GetError> {
+        self.get_within(&mut Wait::now())
+    }
+
+    /// Takes the oldest message, waiting for one at most for `timeout`.
+    ///
+    /// # Errors
+    /// As `get`, and [`is_empty`](GetError::is_empty).
+    #[inline]
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        self.get_within(&mut Wait::timeout(timeout))
+    }
+
+    #[inline]
+    fn put_within(&self, value: T, wait: &mut Wait<'_>) -> Result<(), PutError<T>> {
+        let put = with_scratch(|scratch| {
+            let structured = self.raw.structured();
+            if !codec::may_carry_handles::<T>() {
+                let (codec, bytes) = codec::encode_borrowed(&value, structured, scratch)?;
+                return Ok(self.raw.put(codec.tag(), &[bytes], &[], wait)?);
+            }
+            scratch.clear();
+            let (encoded, handles) =
+                transfer::collect(|| codec::encode(&value, structured, scratch));
+            let fds = handles.into_descriptors();
+            Ok(self.raw.put(encoded?.tag(), &[scratch], &fds, wait)?)
+        });
+        put.map_err(|reason| PutError { value, reason })
+    }
+
+    #[inline]
+    fn get_within(&self, wait: &mut Wait<'_>) -> Result<T, GetError> {
+        with_scratch(|scratch| {
+            let taken = self.raw.get(scratch, wait)?;
+            let decode = |scratch: &Vec<u8>| match taken.large {
+                None => codec::decode(taken.codec, scratch),
+                Some(large) => codec::decode_owned(taken.codec, large.to_vec()),
+            };
+            if codec::may_carry_handles::<T>() {
+                let handles = Incoming::new(taken.fds);
+                return Ok(transfer::provide(handles, || decode(scratch))?);
+            }
+            Ok(decode(scratch)?)
+        })
+    }
+}
+
+/// A buffer that is used again by the next put or get of this thread.
+fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    thread_local! {
+        static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    const KEPT: usize = 64 << 10;
+    // Taken out while in use: a message whose own encoding uses a queue gets another one.
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let result = work(&mut scratch);
+    if scratch.capacity() <= KEPT {
+        let _ = SCRATCH.try_with(|cell| cell.set(scratch));
+    }
+    result
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Queue<T> {
+        Queue { raw: self.raw.clone(), message: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two handles are equal when they are to the same queue.
+impl<T> PartialEq for Queue<T> {
+    fn eq(&self, other: &Queue<T>) -> bool {
+        self.raw.id() == other.raw.id()
+    }
+}
+
+impl<T> Eq for Queue<T> {}
+
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = transfer::with_outgoing(|table| self.raw.record(table))
+            .map_err(serde::ser::Error::custom)?;
+        transfer::serialize_record(&record, serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Queue<T>, D::Error> {
+        let record = transfer::deserialize_record(deserializer)?;
+        match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+            RawHandle::Queue(raw) => Ok(Queue { raw, message: PhantomData }),
+            other => Err(serde::de::Error::custom(format!(
+                "a queue was expected and {} came",
+                other.name()
+            ))),
+        }
+    }
+}
+
+/// Settings of a queue to be made; see [`Queue::builder`].
+#[must_use]
+pub struct QueueBuilder<T> {
+    options: QueueOptions,
+    message: PhantomData<fn(T) -> T>,
+}
+
+impl<T> QueueBuilder<T> {
+    /// Most messages at a time.
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.options.capacity = Some(messages as u64);
+        self
+    }
+
+    /// Most bytes of encoded messages at a time.
+    pub fn byte_limit(mut self, bytes: usize) -> Self {
+        self.options.byte_limit = Some(bytes as u64);
+        self
+    }
+
+    /// A name for people who look into /proc/PID/maps, where the queue is `memfd:tasuki:queue:LABEL`.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.options.label = label.into();
+        self
+    }
+
+    /// How structured values are written: MessagePack unless set, which Python reads, too.
+    pub fn codec(mut self, codec: StructuredCodec) -> Self {
+        self.options.structured = codec;
+        self
+    }
+
+    /// Makes the queue.
+    ///
+    /// # Errors
+    /// When the system refuses memory or descriptors, or a capacity is 0.
+    pub fn create(self) -> Result<Queue<T>, Error> {
+        Ok(Queue { raw: RawQueue::create(self.options)?, message: PhantomData })
+    }
+}
+
+/// A message that was not put; it is given back.
+pub struct PutError<T> {
+    value: T,
+    reason: PutReason,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PutReason {
+    #[error("the queue is full")]
+    Full,
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Failed(Error),
+}
+
+impl From<Failure> for PutReason {
+    fn from(failure: Failure) -> PutReason {
+        match failure {
+            Failure::GaveUp(_) => PutReason::Full,
+            Failure::Failed(error) => PutReason::Failed(error),
+        }
+    }
+}
+
+impl<T> PutError<T> {
+    /// The message, untouched.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+
+    /// Whether there was no room, at once or within the timeout.
+    pub fn is_full(&self) -> bool {
+        matches!(self.reason, PutReason::Full)
+    }
+}
+
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PutError").field(&self.reason).finish()
+    }
+}
+
+impl<T> fmt::Display for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl<T> std::error::Error for PutError<T> {}
+
+/// Why `get` has no message.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct GetError(GetReason);
+
+#[derive(Debug, thiserror::Error)]
+enum GetReason {
+    #[error("the queue is empty")]
+    Empty,
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Failed(Error),
+}
+
+impl GetError {
+    /// Whether there was no message, at once or within the timeout.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.0, GetReason::Empty)
+    }
+
+    /// Why the message that was taken is not one of the expected type.
+    pub fn decode_error(&self) -> Option<&DecodeError> {
+        match &self.0 {
+            GetReason::Decode(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Failure> for GetError {
+    fn from(failure: Failure) -> GetError {
+        GetError(match failure {
+            Failure::GaveUp(_) => GetReason::Empty,
+            Failure::Failed(error) => GetReason::Failed(error),
+        })
+    }
+}
+
+impl From<DecodeError> for GetError {
+    fn from(error: DecodeError) -> GetError {
+        GetError(GetReason::Decode(error))
+    }
+}

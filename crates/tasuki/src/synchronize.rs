@@ -1,0 +1,301 @@
+//! Locks between processes.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::Error;
+use crate::handle;
+use crate::plain::{Plain, element_of};
+use crate::protocol::transfer;
+use crate::raw::{Acquired, Failure, RawHandle, RawLock, RawValue, Wait};
+
+/// Mutual exclusion between processes and threads, around some plain data.
+///
+/// It is used as `std::sync::Mutex` is. The data lies in shared memory; a guard works on a copy that is written back
+/// when the guard is dropped, so other processes see all of a section's changes or, if the process was killed
+/// in it, none, or for data of more than 8 bytes perhaps half of them: the lock is *poisoned* then, and the next owner gets
+/// the guard inside an error.
+///
+/// A clone is another handle to the same lock; handles travel as those of a [`Queue`](crate::Queue) do. It is not
+/// recursive: taking it twice in one thread waits for ever. For one process alone `std::sync::Mutex` is faster.
+///
+/// ```
+/// let counter = tasuki::Lock::new(0_u64)?;
+/// *counter.lock().unwrap() += 1;
+/// assert_eq!(*counter.lock().unwrap(), 1);
+/// # Ok::<(), tasuki::Error>(())
+/// ```
+pub struct Lock<T: Plain = ()> {
+    raw: RawValue,
+    data: PhantomData<T>,
+}
+
+impl<T: Plain> Lock<T> {
+    /// Makes a free lock around `data`.
+    ///
+    /// # Errors
+    /// When the system refuses memory or descriptors.
+    pub fn new(data: T) -> Result<Lock<T>, Error> {
+        let raw = match size_of::<T>() {
+            0 => RawLock::create(false)?.into_value(),
+            len => RawValue::create(element_of::<T>(), len)?,
+        };
+        raw.write(data);
+        Ok(Lock { raw, data: PhantomData })
+    }
+
+    /// Takes the lock, waiting for it.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`], with the guard, when an owner died or panicked inside.
+    pub fn lock(&self) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
+        self.lock_within(&mut Wait::forever())
+    }
+
+    /// Takes the lock if it is free now.
+    ///
+    /// # Errors
+    /// As `lock`, and [`LockError::TimedOut`].
+    pub fn try_lock(&self) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
+        self.lock_within(&mut Wait::now())
+    }
+
+    /// Takes the lock, waiting for it at most for `timeout`.
+    ///
+    /// # Errors
+    /// As `lock`, and [`LockError::TimedOut`].
+    pub fn lock_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
+        self.lock_within(&mut Wait::timeout(timeout))
+    }
+
+    /// Whether an owner died or panicked inside, and nobody called `clear_poison` since.
+    pub fn is_poisoned(&self) -> bool {
+        self.raw.is_poisoned()
+    }
+
+    /// Declares that the data is whole again.
+    pub fn clear_poison(&self) {
+        self.raw.clear_poison();
+    }
+
+    pub(crate) fn from_raw(raw: RawValue) -> Lock<T> {
+        Lock { raw, data: PhantomData }
+    }
+
+    pub(crate) fn raw(&self) -> &RawValue {
+        &self.raw
+    }
+
+    fn lock_within(
+        &self,
+        wait: &mut Wait<'_>,
+    ) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
+        let acquired = match self.raw.acquire_once(wait) {
+            Ok(acquired) => acquired,
+            Err(Failure::GaveUp(_)) => return Err(LockError::TimedOut),
+            Err(Failure::Failed(error)) => return Err(LockError::Failed(error)),
+        };
+        let guard = LockGuard {
+            lock: self,
+            data: self.raw.read(),
+            changed: false,
+            panicking: std::thread::panicking(),
+            not_send: PhantomData,
+        };
+        match acquired {
+            Acquired::Clean => Ok(guard),
+            Acquired::OwnerDied { pid } => Err(LockError::Poisoned(Poisoned { guard, pid })),
+        }
+    }
+}
+
+impl<T: Plain> Clone for Lock<T> {
+    fn clone(&self) -> Lock<T> {
+        Lock { raw: self.raw.clone(), data: PhantomData }
+    }
+}
+
+impl<T: Plain> fmt::Debug for Lock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock")
+            .field("locked", &self.raw.is_locked())
+            .field("poisoned", &self.is_poisoned())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Plain> Serialize for Lock<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_value(&self.raw, serializer)
+    }
+}
+
+impl<'de, T: Plain> Deserialize<'de> for Lock<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Lock<T>, D::Error> {
+        deserialize_value::<T, D>(deserializer).map(Lock::from_raw)
+    }
+}
+
+pub(crate) fn serialize_value<S: Serializer>(
+    raw: &RawValue,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let record = transfer::with_outgoing(|table| raw.record(table))
+        .map_err(serde::ser::Error::custom)?;
+    transfer::serialize_record(&record, serializer)
+}
+
+pub(crate) fn deserialize_value<'de, T: Plain, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<RawValue, D::Error> {
+    let record = transfer::deserialize_record(deserializer)?;
+    let wrong = |what: String| Err(serde::de::Error::custom(what));
+    match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+        RawHandle::Value(raw) => {
+            if raw.element() != element_of::<T>() || raw.len() != size_of::<T>() {
+                return wrong(format!(
+                    "the shared value is of another type than {}",
+                    std::any::type_name::<T>()
+                ));
+            }
+            Ok(raw)
+        }
+        // A bare lock of Python's guards nothing: the same words, without data.
+        RawHandle::Lock(lock) if size_of::<T>() == 0 => Ok(lock.into_value()),
+        other => wrong(format!("a shared value was expected and {} came", other.name())),
+    }
+}
+
+/// The right to use the lock's data; the lock is free again when this is dropped.
+#[must_use = "the lock is free again as soon as the guard is dropped"]
+pub struct LockGuard<'a, T: Plain> {
+    lock: &'a Lock<T>,
+    data: T,
+    changed: bool,
+    panicking: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<T: Plain> Deref for LockGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T: Plain> DerefMut for LockGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.changed = true;
+        &mut self.data
+    }
+}
+
+impl<T: Plain> Drop for LockGuard<'_, T> {
+    fn drop(&mut self) {
+        if self.changed {
+            self.lock.raw.write(self.data);
+        }
+        if !self.panicking && std::thread::panicking() {
+            self.lock.raw.poison();
+        }
+        // Somebody else may have released it, which any process may; there is nothing left to do then.
+        let _ = self.lock.raw.release_once();
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.data.fmt(f)
+    }
+}
+
+/// Why a lock was not taken, or taken with a warning.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError<Guard> {
+    /// It is taken, and an owner before died or panicked inside.
+    #[error(transparent)]
+    Poisoned(Poisoned<Guard>),
+    /// It was not free, at once or within the timeout.
+    #[error("the lock is held by somebody else")]
+    TimedOut,
+    /// It cannot be taken at all.
+    #[error(transparent)]
+    Failed(Error),
+}
+
+impl<Guard> LockError<Guard> {
+    /// Whether the lock was not free.
+    pub fn is_timed_out(&self) -> bool {
+        matches!(self, LockError::TimedOut)
+    }
+
+    /// The same error when the lock is not kept.
+    pub(crate) fn without_guard(self) -> LockError<()> {
+        match self {
+            LockError::Poisoned(Poisoned { pid, .. }) => {
+                LockError::Poisoned(Poisoned { guard: (), pid })
+            }
+            LockError::TimedOut => LockError::TimedOut,
+            LockError::Failed(error) => LockError::Failed(error),
+        }
+    }
+
+    /// The guard, if the lock was taken and is poisoned.
+    pub fn into_guard(self) -> Option<Guard> {
+        match self {
+            LockError::Poisoned(poisoned) => Some(poisoned.guard),
+            _ => None,
+        }
+    }
+}
+
+impl<Guard> fmt::Debug for LockError<Guard> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LockError::Poisoned(poisoned) => poisoned.fmt(f),
+            LockError::TimedOut => f.write_str("TimedOut"),
+            LockError::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+        }
+    }
+}
+
+/// The guard of a lock whose owner died or panicked inside.
+#[derive(thiserror::Error)]
+#[error("{}", poisoned_text(*pid))]
+pub struct Poisoned<Guard> {
+    guard: Guard,
+    pid: u32,
+}
+
+fn poisoned_text(pid: u32) -> String {
+    match pid {
+        0 => "the lock is poisoned: an owner panicked while it held it".into(),
+        pid => format!("the lock is poisoned: process {pid} died while it held it"),
+    }
+}
+
+impl<Guard> Poisoned<Guard> {
+    /// The guard, to look whether the data is whole.
+    pub fn into_inner(self) -> Guard {
+        self.guard
+    }
+
+    /// The process that died; 0 when it was a panic.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
+impl<Guard> fmt::Debug for Poisoned<Guard> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poisoned").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
