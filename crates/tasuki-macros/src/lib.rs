@@ -14,7 +14,7 @@ mod task;
 /// The function may return whatever a `main` may. An error it returns is printed before the waiting
 /// begins. An asynchronous `main` needs its runtime's attribute below this one:
 ///
-/// ```ignore
+/// ```text
 /// #[tasuki::main]
 /// #[tokio::main]
 /// async fn main() {}

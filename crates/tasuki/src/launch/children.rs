@@ -49,6 +49,13 @@ enum End {
     Lost,
 }
 
+/// Whether an end is news.
+#[derive(Debug, Clone, Copy)]
+enum Seen {
+    First,
+    Before,
+}
+
 impl Running {
     pub fn new(
         (pid, pidfd): (u32, OwnedFd),
@@ -71,7 +78,7 @@ impl Running {
 
     /// Whether the process still runs. Reaps it when it does not.
     pub fn is_alive(&self) -> bool {
-        match self.reap() {
+        match self.end() {
             Ok(end) => end.is_none(),
             // In a fork of the parent: the pidfd tells the truth, and nobody may reap.
             Err(_) => !process::wait(self.pidfd(), Some(Instant::now())).unwrap_or(true),
@@ -80,7 +87,7 @@ impl Running {
 
     /// The exit status, when it is known already.
     pub fn exit_status(&self) -> Option<ExitStatus> {
-        match self.reap() {
+        match self.end() {
             Ok(Some(End::Status(status))) => Some(status),
             _ => None,
         }
@@ -89,7 +96,7 @@ impl Running {
     /// Waits for the end; `None` when the deadline passes first.
     pub fn wait(&self, deadline: Option<Instant>) -> Result<Option<ExitStatus>, ProcessError> {
         loop {
-            match self.reap()? {
+            match self.end()? {
                 Some(End::Status(status)) => return Ok(Some(status)),
                 Some(End::Lost) => {
                     return Err(ProcessError::StatusLost {
@@ -113,27 +120,39 @@ impl Running {
             .map_err(|error| ProcessError::os("send a signal to a process", error))
     }
 
-    fn reap(&self) -> Result<Option<End>, ProcessError> {
+    /// How the process ended, if it has. The table forgets a process at that moment, so that its
+    /// descriptors go with its last handle.
+    fn end(&self) -> Result<Option<End>, ProcessError> {
+        let reaped = self.reap()?;
+        if let Some((_, Seen::First)) = reaped {
+            lock(&TABLE.get().running).retain(|other| !std::ptr::eq(&**other, self));
+        }
+        Ok(reaped.map(|(end, _)| end))
+    }
+
+    /// Asks for the end and leaves the table alone.
+    fn reap(&self) -> Result<Option<(End, Seen)>, ProcessError> {
         if self.parent != std::process::id() {
             // Also keeps us from a mutex that another thread held at the moment of the fork.
             return Err(ProcessError::NotOurChild { pid: self.pid, name: self.name.clone() });
         }
         let mut end = lock(&self.end);
-        if end.is_none() {
-            *end = match process::reap(self.pidfd()) {
-                Ok(Reaped::Running) => None,
-                Ok(Reaped::Ended(status)) => Some(End::Status(status)),
-                Ok(Reaped::Lost) => {
-                    // No child of ours under this pidfd, yet perhaps not at its end: SIGCHLD may be
-                    // ignored, which only says that nobody will ever know the status.
-                    process::wait(self.pidfd(), Some(Instant::now()))
-                        .unwrap_or(true)
-                        .then_some(End::Lost)
-                }
-                Err(error) => return Err(ProcessError::os("ask for the end of a process", error)),
-            };
+        if let Some(end) = *end {
+            return Ok(Some((end, Seen::Before)));
         }
-        Ok(*end)
+        *end = match process::reap(self.pidfd()) {
+            Ok(Reaped::Running) => None,
+            Ok(Reaped::Ended(status)) => Some(End::Status(status)),
+            Ok(Reaped::Lost) => {
+                // No child of ours under this pidfd, yet perhaps not at its end: SIGCHLD may be
+                // ignored, which only says that nobody will ever know the status.
+                process::wait(self.pidfd(), Some(Instant::now()))
+                    .unwrap_or(true)
+                    .then_some(End::Lost)
+            }
+            Err(error) => return Err(ProcessError::os("ask for the end of a process", error)),
+        };
+        Ok(end.map(|end| (end, Seen::First)))
     }
 }
 
@@ -180,7 +199,8 @@ fn sweep(table: &mut Vec<Arc<Running>>) {
     let Ok(ended) = process::ended(&pidfds) else { return };
     if ended.contains(&true) {
         let mut ended = ended.into_iter();
-        table.retain(|running| !ended.next().unwrap_or(false) || running.is_alive());
+        table
+            .retain(|running| !ended.next().unwrap_or(false) || matches!(running.reap(), Ok(None)));
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) const VARIABLE: &str = "TASUKI_BOOTSTRAP";
 /// writes it. So this adds a function that the program runs before the harness. In a process that
 /// was started to run a task, it runs the task and ends the process; in all others it does nothing.
 ///
-/// ```ignore
+/// ```text
 /// #[cfg(test)]
 /// mod tests {
 ///     tasuki::enable_tests!();

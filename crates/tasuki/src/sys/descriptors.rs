@@ -102,7 +102,8 @@ fn send_packet(
         // A packet is taken whole or not at all, so the number of bytes needs no look.
         match rustix::net::sendmsg(socket, parts, &mut control, flags) {
             Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
+            // A reset says once that the peer ended with unread packets; the next try says it is gone.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(error) => return Err(error.into()),
         }
     }

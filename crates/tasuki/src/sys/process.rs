@@ -301,7 +301,10 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> 
 /// The inode keeps us from taking what is not ours: a program started by a program that ignored its
 /// bootstrap sees the same environment, but another file under the number, or none.
 pub(crate) fn adopt_socket(number: RawFd, inode: u64) -> Option<OwnedFd> {
-    // SAFETY: borrowed for two calls that do nothing but fail when nothing is open under the number.
+    if number < INHERITED {
+        return None;
+    }
+    // SAFETY: not -1; borrowed for two calls that do nothing but fail when nothing is open under it.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     if super::descriptors::socket_inode(borrowed) != Some(inode) {
         return None;
