@@ -93,7 +93,7 @@ type Scenario = fn() -> Result<(), String>;
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("returns", || start_both()),
     ("fails", || start_both().and(Err("the reason".to_owned()))),
-    ("panics", || start_both().and_then(|()| panic!("at the end of main"))),
+    ("panics", || start_both().map(|()| panic!("at the end of main"))),
     ("exits", || start_both().and_then(|()| std::process::exit(7))),
     ("waits to be killed", || start_both().map(|()| thread::sleep(Duration::from_secs(600)))),
     ("kills itself at once", || {
