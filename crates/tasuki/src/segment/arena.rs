@@ -154,10 +154,6 @@ impl Slot {
         self.segment.bytes(self.offset, self.len).expect("checked when the slot was opened")
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// A descriptor of the arena that keeps this object alive while it is on its way, even if this process dies.
     pub(crate) fn lease(&self) -> io::Result<OwnedFd> {
         // Without /proc the object lives only as long as somebody holds it.

@@ -20,7 +20,7 @@ use crate::sys::memory::{self, Mapping, PAGE};
 
 use header::Header;
 pub(crate) use header::{Kind, SegmentId};
-pub(crate) use roster::{Roster, Row, Token};
+pub(crate) use roster::{Roster, Token};
 
 /// Types that may be placed in a segment: any bit pattern is valid, all mutation is atomic, nothing points.
 ///

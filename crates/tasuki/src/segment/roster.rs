@@ -145,14 +145,6 @@ impl<'a> Roster<'a> {
         self.row(index).is_some_and(|row| row.state.load(Ordering::Acquire) & STATE != FREE)
     }
 
-    /// Whether the row belongs to a process that still runs.
-    pub(crate) fn is_row_alive(self, index: usize) -> bool {
-        self.row(index).is_some_and(|row| {
-            let state = row.state.load(Ordering::Acquire);
-            state & STATE == LIVE && self.is_alive(Token::new(index, generation(state)))
-        })
-    }
-
     /// Frees the rows of the dead, and says how many those were.
     pub(crate) fn reap(self) -> usize {
         let mut reaped = 0;

@@ -8,7 +8,7 @@
 //! A sleeper: `announce`, look again, go through the ringer's lock if that is held, `sleep`. A ringer, holding its
 //! lock: `ring`, then commit, then unlock. Why no wake-up is lost, a killed ringer included, is in `README.md`.
 
-use super::atomic::{AtomicU32, Ordering};
+use super::atomic::{AtomicU32, Ordering, in_single_order};
 use super::futex::{self, Woken};
 use super::wait::{GaveUp, Wait};
 
@@ -34,7 +34,9 @@ impl SleepWord {
     pub(crate) fn announce(&self) -> Announced {
         // SYNC: SeqCst, with the load in `ring`: either the ringer sees the bit, or the caller, who looks at the
         // ringer's lock after this, sees it held or the commit done.
-        Announced(self.0.fetch_or(SLEEPERS, Ordering::SeqCst) | SLEEPERS)
+        let announced = Announced(self.0.fetch_or(SLEEPERS, Ordering::SeqCst) | SLEEPERS);
+        in_single_order();
+        announced
     }
 
     /// Sleeps unless the bell was rung since `announce`; returns after a ring, a slice of time, a signal, or for
@@ -49,6 +51,7 @@ impl SleepWord {
     #[inline]
     pub(crate) fn ring(&self, count: u32) {
         // SYNC: SeqCst, with the fetch_or in `announce`.
+        in_single_order();
         if self.0.load(Ordering::SeqCst) & SLEEPERS != 0 {
             self.ring_sleepers(count);
         }

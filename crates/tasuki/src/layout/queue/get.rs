@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES, JUMP};
-use super::{Position, SharedQueue, corrupt};
+use super::side::sleep_until;
+use super::{NotPut, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::segment::Token;
 use crate::sync::atomic::Ordering;
@@ -240,36 +241,16 @@ impl SharedQueue {
             return Ok(());
         }
         let head = self.head();
-        loop {
-            let announced = head.nonempty.0.announce();
-            if self.has_message() {
-                return Ok(());
-            }
-            if head.put.lock.is_held() {
-                // A producer may be between its bell and its commit, or dead: through its lock one learns which.
-                match self.lock_put(wait) {
-                    Ok(held) => drop(held),
-                    Err(super::NotPut::GaveUp(why)) => return Err(why.into()),
-                    Err(super::NotPut::Failed(error)) => return Err(error.into()),
-                }
-                if self.has_message() {
-                    return Ok(());
-                }
-            }
-            match head.nonempty.0.sleep(announced, wait) {
-                Ok(()) => {}
-                Err(GaveUp::TimedOut) if self.has_message() => {}
-                Err(why) => {
-                    if self.has_message() {
-                        head.nonempty.0.ring_all(); // the wake-up may have been meant for another one
-                    }
-                    return Err(why.into());
-                }
-            }
-            if self.has_message() {
-                return Ok(());
-            }
+        // A producer may be between its bell and its commit, or dead: through its lock one learns which.
+        let pass = |wait: &mut Wait<'_>| match self.lock_put(wait) {
+            Ok(held) => Ok(drop(held)),
+            Err(NotPut::GaveUp(why)) => Err(NotGot::GaveUp(why)),
+            Err(NotPut::Failed(error)) => Err(NotGot::Failed(error)),
+        };
+        while !self.has_message() {
+            sleep_until(&head.nonempty.0, &head.put.lock, || self.has_message(), pass, wait)?;
         }
+        Ok(())
     }
 
     /// After a burst: gives chunks back, unless a producer is busy, who needs them and will do it.

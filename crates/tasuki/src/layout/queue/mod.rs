@@ -10,18 +10,21 @@ mod get;
 mod put;
 mod repair;
 mod ring;
+mod side;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 pub(crate) use blocks::Block;
-pub(crate) use get::{Body, NotGot, Received};
+pub(crate) use get::{Body, NotGot};
 pub(crate) use put::{NotPut, Outbound};
+
+use side::{Position, Side};
 
 use crate::error::Error;
 use crate::segment::{Kind, PAYLOAD, Segment, SegmentId, Shared};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sync::{RobustLock, SleepWord, Spin};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{SleepWord, Spin};
 use crate::sys::memory::{self, PAGE};
 use crate::sys::sidecar;
 
@@ -39,27 +42,6 @@ pub(crate) struct Options {
     pub(crate) structured: u16,
     /// For people who read /proc.
     pub(crate) label: String,
-}
-
-/// One side's committed position. `ticket` is the one word that commits: it says which mark counts.
-#[repr(C, align(64))]
-struct Side {
-    lock: RobustLock,
-    /// Counts tries to send descriptors; see `sidecar::Label`.
-    attempt: AtomicU32,
-    /// How many messages this side has completed, ever.
-    ticket: AtomicU64,
-    /// The position after `ticket` messages is `marks[ticket % 2]`; the other one is being written.
-    marks: [Mark; 2],
-    /// What this side last saw of the other's ticket.
-    seen: AtomicU64,
-}
-
-#[repr(C)]
-struct Mark {
-    offset: AtomicU64,
-    /// Bytes of all messages that this side has completed, ever.
-    bytes: AtomicU64,
 }
 
 /// A sleep word on a cache line of its own.
@@ -92,43 +74,6 @@ struct Head {
 unsafe impl Shared for Head {}
 
 const _: () = assert!(size_of::<Side>() == 64 && size_of::<Head>() <= PAGE);
-
-/// What one side had committed at some moment.
-#[derive(Clone, Copy, Debug)]
-struct Position {
-    ticket: u64,
-    offset: u64,
-    bytes: u64,
-}
-
-impl Side {
-    /// The committed position. With this side's lock held it is exact and stays.
-    #[inline]
-    fn position(&self) -> Position {
-        loop {
-            // SYNC: Acquire, with the Release in `commit`.
-            let ticket = self.ticket.load(Ordering::Acquire);
-            let mark = &self.marks[(ticket % 2) as usize];
-            let offset = mark.offset.load(Ordering::Relaxed);
-            let bytes = mark.bytes.load(Ordering::Relaxed);
-            fence(Ordering::Acquire);
-            // The mark is written again only after two more commits.
-            if self.ticket.load(Ordering::Relaxed) == ticket {
-                return Position { ticket, offset, bytes };
-            }
-        }
-    }
-
-    /// Makes `next` the position, in one store. The caller holds this side's lock.
-    #[inline]
-    fn commit(&self, next: Position) {
-        let mark = &self.marks[(next.ticket % 2) as usize];
-        mark.offset.store(next.offset, Ordering::Relaxed);
-        mark.bytes.store(next.bytes, Ordering::Relaxed);
-        // SYNC: SeqCst: Release for readers of the mark and the frame, and ordered with `announce` of a sleeper.
-        self.ticket.store(next.ticket, Ordering::SeqCst);
-    }
-}
 
 /// One queue as this process sees it.
 #[derive(Debug)]

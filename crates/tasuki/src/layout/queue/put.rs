@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES};
+use super::side::sleep_until;
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::sync::atomic::Ordering;
@@ -221,26 +222,7 @@ impl SharedQueue {
         if self.put_spin.until(changed) {
             return Ok(());
         }
-        let announced = head.nonfull.0.announce();
-        if changed() {
-            return Ok(());
-        }
-        if head.get.lock.is_held() {
-            // A consumer may be between its bell and its commit, or dead: through its lock one learns which.
-            drop(self.lock_get(wait)?);
-            if changed() {
-                return Ok(());
-            }
-        }
-        match head.nonfull.0.sleep(announced, wait) {
-            Ok(()) => Ok(()),
-            Err(GaveUp::TimedOut) if changed() => Ok(()),
-            Err(why) => {
-                if changed() {
-                    head.nonfull.0.ring_all(); // the wake-up may have been meant for another one
-                }
-                Err(why.into())
-            }
-        }
+        // A consumer may be between its bell and its commit, or dead: through its lock one learns which.
+        sleep_until(&head.nonfull.0, &head.get.lock, changed, |wait| Ok(drop(self.lock_get(wait)?)), wait)
     }
 }

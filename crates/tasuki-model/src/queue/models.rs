@@ -1,0 +1,246 @@
+//! The queue's two sides with a frame of one number: nothing lost, torn or twice, and nobody sleeps for ever.
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::thread;
+
+use super::side::{Position, Side, sleep_until};
+use crate::sync::{GaveUp, RobustLock, SleepWord, Wait};
+
+const ROOM: usize = 4;
+
+/// Where a producer stops for ever.
+#[derive(Clone, Copy, PartialEq)]
+enum Dies {
+    Never,
+    BeforeBell,
+    BeforeCommit,
+    BeforeUnlock,
+}
+
+struct Model {
+    put: Side,
+    get: Side,
+    nonempty: SleepWord,
+    nonfull: SleepWord,
+    capacity: u64,
+    frames: [AtomicU64; ROOM],
+}
+
+impl Model {
+    fn new(capacity: u64) -> Arc<Model> {
+        Arc::new(Model {
+            put: Side::new(),
+            get: Side::new(),
+            nonempty: SleepWord::new(),
+            nonfull: SleepWord::new(),
+            capacity,
+            frames: std::array::from_fn(|_| AtomicU64::new(0)),
+        })
+    }
+
+    fn put(&self, number: u64, dies: Dies) {
+        loop {
+            let held = self.put.lock.lock();
+            self.repair(held.must_repair(), &self.nonempty);
+            let tail = self.put.position();
+            let head = self.get.ticket.load(Ordering::Acquire);
+            if tail.ticket - head < self.capacity {
+                self.frames[tail.offset as usize % ROOM].store(number, Ordering::Relaxed);
+                if dies == Dies::BeforeBell {
+                    return RobustLock::owner_dies(held);
+                }
+                self.nonempty.ring(1);
+                if dies == Dies::BeforeCommit {
+                    return RobustLock::owner_dies(held);
+                }
+                self.put.commit(next(tail));
+                if dies == Dies::BeforeUnlock {
+                    return RobustLock::owner_dies(held);
+                }
+                return;
+            }
+            drop(held);
+            let changed = || self.get.ticket.load(Ordering::SeqCst) != head;
+            let pass = |_: &mut Wait<'_>| {
+                let held = self.get.lock.lock();
+                self.repair(held.must_repair(), &self.nonfull);
+                Ok::<(), GaveUp>(())
+            };
+            let wait = &mut Wait::forever();
+            sleep_until(&self.nonfull, &self.get.lock, changed, pass, wait).unwrap();
+        }
+    }
+
+    fn get(&self, dies: Dies) -> u64 {
+        let has_message = || {
+            self.put.ticket.load(Ordering::SeqCst) != self.get.ticket.load(Ordering::SeqCst)
+        };
+        loop {
+            while !has_message() {
+                let pass = |_: &mut Wait<'_>| {
+                    let held = self.put.lock.lock();
+                    self.repair(held.must_repair(), &self.nonempty);
+                    Ok::<(), GaveUp>(())
+                };
+                let wait = &mut Wait::forever();
+                sleep_until(&self.nonempty, &self.put.lock, has_message, pass, wait).unwrap();
+            }
+            let held = self.get.lock.lock();
+            self.repair(held.must_repair(), &self.nonfull);
+            let head = self.get.position();
+            if self.put.ticket.load(Ordering::Acquire) == head.ticket {
+                drop(held);
+                continue;
+            }
+            let number = self.frames[head.offset as usize % ROOM].load(Ordering::Relaxed);
+            self.nonfull.ring(1);
+            if dies == Dies::BeforeCommit {
+                RobustLock::owner_dies(held);
+                return 0;
+            }
+            self.get.commit(next(head));
+            if dies == Dies::BeforeUnlock {
+                RobustLock::owner_dies(held);
+            }
+            return number;
+        }
+    }
+
+    fn repair(&self, needed: bool, bell: &SleepWord) {
+        if needed {
+            bell.ring_all();
+        }
+    }
+}
+
+fn next(from: Position) -> Position {
+    Position { ticket: from.ticket + 1, offset: from.offset + 1, bytes: from.bytes + 8 }
+}
+
+fn explore(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}
+
+#[test]
+fn a_sleeping_consumer_gets_what_is_put() {
+    explore(|| {
+        let queue = Model::new(ROOM as u64);
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                queue.put(1, Dies::Never);
+                queue.put(2, Dies::Never);
+            }
+        });
+        assert_eq!([queue.get(Dies::Never), queue.get(Dies::Never)], [1, 2]);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_producer_of_a_full_queue_goes_on_when_something_is_taken() {
+    explore(|| {
+        let queue = Model::new(1);
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                queue.put(1, Dies::Never);
+                queue.put(2, Dies::Never);
+            }
+        });
+        assert_eq!([queue.get(Dies::Never), queue.get(Dies::Never)], [1, 2]);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn two_consumers_share_two_messages() {
+    explore(|| {
+        let queue = Model::new(ROOM as u64);
+        let consumer = thread::spawn({
+            let queue = queue.clone();
+            move || queue.get(Dies::Never)
+        });
+        queue.put(1, Dies::Never);
+        queue.put(2, Dies::Never);
+        let mine = queue.get(Dies::Never);
+        let other = consumer.join().unwrap();
+        assert_eq!([mine.min(other), mine.max(other)], [1, 2]);
+    });
+}
+
+/// One producer dies at the given step, another one puts 2: a waiting consumer always gets what was committed.
+fn producer_dies(dies: Dies) {
+    explore(move || {
+        let queue = Model::new(ROOM as u64);
+        let dying = thread::spawn({
+            let queue = queue.clone();
+            move || queue.put(1, dies)
+        });
+        let other = thread::spawn({
+            let queue = queue.clone();
+            move || queue.put(2, Dies::Never)
+        });
+        let expected = if dies == Dies::BeforeUnlock { 2 } else { 1 };
+        let got: Vec<u64> = (0..expected).map(|_| queue.get(Dies::Never)).collect();
+        dying.join().unwrap();
+        other.join().unwrap();
+        assert!(got.contains(&2), "what a living producer put is delivered");
+        assert_eq!(got.contains(&1), dies == Dies::BeforeUnlock, "committed means delivered");
+    });
+}
+
+#[test]
+fn a_producer_killed_before_the_bell_delays_nobody() {
+    producer_dies(Dies::BeforeBell);
+}
+
+#[test]
+fn a_producer_killed_between_bell_and_commit_delays_nobody() {
+    producer_dies(Dies::BeforeCommit);
+}
+
+#[test]
+fn a_producer_killed_after_the_commit_has_delivered() {
+    producer_dies(Dies::BeforeUnlock);
+}
+
+#[test]
+fn a_consumer_killed_after_the_commit_has_made_room() {
+    explore(|| {
+        let queue = Model::new(1);
+        queue.put(1, Dies::Never);
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            move || queue.put(2, Dies::Never)
+        });
+        queue.get(Dies::BeforeUnlock);
+        assert_eq!(queue.get(Dies::Never), 2);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_consumer_killed_before_the_commit_leaves_the_message() {
+    explore(|| {
+        let queue = Model::new(1);
+        queue.put(1, Dies::Never);
+        let dying = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                queue.get(Dies::BeforeCommit);
+            }
+        });
+        dying.join().unwrap();
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            move || queue.put(2, Dies::Never)
+        });
+        assert_eq!([queue.get(Dies::Never), queue.get(Dies::Never)], [1, 2]);
+        producer.join().unwrap();
+    });
+}

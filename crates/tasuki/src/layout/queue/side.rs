@@ -1,0 +1,111 @@
+//! One side of a queue: its lock, its committed position, and how the other side waits for it.
+//!
+//! Nothing here knows bytes or chunks, so that loom can explore it as it is (`crates/tasuki-model`).
+
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{GaveUp, RobustLock, SleepWord, Wait};
+
+/// What one side changes. `ticket` is the one word that commits: it says which mark counts.
+#[repr(C, align(64))]
+pub(super) struct Side {
+    pub(super) lock: RobustLock,
+    /// Counts tries to send descriptors; see `sidecar::Label`.
+    pub(super) attempt: AtomicU32,
+    /// How many messages this side has completed, ever.
+    pub(super) ticket: AtomicU64,
+    /// The position after `ticket` messages is `marks[ticket % 2]`; the other one is being written.
+    marks: [Mark; 2],
+    /// What this side last saw of the other's ticket.
+    pub(super) seen: AtomicU64,
+}
+
+#[repr(C)]
+struct Mark {
+    offset: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// What one side had committed at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// How many messages.
+    pub(super) ticket: u64,
+    /// Where the next frame begins.
+    pub(super) offset: u64,
+    /// How many bytes those messages had.
+    pub(super) bytes: u64,
+}
+
+impl Side {
+    #[cfg(loom)]
+    pub(super) fn new() -> Side {
+        let mark = || Mark { offset: AtomicU64::new(0), bytes: AtomicU64::new(0) };
+        Side {
+            lock: RobustLock::new(),
+            attempt: AtomicU32::new(0),
+            ticket: AtomicU64::new(0),
+            marks: [mark(), mark()],
+            seen: AtomicU64::new(0),
+        }
+    }
+
+    /// The committed position. With this side's lock held it is exact and stays.
+    #[inline]
+    pub(super) fn position(&self) -> Position {
+        loop {
+            // SYNC: Acquire, with the store in `commit`.
+            let ticket = self.ticket.load(Ordering::Acquire);
+            let mark = &self.marks[(ticket % 2) as usize];
+            let offset = mark.offset.load(Ordering::Relaxed);
+            let bytes = mark.bytes.load(Ordering::Relaxed);
+            // SYNC: with the fence in `commit`: a mark of a later commit is not read without its ticket.
+            fence(Ordering::Acquire);
+            // The mark is written again only after the next commit.
+            if self.ticket.load(Ordering::Relaxed) == ticket {
+                return Position { ticket, offset, bytes };
+            }
+        }
+    }
+
+    /// Makes `next` the position, in one store. The caller holds this side's lock.
+    #[inline]
+    pub(super) fn commit(&self, next: Position) {
+        let mark = &self.marks[(next.ticket % 2) as usize];
+        // SYNC: with the fence in `position`.
+        fence(Ordering::Release);
+        mark.offset.store(next.offset, Ordering::Relaxed);
+        mark.bytes.store(next.bytes, Ordering::Relaxed);
+        // SYNC: SeqCst: Release for readers of the mark and the frame, and ordered with `announce` of a sleeper.
+        self.ticket.store(next.ticket, Ordering::SeqCst);
+    }
+}
+
+/// Sleeps until `ready`, which the holder of `ringer` makes true after it rang `bell`; may return early for no reason.
+///
+/// `pass` enters and leaves the ringer's section: a ringer inside may have rung and not yet committed, or be dead.
+pub(super) fn sleep_until<E: From<GaveUp>>(
+    bell: &SleepWord,
+    ringer: &RobustLock,
+    ready: impl Fn() -> bool,
+    pass: impl FnOnce(&mut Wait<'_>) -> Result<(), E>,
+    wait: &mut Wait<'_>,
+) -> Result<(), E> {
+    let announced = bell.announce();
+    if ringer.is_held() {
+        pass(wait)?;
+    }
+    // After the lock, never before: a ringer that found nobody announced may commit and leave between the two looks.
+    if ready() {
+        return Ok(());
+    }
+    match bell.sleep(announced, wait) {
+        Ok(()) => Ok(()),
+        Err(GaveUp::TimedOut) if ready() => Ok(()),
+        Err(why) => {
+            if ready() {
+                bell.ring_all(); // the wake-up may have been meant for another sleeper
+            }
+            Err(why.into())
+        }
+    }
+}
