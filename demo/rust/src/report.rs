@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tasuki::Queue;
+use tasuki::command::InheritError;
 
 use crate::trace::Trace;
 
@@ -25,7 +26,8 @@ where
 {
     match tasuki::inherited::<Queue<Report<R>>>("report") {
         Ok(queue) => queue.put((took.as_secs_f64(), result, traces))?,
-        Err(_) => println!("{} in {took:.3?}", summary(&result)),
+        Err(InheritError::NotInherited) => println!("{} in {took:.3?}", summary(&result)),
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }

@@ -31,7 +31,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{number} squared is {}", squares.get()?);
     }
     jobs.put(0)?;
-    worker.join()?;
+    let status = worker.wait()?;
+    if !status.success() {
+        return Err(format!("the worker ended with {status}").into());
+    }
     println!("the worker's total: {}", total.get());
     Ok(())
 }
