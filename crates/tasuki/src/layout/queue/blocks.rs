@@ -26,7 +26,9 @@ use crate::sys::memory::PAGE;
 const SMALLEST: usize = 8 << 10;
 /// 8 KiB to 64 GiB.
 const CLASSES: usize = 24;
-const ENTRIES: usize = 4096;
+const ENTRIES: usize = 1 << 16;
+/// How many entries are looked at in a place where a free one is likely.
+const LIKELY: u32 = 64;
 pub(super) const TABLES: usize = CLASSES * ENTRIES * size_of::<Entry>();
 /// Free blocks keep this much memory between them.
 const KEPT: u64 = 64 << 20;
@@ -60,6 +62,8 @@ pub(super) struct Control {
     high: [AtomicU32; CLASSES],
     /// The entry that was freed last, by class.
     recent: [AtomicU32; CLASSES],
+    /// Where the last search ended, by class.
+    cursor: [AtomicU32; CLASSES],
 }
 
 /// Where blocks lie; computed from the segment's size.
@@ -215,35 +219,45 @@ impl SharedQueue {
             // SYNC: Acquire, with the Release that freed it.
             entry.state.compare_exchange(state, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
+        let high = control.high[class as usize].load(Ordering::Relaxed).min(ENTRIES as u32);
         let recent = control.recent[class as usize].load(Ordering::Relaxed);
-        if (recent as usize) < ENTRIES && claim(recent, FREE) {
+        if recent < high && claim(recent, FREE) {
             return Some(recent);
         }
-        let high = control.high[class as usize].load(Ordering::Relaxed).min(ENTRIES as u32);
-        if let Some(index) = (0..high).find(|&index| claim(index, FREE)) {
+        // The first ones are in use all the time and so in the caches; after them, where the last search ended.
+        let cursor = control.cursor[class as usize].load(Ordering::Relaxed).min(high);
+        let likely = (0..LIKELY.min(high)).chain(cursor..(cursor + LIKELY).min(high));
+        if let Some(index) = likely.into_iter().find(|&index| claim(index, FREE)) {
+            control.cursor[class as usize].store(index + 1, Ordering::Relaxed);
             return Some(index);
         }
-        // Before the table grows: what the dead still own.
-        let dead = (0..high).find(|&index| {
-            let state = self.block(BlockId { class, index }).state.load(Ordering::Acquire);
-            let owned = matches!(state & STATE, WRITING | HELD);
-            let owner = Token::from_bits((state >> 32) as u32);
-            let dead = owned
-                && owner.is_none_or(|owner| owner != me && !self.segment.roster().is_alive(owner));
-            dead && claim(index, state)
-        });
-        if dead.is_some() {
-            return dead;
+        // Before the table doubles, and when it cannot grow: any that is free or whose owner died.
+        if high.is_power_of_two() || high == ENTRIES as u32 {
+            control.cursor[class as usize].store(0, Ordering::Relaxed);
+            let usable = (0..high).find(|&index| {
+                let state = self.block(BlockId { class, index }).state.load(Ordering::Acquire);
+                (state & STATE == FREE || self.is_orphan(state, me)) && claim(index, state)
+            });
+            if usable.is_some() {
+                return usable;
+            }
         }
         (high..ENTRIES as u32).find(|&index| {
             let first = (class as usize * ENTRIES + index as usize) * size_of::<Entry>();
             let page = (PAYLOAD + PAGE + first) / PAGE * PAGE;
-            if self.segment.commit(page, PAGE).is_err() {
+            if first.is_multiple_of(PAGE) && self.segment.commit(page, PAGE).is_err() {
                 return false;
             }
             control.high[class as usize].fetch_max(index + 1, Ordering::Relaxed);
             claim(index, FREE)
         })
+    }
+
+    /// Whether a block belongs to a process that is gone.
+    fn is_orphan(&self, state: u64, me: Token) -> bool {
+        let owner = Token::from_bits((state >> 32) as u32);
+        matches!(state & STATE, WRITING | HELD)
+            && owner.is_none_or(|owner| owner != me && !self.segment.roster().is_alive(owner))
     }
 
     fn give_block_memory(&self, id: BlockId, len: usize) -> Result<usize, Error> {

@@ -31,6 +31,9 @@ use crate::sys::sidecar;
 /// Frames up to this size are copied under the lock; larger ones go into a block outside it.
 pub(crate) const INLINE: usize = 4096;
 
+/// A queue's segment is at least this long, or its tables would not fit; all holes, so it costs nothing.
+const SMALLEST: usize = 1 << 28;
+
 /// What a queue is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -94,7 +97,7 @@ impl SharedQueue {
     pub(crate) fn create(options: &Options) -> Result<SharedQueue, Error> {
         let memory = usize::try_from(memory::physical()).unwrap_or(usize::MAX / 4);
         let largest = memory.next_power_of_two().clamp(1 << 30, 1 << 36);
-        let segment = Segment::create_within(Kind::Queue, &options.label, largest, 1 << 26)?;
+        let segment = Segment::create_within(Kind::Queue, &options.label, largest, SMALLEST)?;
         let sidecar = sidecar::create()
             .map_err(|e| Error::os("make the socket that carries a queue's handles", e))?;
         segment.commit(PAYLOAD, PAGE)?;
@@ -117,7 +120,7 @@ impl SharedQueue {
     }
 
     fn open(segment: Arc<Segment>, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
-        if segment.len() < 1 << 26 {
+        if segment.len() < SMALLEST {
             return Err(Error::Invalid("a queue's segment is smaller than any queue".into()));
         }
         let chunks = ring::Geometry::new(&segment);

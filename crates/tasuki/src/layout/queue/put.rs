@@ -68,7 +68,13 @@ impl SharedQueue {
         if len <= INLINE {
             return self.put_frame(message, message.parts, len, None, wait);
         }
-        let block = self.claim_block(len)?;
+        let block = match self.claim_block(len) {
+            // So many blocks of that size are queued already: in the ring there is room for any number.
+            Err(Error::Limit(_)) if ring::frame_len(len) + ring::HEADER <= ring::CHUNK => {
+                return self.put_frame(message, message.parts, len, None, wait);
+            }
+            other => other?,
+        };
         block.fill(message.parts);
         kill_point!(PutBlockFilled);
         let body = block.id().to_bytes(len);
