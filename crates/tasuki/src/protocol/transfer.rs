@@ -26,9 +26,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use rustix::fs::{FileType, OFlags};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serializer};
+
+use crate::sys::descriptors::FileIdentity;
 
 /// The MessagePack extension type of a handle's record, in both languages.
 pub const RECORD_EXT_TYPE: i8 = 0x54;
@@ -56,7 +57,7 @@ thread_local! {
 pub struct Outgoing {
     descriptors: Vec<OwnedFd>,
     /// For each descriptor the number it was attached under and what that number meant then.
-    sources: Vec<(RawFd, Option<Identity>)>,
+    sources: Vec<(RawFd, Option<FileIdentity>)>,
     /// Descriptors that were made for this message alone, by what they were made of.
     made: Vec<((u64, u64), u32)>,
 }
@@ -88,7 +89,7 @@ impl Outgoing {
     ///
     /// When the system refuses to duplicate, usually because the process has too many open files.
     pub fn attach(&mut self, fd: BorrowedFd<'_>) -> Result<u32, TransferError> {
-        let source = (fd.as_raw_fd(), Identity::of(fd)?);
+        let source = (fd.as_raw_fd(), FileIdentity::of(fd).map_err(TransferError::refused)?);
         let known = self.sources.iter().position(|s| s.1.is_some() && *s == source);
         let index = known.unwrap_or(self.descriptors.len());
         if known.is_none() {
@@ -106,38 +107,15 @@ impl Outgoing {
         make: impl FnOnce() -> io::Result<OwnedFd>,
         extend: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
     ) -> Result<u32, TransferError> {
-        let refused = |error| TransferError(Reason::Refused(error));
         if let Some((_, index)) = self.made.iter().find(|(made_of, _)| *made_of == source) {
-            extend(self.descriptors[*index as usize].as_fd()).map_err(refused)?;
+            extend(self.descriptors[*index as usize].as_fd()).map_err(TransferError::refused)?;
             return Ok(*index);
         }
-        self.descriptors.push(make().map_err(refused)?);
+        self.descriptors.push(make().map_err(TransferError::refused)?);
         self.sources.push((-1, None));
         let index = u32::try_from(self.descriptors.len() - 1).expect("few descriptors");
         self.made.push((source, index));
         Ok(index)
-    }
-}
-
-/// What tells that a number still means the descriptor it meant when it was attached: between two
-/// `attach` calls of one message it may have been closed and given to another file.
-#[derive(Debug, PartialEq, Eq, Clone, Copy)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    flags: OFlags,
-}
-
-impl Identity {
-    /// `None` for the kernel's anonymous files (eventfd, pidfd, epoll): they share one inode, so
-    /// nothing tells two of them apart and each is sent by itself.
-    fn of(fd: BorrowedFd<'_>) -> Result<Option<Identity>, TransferError> {
-        let stat = rustix::fs::fstat(fd).map_err(TransferError::refused)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Unknown {
-            return Ok(None);
-        }
-        let flags = rustix::fs::fcntl_getfl(fd).map_err(TransferError::refused)?;
-        Ok(Some(Identity { device: stat.st_dev, inode: stat.st_ino, flags }))
     }
 }
 
@@ -348,13 +326,13 @@ impl TransferError {
         }
     }
 
-    fn refused(errno: rustix::io::Errno) -> TransferError {
-        TransferError(Reason::Refused(errno.into()))
+    fn refused(error: io::Error) -> TransferError {
+        TransferError(Reason::Refused(error))
     }
 }
 
 fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, TransferError> {
-    rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(TransferError::refused)
+    fd.try_clone_to_owned().map_err(TransferError::refused)
 }
 
 /// Closes a table exactly once: with its content when all went well, in a drop when the closure

@@ -18,7 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -324,5 +324,27 @@ mod tests {
         assert!(read_sealed_memory(open).is_err());
         let (a, _b) = socket_pair().unwrap();
         assert!(read_sealed_memory(a).is_err());
+    }
+}
+
+/// What tells that a number still means the descriptor it meant before: meanwhile it may have been closed and given to
+/// another file.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+    flags: OFlags,
+}
+
+impl FileIdentity {
+    /// `None` for the kernel's anonymous files (eventfd, pidfd, epoll): they share one inode, so nothing tells two of
+    /// them apart.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> io::Result<Option<FileIdentity>> {
+        let stat = rustix::fs::fstat(fd)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Unknown {
+            return Ok(None);
+        }
+        let flags = rustix::fs::fcntl_getfl(fd)?;
+        Ok(Some(FileIdentity { device: stat.st_dev, inode: stat.st_ino, flags }))
     }
 }

@@ -94,6 +94,11 @@ pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<(Label, Vec<Owne
     Ok(Some((label, fds)))
 }
 
+/// The error that the kernel does not report when it leaves out descriptors for which the process has no room.
+pub(crate) fn too_many_open_files() -> io::Error {
+    Errno::MFILE.into()
+}
+
 /// Takes the first datagram away; the kernel closes the descriptors that only it held.
 pub(crate) fn drop_first(socket: BorrowedFd<'_>) {
     let mut byte = [0; 1];

@@ -191,8 +191,7 @@ impl SharedQueue {
                         return Ok(fds);
                     }
                     // The message stays in the queue: close some descriptors and get it again.
-                    let full = std::io::Error::from_raw_os_error(libc::EMFILE);
-                    return Err(Error::os(DOING, full));
+                    return Err(Error::os(DOING, sidecar::too_many_open_files()));
                 }
                 Some((label, _)) if (label.ticket.wrapping_sub(ticket) as i64) <= 0 => {
                     sidecar::drop_first(self.sidecar.as_fd());
