@@ -32,7 +32,7 @@ test: test-rust test-python ## run every test
 
 .PHONY: test-rust
 test-rust: $(VENV)/.tools ## run the tests of the crates, kill points compiled in
-	cargo test $(LOCKED) --workspace --exclude tasuki-python --features tasuki/kill-points
+	cargo test $(LOCKED) --workspace --exclude tasuki-python --exclude tasuki-examples --features tasuki/kill-points
 
 .PHONY: test-python
 test-python: build ## run the tests of the Python package and of the examples
