@@ -23,6 +23,11 @@ pub trait Task<Args>: Copy + 'static {
 }
 
 /// A value that can be an argument or a result: it can be written as bytes and read back.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel to another process",
+    label = "needs serde's Serialize and Deserialize, and no borrowed parts",
+    note = "for a type of your own, write `#[derive(serde::Serialize, serde::Deserialize)]`"
+)]
 pub trait Travels: Serialize + DeserializeOwned + 'static {}
 
 impl<T: Serialize + DeserializeOwned + 'static> Travels for T {}
