@@ -73,7 +73,8 @@ pub fn current_process() -> CurrentProcess {
 }
 
 /// The processes that this process has started with [`Process`](crate::Process) and that still run,
-/// in the order of their start, also those whose `Process` was dropped. Reaps those that have ended.
+/// in the order of their start, also those whose `Process` was dropped. Reaps those that have
+/// ended.
 pub fn active_children() -> Vec<ChildProcess> {
     let tasks = |child: &ChildProcess| child.is_task();
     children::active().into_iter().map(ChildProcess::new).filter(tasks).collect()

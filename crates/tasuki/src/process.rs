@@ -21,9 +21,10 @@ use crate::sys::signal;
 
 /// A function that runs in a process of its own and returns an `R`.
 ///
-/// The function is marked `#[tasuki::task]`, the program's `main` is marked `#[tasuki::main]`. Spawn
-/// starts the same program again; there, `main` runs the function instead of the program. Arguments
-/// and result are copied as bytes (postcard); queues, locks and values among them stay shared.
+/// The function is marked `#[tasuki::task]`, the program's `main` is marked `#[tasuki::main]`.
+/// Spawn starts the same program again; there, `main` runs the function instead of the program.
+/// Arguments and result are copied as bytes (postcard); queues, locks and values among them stay
+/// shared.
 ///
 /// ```no_run
 /// use tasuki::Process;
@@ -56,8 +57,8 @@ use crate::sys::signal;
 ///
 /// # Large bytes
 ///
-/// serde writes a `Vec<u8>` byte by byte. For large bytes use `serde_bytes::ByteBuf`, which is copied
-/// as a block.
+/// serde writes a `Vec<u8>` byte by byte. For large bytes use `serde_bytes::ByteBuf`, which is
+/// copied as a block.
 #[derive(Debug)]
 pub struct Process<R> {
     child: ChildProcess,
@@ -87,6 +88,18 @@ impl Process<()> {
     }
 
     /// Prepares to start `task` with `arguments`, to say more about the process first.
+    ///
+    /// A function pointer does not compile, because it does not tell which function is meant:
+    ///
+    /// ```compile_fail
+    /// #[tasuki::task]
+    /// fn square(n: u64) -> u64 {
+    ///     n * n
+    /// }
+    ///
+    /// let pointer: fn(u64) -> u64 = square;
+    /// tasuki::Process::builder(pointer, (12,));
+    /// ```
     pub fn builder<Args, F>(task: F, arguments: Args) -> Builder<F, Args>
     where
         F: Task<Args>,
@@ -180,19 +193,21 @@ impl<R: DeserializeOwned> Process<R> {
     ///
     /// # Errors
     ///
-    /// When the function panicked, the process was killed or left without a result, could not begin,
-    /// or the result could not travel: see [`ProcessError`].
+    /// When the function panicked, the process was killed or left without a result, could not
+    /// begin, or the result could not travel: see [`ProcessError`].
     pub fn join(self) -> Result<R, ProcessError> {
-        self.take(None)?
-            .ok_or_else(|| unreachable!("without a deadline, wait ends with the process"))
+        match self.take(None)? {
+            Some(result) => Ok(result),
+            None => unreachable!("without a deadline, the wait ends with the process"),
+        }
     }
 
     /// Like [`join`](Process::join), but gives up after `timeout` with `None`; the process goes on.
     ///
     /// # Errors
     ///
-    /// As `join`; and [`AlreadyTaken`](ProcessError::AlreadyTaken) when an earlier call returned the
-    /// result or an error.
+    /// As `join`; and [`AlreadyTaken`](ProcessError::AlreadyTaken) when an earlier call returned
+    /// the result or an error.
     pub fn join_timeout(&self, timeout: Duration) -> Result<Option<R>, ProcessError> {
         self.take(deadline(timeout))
     }

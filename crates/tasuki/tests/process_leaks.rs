@@ -1,5 +1,5 @@
-//! A thousand processes leave nothing behind: no descriptor, no zombie. Alone in its program, because
-//! it counts what the whole program has open.
+//! A thousand processes leave nothing behind: no descriptor, no zombie. Alone in its program,
+//! because it counts what the whole program has open.
 
 mod common;
 

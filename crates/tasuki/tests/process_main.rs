@@ -1,7 +1,7 @@
-//! What a program promises as a whole: how its processes end with it, that it can be moved or deleted
-//! while it runs, and that another build of it is refused. Has no test harness, because the harness
-//! has no `#[tasuki::main]`: this program starts itself again, as the scenario named in a variable,
-//! and looks at it from outside.
+//! What a program promises as a whole: how its processes end with it, that it can be moved or
+//! deleted while it runs, and that another build of it is refused. Has no test harness, because the
+//! harness has no `#[tasuki::main]`: this program starts itself again, as the scenario named in a
+//! variable, and looks at it from outside.
 
 mod common;
 
@@ -73,6 +73,12 @@ fn starts_another_and_returns() {
 fn speaks() {
     println!("to stdout");
     eprintln!("to stderr");
+    print!("without an end of line");
+}
+
+#[tasuki::task]
+fn exits() {
+    std::process::exit(0);
 }
 
 #[tasuki::task]
@@ -86,7 +92,8 @@ fn decoy_called_aaaa() {}
 
 const FOREVER: u64 = 600_000;
 
-// --- scenarios: what this program does when a test starts it --------------------------------------
+// --- scenarios: what this program does when a test starts it
+// --------------------------------------
 
 type Scenario = fn() -> Result<(), String>;
 
@@ -136,6 +143,31 @@ const SCENARIOS: &[(&str, Scenario)] = &[
         println!("{answer:?}");
         Ok(())
     }),
+    ("forks", || {
+        let process = Process::spawn(sleeps, (400,)).unwrap();
+        // SAFETY: this program has one thread, so the child may do whatever it likes.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            println!("{}", process.wait().unwrap_err());
+            println!("{} {}", process.is_alive(), tasuki::active_children().len());
+            println!("{:?}", Process::spawn(answer, ()).unwrap().join());
+            // SAFETY: ends this process; the work at the end of main is its parent's.
+            unsafe { libc::_exit(0) };
+        }
+        // SAFETY: waits for the child just made and wants no status.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        println!("{:?}", process.join());
+        Ok(())
+    }),
+    ("ignores its children's ends", || {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let process = Process::spawn(answer, ()).unwrap();
+        println!("{}", process.wait().unwrap_err());
+        println!("{:?}", process.join());
+        println!("{}", Process::spawn(exits, ()).unwrap().join().unwrap_err());
+        Ok(())
+    }),
     ("takes what it inherits", || {
         let (number, text): (u64, String) =
             tasuki::inherited("pair").map_err(|error| error.to_string())?;
@@ -143,6 +175,12 @@ const SCENARIOS: &[(&str, Scenario)] = &[
         println!("{}", tasuki::inherited::<u8>("nothing").unwrap_err());
         println!("{}", tasuki::inherited::<u8>("pair").unwrap_err());
         println!("{:?}", tasuki::current_process().parent_pid());
+        let queue: tasuki::Queue<String> =
+            tasuki::inherited("queue").map_err(|error| error.to_string())?;
+        let again: tasuki::Queue<String> =
+            tasuki::inherited("queue").map_err(|error| error.to_string())?;
+        let got = queue.get_timeout(Duration::from_secs(60)).map_err(|error| error.to_string())?;
+        again.put(format!("{got} and back")).map_err(|error| error.to_string())?;
         // A program with handles can have processes of its own.
         println!("{}", Process::spawn(answer, ()).unwrap().join().unwrap());
         Ok(())
@@ -269,7 +307,7 @@ const TESTS: &[(&str, fn())] = &[
         // It has the arguments, though the parent was gone before it could read them.
         let (status, output, errors) = rest(start("kills itself before the other began"));
         assert_eq!(status.signal(), Some(libc::SIGKILL));
-        assert_eq!((&*output, &*errors), ("to stdout\n", "to stderr\n"));
+        assert_eq!((&*output, &*errors), ("to stdout\nwithout an end of line", "to stderr\n"));
     }),
     ("daemons_die_with_a_parent_killed_before_they_began", || {
         for _ in 0..5 {
@@ -305,7 +343,7 @@ const TESTS: &[(&str, fn())] = &[
     ("output_and_errors_go_where_the_parents_go", || {
         let (status, output, errors) = rest(start("speaks"));
         assert!(status.success());
-        assert_eq!((&*output, &*errors), ("to stdout\n", "to stderr\n"));
+        assert_eq!((&*output, &*errors), ("to stdout\nwithout an end of line", "to stderr\n"));
     }),
     ("a_program_may_be_moved_or_deleted_while_it_runs", || {
         let folder = TemporaryFolder::new("moved");
@@ -344,10 +382,12 @@ const TESTS: &[(&str, fn())] = &[
         assert!(text.contains("same build"), "{text}");
     }),
     ("a_program_gets_its_handles_by_name", || {
+        let queue = tasuki::Queue::<String>::unbounded().unwrap();
+        queue.put("there".to_owned()).unwrap();
         let mut child = tasuki::Command::new(std::env::current_exe().unwrap())
             .env(SCENARIO, "takes what it inherits")
             .handle("pair", &(1_u64, "old"))
-            .handle("another", &[1, 2, 3])
+            .handle("queue", &queue)
             .handle("pair", &(u64::MAX, "é"))
             .stdout(tasuki::command::Stdio::Piped)
             .spawn()
@@ -356,11 +396,26 @@ const TESTS: &[(&str, fn())] = &[
         child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
         assert!(child.wait().unwrap().success());
         let lines: Vec<_> = output.lines().collect();
-        assert_eq!(lines[0], format!("{} é [\"another\", \"pair\"]", u64::MAX));
-        assert!(lines[1].contains("nothing") && lines[1].contains("another, pair"), "{output}");
+        assert_eq!(lines[0], format!("{} é [\"queue\", \"pair\"]", u64::MAX));
+        assert!(lines[1].contains("nothing") && lines[1].contains("queue, pair"), "{output}");
         assert!(lines[2].contains("cannot be read"), "{output}");
         assert_eq!(lines[3], format!("Some({})", std::process::id()));
         assert_eq!(lines[4], "42");
+        assert_eq!(queue.get().unwrap(), "there and back");
+    }),
+    ("a_fork_has_no_children_and_may_start_its_own", || {
+        let (status, output, errors) = rest(start("forks"));
+        assert!(status.success(), "{errors}");
+        let lines: Vec<_> = output.lines().collect();
+        assert!(lines[0].contains("by another process"), "{output}");
+        assert_eq!(lines[1..], ["true 0", "Ok(42)", "Ok(())"]);
+    }),
+    ("results_come_also_when_exit_statuses_are_lost", || {
+        let (status, output, errors) = rest(start("ignores its children's ends"));
+        assert!(status.success(), "{errors}");
+        let lines: Vec<_> = output.lines().collect();
+        assert!(lines[0].contains("SIGCHLD") && lines[2].contains("SIGCHLD"), "{output}");
+        assert_eq!(lines[1], "Ok(42)");
     }),
     ("a_program_without_handles_says_so", || {
         let (status, _, errors) = rest(start("takes what it inherits"));
@@ -375,7 +430,7 @@ const TESTS: &[(&str, fn())] = &[
                 .output()
                 .unwrap();
             assert!(child.status.success(), "{stale}");
-            assert_eq!(child.stdout, b"to stdout\n", "{stale}");
+            assert_eq!(child.stdout, b"to stdout\nwithout an end of line", "{stale}");
         }
     }),
     ("programs_are_no_active_children_and_are_not_waited_for", || {

@@ -1,5 +1,5 @@
-//! A program whose `main` lacks `#[tasuki::main]`, and that has no test harness: it must learn what is
-//! missing, and must not start itself again and again.
+//! A program whose `main` lacks `#[tasuki::main]`, and that has no test harness: it must learn what
+//! is missing, and must not start itself again and again.
 
 use tasuki::{Process, ProcessError};
 

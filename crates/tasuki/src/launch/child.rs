@@ -1,6 +1,6 @@
 //! The child's side: [`enter`] is what `#[tasuki::main]` makes of `main`, [`before_tests`] what
-//! `tasuki::enable_tests!()` runs. In a process that was started to run a task they run it and never
-//! come back; in every other process they let the program run.
+//! `tasuki::enable_tests!()` runs. In a process that was started to run a task they run it and
+//! never come back; in every other process they let the program run.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -140,8 +140,8 @@ fn serve(socket: OwnedFd, message: Message) -> ! {
 /// The way back to the parent.
 struct Parent {
     socket: OwnedFd,
-    /// The process that may use it: a fork of a task's process inherits the memory, but not the duty
-    /// to answer.
+    /// The process that may use it: a fork of a task's process inherits the memory, but not the
+    /// duty to answer.
     for_pid: u32,
 }
 

@@ -1,6 +1,6 @@
-//! The processes that this process started: one [`Running`] each, and the table of all of them, from
-//! which `active_children` is answered, zombies are reaped and the end of `main` waits. It neither
-//! starts processes nor reads what they answer.
+//! The processes that this process started: one [`Running`] each, and the table of all of them,
+//! from which `active_children` is answered, zombies are reaped and the end of `main` waits. It
+//! neither starts processes nor reads what they answer.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;

@@ -1,5 +1,5 @@
-//! What a parent handed to a program by name: kept from the bootstrap message, given out as often as
-//! asked. Called by `command` and, through it, by the Python module.
+//! What a parent handed to a program by name: kept from the bootstrap message, given out as often
+//! as asked. Called by `command` and, through it, by the Python module.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

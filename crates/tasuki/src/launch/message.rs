@@ -1,6 +1,6 @@
 //! The messages of the bootstrap socket as values, and their way into packets: the parent's one
-//! [`Start`] and the child's [`Answer`]s. Pure but for the sending; the README beside this file says
-//! who sends what when.
+//! [`Start`] and the child's [`Answer`]s. Pure but for the sending; the README beside this file
+//! says who sends what when.
 //!
 //! ```text
 //! packet   "tsk" | version u8 | place u8 | body, if place = INLINE

@@ -266,7 +266,10 @@ fn launch(
     })?;
     if after == AfterStart::BindToUs {
         // The mode belongs to the open socket, not to the number: set here, it holds there.
-        signal::kill_when_peer_is_gone(theirs.as_fd(), process.0)?;
+        if let Err(error) = signal::kill_when_peer_is_gone(theirs.as_fd(), process.0) {
+            process::undo_spawn(process.1.as_fd());
+            return Err(error);
+        }
     }
     Ok((process, ours))
 }

@@ -2,9 +2,9 @@
 //! adds to it, the parent looks up what it may send, the child looks up what it was sent.
 //!
 //! A function's name is what `std::any::type_name` says of it. Parent and child are the same binary
-//! and agree on it, so the compiler's freedom to choose the text does not matter. Both sides compare
-//! their whole tables by a [`Fingerprint`]: a child that was compiled from something else must not
-//! decode arguments that were written for another function of the same name.
+//! and agree on it, so the compiler's freedom to choose the text does not matter. Both sides
+//! compare their whole tables by a [`Fingerprint`]: a child that was compiled from something else
+//! must not decode arguments that were written for another function of the same name.
 
 use std::any::{type_name, type_name_of_val};
 use std::fmt;

@@ -4,7 +4,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A function that takes the tuple `Args`; implemented for every function of up to twelve arguments.
+/// A function that takes the tuple `Args`; implemented for every function of up to twelve
+/// arguments.
 ///
 /// That a function can be *called* this way does not register it: `#[tasuki::task]` does, and it
 /// checks that arguments and result can travel.

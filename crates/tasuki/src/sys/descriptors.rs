@@ -1,6 +1,6 @@
-//! Descriptors on the road: a packet socket that carries bytes together with descriptors, and sealed
-//! memory for bytes that are too many for a socket. Called by `launch`; it knows nothing of what the
-//! bytes mean, and it never blocks on a full socket.
+//! Descriptors on the road: a packet socket that carries bytes together with descriptors, and
+//! sealed memory for bytes that are too many for a socket. Called by `launch`; it knows nothing of
+//! what the bytes mean, and it never blocks on a full socket.
 //!
 //! # Packets
 //!
@@ -64,9 +64,9 @@ pub(crate) fn above_standard_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 /// Sends one message: `bytes` (at most [`BYTES_PER_MESSAGE`]) and descriptors, any number.
 ///
-/// Does not wait: a full socket is the error `WouldBlock`. A peer that is gone is `BrokenPipe`, never
-/// a signal. After an error a part of the packets may have been sent; the receiver then finds the
-/// message incomplete.
+/// Does not wait: a full socket is the error `WouldBlock`. A peer that is gone is `BrokenPipe`,
+/// never a signal. After an error a part of the packets may have been sent; the receiver then finds
+/// the message incomplete.
 #[doc(alias = "SCM_RIGHTS")]
 #[doc(alias = "sendmsg")]
 pub(crate) fn send(
@@ -102,7 +102,8 @@ fn send_packet(
         // A packet is taken whole or not at all, so the number of bytes needs no look.
         match rustix::net::sendmsg(socket, parts, &mut control, flags) {
             Ok(_) => return Ok(()),
-            // A reset says once that the peer ended with unread packets; the next try says it is gone.
+            // A reset says once that the peer ended with unread packets; the next try says it is
+            // gone.
             Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(error) => return Err(error.into()),
         }
@@ -148,8 +149,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, wait: Wait) -> io::Result<Received
     let count = u32::from_le_bytes(*prefix) as usize;
     while descriptors.len() < count {
         let before = descriptors.len();
-        // The sender put all packets into the socket one after another, so this waits for no work of
-        // its: it comes to an end with the last packet or with the sender.
+        // The sender put all packets into the socket one after another, so this waits for no work
+        // of its: it comes to an end with the last packet or with the sender.
         receive_packet(socket, &mut [0], &mut descriptors, wait)?;
         if descriptors.len() == before {
             return Err(garbage("the sender went away in the middle of a message"));
@@ -244,8 +245,8 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// The number by which the kernel knows this socket, the same in every process that holds it; `None`
-/// for whatever is no socket.
+/// The number by which the kernel knows this socket, the same in every process that holds it;
+/// `None` for whatever is no socket.
 pub(crate) fn socket_inode(fd: impl AsFd) -> Option<u64> {
     let status = rustix::fs::fstat(fd).ok()?;
     let kind = rustix::fs::FileType::from_raw_mode(status.st_mode);

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 
 /// The number under which a started program finds the one descriptor that it inherits.
 pub(crate) const INHERITED: RawFd = 3;
@@ -78,9 +78,33 @@ pub(crate) fn spawn(program: &Program<'_>) -> io::Result<(u32, OwnedFd)> {
     };
     check(error)?;
     let number = Pid::from_raw(pid).ok_or_else(|| io::Error::other("a child without a pid"))?;
-    // Nobody but us may reap the child, so the number still means it.
-    let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
-    Ok((pid as u32, pidfd))
+    // Nobody but us reaps the child, so the number still means it.
+    match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok((pid as u32, pidfd)),
+        // Nobody but the system: with SIGCHLD ignored it reaps children itself, and this one has
+        // ended already.
+        Err(Errno::SRCH) => Ok((pid as u32, ended_pidfd()?)),
+        Err(error) => {
+            // Out of descriptors: what we cannot hold on to must not run, and nobody else would
+            // reap it.
+            let _ = rustix::process::kill_process(number, Signal::KILL);
+            let _ = rustix::process::waitpid(Some(number), WaitOptions::empty());
+            Err(error.into())
+        }
+    }
+}
+
+/// A descriptor that answers as the pidfd of a process that has ended and whose status is lost:
+/// readable for ever, and to signals and waiting no pidfd at all.
+fn ended_pidfd() -> io::Result<OwnedFd> {
+    Ok(rustix::event::eventfd(1, rustix::event::EventfdFlags::CLOEXEC)?)
+}
+
+/// Kills a process just started and takes its status: the way back when a start fails late.
+pub(crate) fn undo_spawn(pidfd: BorrowedFd<'_>) {
+    let _ = send_signal(pidfd, super::signal::KILL);
+    let _ = wait(pidfd, None);
+    let _ = reap(pidfd);
 }
 
 fn null_terminated(strings: &[CString]) -> Vec<*const c_char> {
@@ -124,7 +148,8 @@ impl FileActions {
                 "this C library cannot start a program in another folder",
             ));
         };
-        // SAFETY: the symbol has this type in every C library that has it (glibc 2.29, musl 1.1.24).
+        // SAFETY: the symbol has this type in every C library that has it (glibc 2.29, musl
+        // 1.1.24).
         let function: Function = unsafe { std::mem::transmute(function) };
         // SAFETY: the actions are initialised and the path is a C string, which is copied.
         check(unsafe { function(&mut self.0, folder.as_ptr()) })
@@ -266,7 +291,7 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Reaped> {
         match rustix::process::waitid(WaitId::PidFd(pidfd), options) {
             Ok(None) => return Ok(Reaped::Running),
             Ok(Some(status)) => return Ok(Reaped::Ended(exit_status(&status))),
-            Err(Errno::CHILD) => return Ok(Reaped::Lost),
+            Err(Errno::CHILD | Errno::BADF) => return Ok(Reaped::Lost),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -287,10 +312,10 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
 /// Sends a signal. A process that has ended gets none, and that is no error.
 #[doc(alias = "pidfd_send_signal")]
 pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    let signal = rustix::process::Signal::from_named_raw(signal)
+    let signal = Signal::from_named_raw(signal)
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     match rustix::process::pidfd_send_signal(pidfd, signal) {
-        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Ok(()) | Err(Errno::SRCH | Errno::BADF) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -304,7 +329,8 @@ pub(crate) fn adopt_socket(number: RawFd, inode: u64) -> Option<OwnedFd> {
     if number < INHERITED {
         return None;
     }
-    // SAFETY: not -1; borrowed for two calls that do nothing but fail when nothing is open under it.
+    // SAFETY: not -1; borrowed for two calls that do nothing but fail when nothing is open under
+    // it.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     if super::descriptors::socket_inode(borrowed) != Some(inode) {
         return None;
@@ -378,5 +404,33 @@ impl<T: Send + Sync> PerProcess<T> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_stand_in_for_a_lost_process_says_that_it_has_ended() {
+        let pidfd = ended_pidfd().unwrap();
+        assert!(wait(pidfd.as_fd(), None).unwrap());
+        assert_eq!(ended(&[pidfd.as_fd()]).unwrap(), [true]);
+        assert!(matches!(reap(pidfd.as_fd()), Ok(Reaped::Lost)));
+        send_signal(pidfd.as_fd(), crate::sys::signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn state_of_one_process_is_made_once() {
+        static STATE: PerProcess<std::sync::Mutex<u32>> =
+            PerProcess::new(|| std::sync::Mutex::new(1));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| *STATE.get().lock().unwrap() += 1);
+            }
+        });
+        assert_eq!(*STATE.get().lock().unwrap(), 9);
     }
 }
