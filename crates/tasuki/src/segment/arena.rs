@@ -60,6 +60,8 @@ pub(super) struct LocalArena {
     references: Box<[u32; SLOTS]>,
     used: usize,
     swept: Cell<Option<Instant>>,
+    /// No run was found, and this process freed none since.
+    full: Cell<bool>,
 }
 
 /// What an object in an arena is; it decides who may open it as what.
@@ -269,7 +271,7 @@ pub(super) fn hold_again_after_fork(arena: &LocalArena) {
 impl LocalArena {
     fn new(segment: Arc<Segment>) -> LocalArena {
         let references = vec![0; SLOTS].into_boxed_slice().try_into().expect("SLOTS numbers");
-        LocalArena { segment, references, used: 0, swept: Cell::new(None) }
+        LocalArena { segment, references, used: 0, swept: Cell::new(None), full: Cell::new(false) }
     }
 
     pub(super) fn lease_for_fork(&self) -> Option<OwnedFd> {
@@ -310,14 +312,16 @@ impl LocalArena {
     }
 
     fn take(&mut self, kind: SlotKind, run: usize, len: usize) -> Result<Option<Slot>, Error> {
-        let address = match self.take_run(kind, run, len)? {
-            None if self.may_sweep() => {
-                self.sweep();
-                self.take_run(kind, run, len)?
-            }
-            other => other,
-        };
-        let Some((address, offset)) = address else { return Ok(None) };
+        let mut found = None;
+        if !self.full.get() {
+            found = self.take_run(kind, run, len)?;
+        }
+        if found.is_none() && self.may_sweep() {
+            self.sweep();
+            found = self.take_run(kind, run, len)?;
+        }
+        self.full.set(found.is_none());
+        let Some((address, offset)) = found else { return Ok(None) };
         self.references[address.slot as usize] = 1;
         self.used += 1;
         Ok(Some(Slot { segment: self.segment.clone(), address, offset, len }))
@@ -394,6 +398,7 @@ impl LocalArena {
         let held = (0..roster.high()).any(|row| self.is_marked(row, slot) && roster.is_taken(row));
         if !held && !self.is_leased(slot) {
             self.free(slot);
+            self.full.set(false);
         }
     }
 
