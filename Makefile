@@ -17,7 +17,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 LOCKED := $(if $(CI),--locked)
 export PYO3_PYTHON := $(BIN)/python
-export TASUKI_PROGRAMS := $(TARGET)/release
+export TASUKI_TARGET := $(TARGET)
 
 .PHONY: help
 help: ## list the targets
@@ -36,6 +36,7 @@ test-rust: $(VENV)/.tools ## run the tests of the crates, kill points compiled i
 
 .PHONY: test-python
 test-python: build ## run the tests of the Python package and of the examples
+	@cargo build $(LOCKED) --quiet -p tasuki-examples
 	$(BIN)/python -m pytest
 
 .PHONY: check
@@ -76,8 +77,8 @@ docs: ## build the documentation of the crates
 	@echo "open $(TARGET)/doc/tasuki/index.html"
 
 .PHONY: build
-build: $(VENV)/.native ## build the Python package, the examples and the demo
-	@cargo build $(LOCKED) --release --quiet -p tasuki-examples -p tasuki-demo
+build: $(VENV)/.native ## build the Python package and the demo
+	@cargo build $(LOCKED) --release --quiet -p tasuki-demo
 
 .PHONY: clean
 clean: ## remove everything that was built or installed here

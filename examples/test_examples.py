@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent
-PROGRAMS = Path(os.environ.get("TASUKI_PROGRAMS", EXAMPLES.parent / "target/release"))
+PROGRAMS = Path(os.environ.get("TASUKI_TARGET", EXAMPLES.parent / "target")) / "debug"
 
 NAMES = sorted(path.stem for path in (EXAMPLES / "expected").glob("*.txt"))
 #: Started by the example of the other language, never alone.

@@ -22,7 +22,7 @@ import timeline
 import wordcount
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = Path(os.environ.get("TASUKI_PROGRAMS", ROOT / "target/release"))
+PROGRAMS = Path(os.environ.get("TASUKI_TARGET", ROOT / "target")) / "release"
 
 
 class Run(NamedTuple):
@@ -117,10 +117,13 @@ def show(*groups):
             speed_up = group[0].seconds / run.seconds
             cores = timeline.cores_busy(run.traces, run.seconds)
             print(f"  {run.how:<{name}} {run.seconds:7.3f}s {speed_up:8.1f}x {cores:11.1f}")
+    alone = groups[0][0]
+    if timeline.cores_busy(alone.traces, alone.seconds) < 0.85:
+        print("\n  Other programs are busy on this machine: these times say little.")
     columns = min(shutil.get_terminal_size((100, 24)).columns, 140)
     for group in groups:
         longest = max(run.seconds for run in group)
-        label = max(len(name) for run in group for name, _ in run.traces)
+        label = max(len(trace["name"]) for run in group for trace in run.traces)
         width = max(columns - label - 3, 10)
         print(f"\n  full width = {longest:.3f} s; a full block = one core")
         for run in group:

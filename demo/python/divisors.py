@@ -69,4 +69,4 @@ def in_processes(multiprocessing):
 
 def in_order(traces):
     """In the order of the numbers, whoever finished first."""
-    return sorted(traces, key=lambda trace: NUMBERS.index(int(trace[0])))
+    return sorted(traces, key=lambda trace: NUMBERS.index(int(trace["name"])))

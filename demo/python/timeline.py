@@ -26,22 +26,23 @@ class Trace:
             self.marks.append((now, self.clock()))
 
     def close(self):
-        """Ends the trace and returns it as plain data: (name, marks)."""
+        """Ends the trace and returns it as plain data, the same that a Trace in Rust becomes on its way here."""
         self.marks.append((time.monotonic(), self.clock()))
-        return self.name, self.marks
+        return {"name": self.name, "marks": self.marks}
 
 
 def cores_busy(traces, seconds):
     """How many cores the workers kept busy on average."""
-    return sum(marks[-1][1] - marks[0][1] for _, marks in traces) / seconds
+    return sum(trace["marks"][-1][1] - trace["marks"][0][1] for trace in traces) / seconds
 
 
 def draw(traces, seconds, width, label):
     """Yields a line for each trace: its name in `label` columns, then `width` columns for `seconds` seconds."""
     levels = _levels()
     column = seconds / width
-    start = min(marks[0][0] for _, marks in traces)
-    for name, marks in traces:
+    start = min(trace["marks"][0][0] for trace in traces)
+    for trace in traces:
+        marks = trace["marks"]
         used = [0.0] * width
         for (begin, before), (end, after) in zip(marks, marks[1:]):
             _spread(used, (begin - start) / column, (end - start) / column, after - before)
@@ -50,7 +51,7 @@ def draw(traces, seconds, width, label):
             levels[min(8, round(8 * share / column))] if first < i + 1 and i < last else " "
             for i, share in enumerate(used)
         )
-        yield f"{name:<{label}} {row.rstrip()}"
+        yield f"{trace['name']:<{label}} {row.rstrip()}"
 
 
 def _spread(used, begin, end, amount):

@@ -127,4 +127,4 @@ def feed(folder, jobs, tables, processes):
         total.update(table)
     for process in processes:
         process.join()
-    return total, [trace.close(), *sorted(traces)]
+    return total, [trace.close(), *sorted(traces, key=lambda trace: trace["name"])]

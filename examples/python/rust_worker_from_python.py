@@ -4,7 +4,7 @@
 name (rust/src/bin/square_worker.rs). Numbers travel as eight plain bytes: neither side pickles anything.
 The other way round is examples/rust/src/bin/python_worker_from_rust.rs; both print the same.
 
-Run it with the worker's path: python rust_worker_from_python.py target/release/square_worker
+`cargo build -p tasuki-examples` makes the worker; give its path as an argument if it is not in target/debug.
 """
 
 import sys
@@ -12,7 +12,7 @@ import sys
 import tasuki
 
 if __name__ == "__main__":
-    worker = sys.argv[1:] or ["target/release/square_worker"]
+    worker = sys.argv[1:] or ["target/debug/square_worker"]
     jobs, squares = tasuki.Queue(), tasuki.Queue()
     total = tasuki.Value("q", 0)
     handles = {"jobs": jobs, "squares": squares, "total": total}

@@ -4,7 +4,7 @@
 //! name (examples/python/square_worker.py). Numbers travel as eight plain bytes: neither side pickles anything.
 //! The other way round is examples/python/rust_worker_from_python.py; both print the same.
 //!
-//! Run it with the worker: python_worker_from_rust .venv/bin/python examples/python/square_worker.py
+//! Run it from the checkout after `make build`, or with the worker: python_worker_from_rust PYTHON SCRIPT
 
 use std::env;
 use std::error::Error;
