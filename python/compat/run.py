@@ -32,10 +32,7 @@ CACHE = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "compa
 
 MODULES = [f"test.test_multiprocessing_{method}" for method in overlay.METHODS]
 MODULES += ["test.test_multiprocessing_main_handling"]
-FUTURES = [
-    f"test.test_concurrent_futures.{name}"
-    for name in ("test_as_completed", "test_deadlock", "test_init", "test_process_pool", "test_shutdown", "test_wait")
-]
+FUTURES = "test.test_concurrent_futures"
 
 #: Seconds without any test starting or ending until the class counts as hung.
 SILENCE = 120.0
@@ -81,12 +78,13 @@ def interpreters() -> list[str]:
 
 
 def listed(python: Path, modules: list[str]) -> list[Group]:
-    answer = subprocess.run(
-        [python, "-m", "compat_driver", "list", *modules], capture_output=True, text=True, timeout=120
-    )
+    command = [python, "-m", "compat_driver", "list", *modules]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if answer.returncode:
         sys.exit(f"cannot list the tests of {python}:\n{answer.stderr}")
-    return [Group(module, cls, tuple(methods)) for module, cls, methods in json.loads(answer.stdout)]
+    groups = [Group(module, cls, tuple(methods)) for module, cls, methods in json.loads(answer.stdout)]
+    # Of the executors' tests only those on processes concern us.
+    return [g for g in groups if not g.module.startswith(FUTURES) or g.cls.startswith("ProcessPool")]
 
 
 def run_group(python: Path, group: Group, scratch: Path) -> Outcomes:
@@ -192,7 +190,7 @@ def baseline(interpreter: dict[str, str], wanted: list[str], scratch: Path, jobs
 
 
 def allowed() -> dict[str, str]:
-    """Lines `Class.method: reason`; the class without its With… prefix, for every start method and interpreter."""
+    """Lines `Class.method: reason`, for every start method; a class without its With… prefix stands for all of them."""
     entries = {}
     for line in (HERE / "allowed.txt").read_text(encoding="utf-8").splitlines():
         if line.strip() and not line.startswith("#"):
@@ -206,7 +204,7 @@ def check(python: str, options: argparse.Namespace) -> bool:
     if interpreter is None:
         print(f"{python}: no test suite in this installation")
         return False
-    wanted = MODULES + (FUTURES if options.futures else [])
+    wanted = MODULES + ([FUTURES] if options.futures else [])
     package = Path(options.package).resolve()
     with tempfile.TemporaryDirectory(prefix="compat-") as folder:
         scratch = Path(folder)
@@ -248,7 +246,8 @@ def report(
             cls, method = name.rpartition(":")[2].split(".", 1)
             for prefix in ("WithProcesses", "WithThreads", "WithManager"):
                 cls = cls.removeprefix(prefix)
-            (known if f"{cls.removeprefix('_')}.{method}" in reasons else worse).append(name)
+            names = {name.rpartition(":")[2], f"{cls.removeprefix('_')}.{method}"}
+            (known if names & set(reasons) else worse).append(name)
     newly_skipped = [
         name
         for name, outcome in sorted(outcomes.items())
@@ -262,7 +261,7 @@ def report(
         passed = [n for n in before if outcomes[n].kind == "pass"]
         print(f"  {module:42} {len(before):4} {len(passed):4}")
     for title, names in (
-        ("fail here, private parts (allowed.txt)", known),
+        ("fail here, for a reason given in allowed.txt", known),
         ("passed only when repeated", shaky),
         ("skipped here only", newly_skipped),
         ("PASS ON THE STANDARD LIBRARY, FAIL ON TASUKI", worse),

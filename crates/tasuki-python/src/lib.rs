@@ -1,12 +1,36 @@
 //! The native module of the Python package `tasuki`: a thin coat over the crate `tasuki`.
+//!
+//! Python files carry names, docstrings and what only Python can say; here objects become frames and waits let go of
+//! the interpreter. Nothing here knows how the engine works: it uses `tasuki::raw`.
 
+mod command;
+mod errors;
+mod handles;
 mod msgpack;
+mod pickling;
+mod queues;
+mod sharedctypes;
+mod synchronize;
+mod values;
+mod waiting;
 
 use pyo3::prelude::*;
 
-/// The native half of the package `tasuki`.
+/// The native half of the package `tasuki`: use the package.
 #[pymodule(gil_used = false)]
 mod _tasuki {
     #[pymodule_export]
+    use crate::command::{Child, inherited, inherited_names, start};
+    #[pymodule_export]
+    use crate::handles::{
+        Descriptors, carry, is_carrying, open_carried, open_with, take_descriptor,
+    };
+    #[pymodule_export]
     use crate::msgpack::{_pack, _unpack};
+    #[pymodule_export]
+    use crate::queues::Queue;
+    #[pymodule_export]
+    use crate::sharedctypes::Block;
+    #[pymodule_export]
+    use crate::synchronize::{Lock, RLock};
 }

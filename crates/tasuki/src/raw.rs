@@ -281,6 +281,11 @@ impl RawLock {
         })
     }
 
+    /// How often any thread of this process holds it.
+    pub fn depth_in_process(&self) -> Result<u32, Error> {
+        self.view().depth_in_process(self.recursive)
+    }
+
     /// Whether an owner died and nobody cleared that.
     pub fn is_poisoned(&self) -> bool {
         self.view().is_poisoned()
@@ -438,18 +443,15 @@ impl RawValue {
         match bytes.len() {
             0 => {}
             1 => self.atomic::<AtomicU8>().store(bytes[0], Ordering::Relaxed),
-            2 => self.atomic::<AtomicU16>().store(
-                u16::from_ne_bytes(bytes.try_into().expect(exactly)),
-                Ordering::Relaxed,
-            ),
-            4 => self.atomic::<AtomicU32>().store(
-                u32::from_ne_bytes(bytes.try_into().expect(exactly)),
-                Ordering::Relaxed,
-            ),
-            8 => self.atomic::<AtomicU64>().store(
-                u64::from_ne_bytes(bytes.try_into().expect(exactly)),
-                Ordering::Relaxed,
-            ),
+            2 => self
+                .atomic::<AtomicU16>()
+                .store(u16::from_ne_bytes(bytes.try_into().expect(exactly)), Ordering::Relaxed),
+            4 => self
+                .atomic::<AtomicU32>()
+                .store(u32::from_ne_bytes(bytes.try_into().expect(exactly)), Ordering::Relaxed),
+            8 => self
+                .atomic::<AtomicU64>()
+                .store(u64::from_ne_bytes(bytes.try_into().expect(exactly)), Ordering::Relaxed),
             // SAFETY: the target is `len` bytes of the mapping, and the source is private.
             len => unsafe {
                 self.address().as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), len);
@@ -483,6 +485,11 @@ impl RawValue {
     pub fn depth(&self) -> Result<u32, Error> {
         let view = self.view();
         Ok(if view.is_mine()? { view.depth() } else { 0 })
+    }
+
+    /// How often any thread of this process holds the value's lock.
+    pub fn depth_in_process(&self) -> Result<u32, Error> {
+        self.view().depth_in_process(true)
     }
 
     /// Whether anybody holds the value's lock.
@@ -587,4 +594,10 @@ impl RawHandle {
             RawHandle::Value(_) => "a value",
         }
     }
+}
+
+/// A duplicate of a descriptor of another process: for a ticket, which names one that its sender still has. Descriptors
+/// of files can also be reopened through `/proc/PID/fd`, which asks for fewer rights; sockets cannot.
+pub fn take_descriptor(pid: u32, number: i32) -> std::io::Result<OwnedFd> {
+    crate::sys::descriptors::take_from_process(pid, number)
 }

@@ -13,9 +13,11 @@ from typing import Any as _Any
 from tasuki import context, process, reduction
 from tasuki._private.engine import EngineNames as _EngineNames
 from tasuki._private.installing import install
+from tasuki.command import Command, inherited, inherited_names
 
 __version__ = "0.1.0"
 
+OwnerDied = context.OwnerDied
 _default = context._default_context
 
 Array = _default.Array
@@ -67,7 +69,7 @@ for _name in _STANDARD_NAMES:
 #: The names that run on the engine, each with the class that serves it.
 ENGINE = _EngineNames(context._engine_names(), _STANDARD_NAMES)
 
-__all__ = ["ENGINE", "install", *_STANDARD_NAMES]
+__all__ = ["ENGINE", "Command", "OwnerDied", "inherited", "inherited_names", "install", *_STANDARD_NAMES]
 
 _SUBMODULES = frozenset(
     "connection context dummy forkserver heap managers pool process queues reduction resource_sharer resource_tracker "

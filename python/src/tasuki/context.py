@@ -17,7 +17,14 @@ from multiprocessing.context import (
     get_spawning_popen,
     set_spawning_popen,
 )
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tasuki._private import handles, installing
+
+if TYPE_CHECKING:
+    import tasuki.queues
+    import tasuki.sharedctypes
+    import tasuki.synchronize
 
 __all__ = (
     "AuthenticationError",
@@ -28,6 +35,7 @@ __all__ = (
     "ForkProcess",
     "ForkServerContext",
     "ForkServerProcess",
+    "OwnerDied",
     "Process",
     "ProcessError",
     "SpawnContext",
@@ -45,8 +53,54 @@ _standard_contexts: dict[str, BaseContext] = dict(_standard._concrete_contexts) 
 PRELOAD = "tasuki"
 
 
+class OwnerDied(RuntimeError):
+    """The process that had the lock died with it; what the lock protects may be half changed.
+
+    Raised once for each death, to the first one who asks for the lock afterwards; the lock is free then.
+    """
+
+    #: The process that died.
+    pid: int
+
+    def __init__(self, message: str, pid: int) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self.args, self.pid)
+
+
 class _Engine(BaseContext):
-    """What a tasuki context does in its own way: the names on the engine, and finding the other contexts."""
+    """What a tasuki context does in its own way: the names on the engine, and finding the other contexts.
+
+    A method's return annotation is the class that `tasuki.ENGINE` names.
+    """
+
+    def Lock(self) -> tasuki.synchronize.Lock:  # type: ignore[override]
+        """Returns a lock that any process or thread may release."""
+        from tasuki.synchronize import Lock
+
+        return Lock()
+
+    def RLock(self) -> tasuki.synchronize.RLock:  # type: ignore[override]
+        """Returns a lock that its owner may take again."""
+        from tasuki.synchronize import RLock
+
+        return RLock()
+
+    def Queue(self, maxsize: int = 0, *, codec: str = "pickle") -> tasuki.queues.Queue[Any]:  # type: ignore[override]
+        """Returns a queue; `codec="msgpack"` makes one whose structured messages Rust reads too."""
+        from tasuki.queues import Queue
+
+        return Queue(maxsize, codec=codec)
+
+    def Value(  # type: ignore[override]
+        self, typecode_or_type: Any, *args: Any, lock: Any = True
+    ) -> tasuki.sharedctypes.Synchronized:
+        """Returns a ctypes object in shared memory, in a wrapper with its lock unless `lock` is False."""
+        from tasuki.sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock)  # type: ignore[no-any-return]
 
     def get_context(self, method: str | None = None) -> Any:
         """Returns the context of a start method; without one, this context (the module: the default one)."""
@@ -76,16 +130,28 @@ class ForkProcess(_standard.ForkProcess):
 class SpawnProcess(_standard.SpawnProcess):
     """A process started as a fresh interpreter."""
 
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return handles.let_go(_standard.SpawnProcess._Popen(process_obj))
+
+    @staticmethod
+    def _after_fork() -> Any:
+        handles.close_inherited()
+        return _standard.SpawnProcess._after_fork()  # type: ignore[attr-defined]
+
 
 class ForkServerProcess(_standard.ForkServerProcess):
     """A process forked by a server that has no threads and has loaded tasuki."""
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        from tasuki._private import installing
-
         installing.preload()
-        return _standard.ForkServerProcess._Popen(process_obj)
+        return handles.let_go(_standard.ForkServerProcess._Popen(process_obj))
+
+    @staticmethod
+    def _after_fork() -> Any:
+        handles.close_inherited()
+        return _standard.ForkServerProcess._after_fork()  # type: ignore[attr-defined]
 
 
 class ForkContext(_Engine, _standard.ForkContext):
@@ -158,7 +224,7 @@ def _theirs(context: Any) -> Any:
 def _engine_names() -> dict[str, str]:
     """The names that `_Engine` serves with a class of ours, and that class."""
     return {
-        name: function.__annotations__["return"]
+        name: function.__annotations__["return"].partition("[")[0]
         for name, function in vars(_Engine).items()
         if name[0].isupper() and callable(function)
     }
@@ -166,6 +232,12 @@ def _engine_names() -> dict[str, str]:
 
 def _install_classes() -> None:
     """Put our classes into the standard modules, where nobody subclasses them (queues.Queue stays what it is)."""
+    import multiprocessing.synchronize as standard
+
+    from tasuki import synchronize
+
+    standard.Lock = synchronize.Lock  # type: ignore[misc]
+    standard.RLock = synchronize.RLock  # type: ignore[misc]
 
 
 def __getattr__(name: str) -> Any:

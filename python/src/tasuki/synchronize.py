@@ -1,9 +1,48 @@
-"""The standard library's synchronize: locks, semaphores, conditions. This name is an alias of `multiprocessing.synchronize`."""
+"""Locks between processes: `Lock` and `RLock` on the engine, everything that is built from locks from the standard
+library, where it runs on ours unchanged.
 
-import sys
+A lock is an object in shared memory with an owner. When its owner dies, the next one to ask gets `OwnerDied`, once,
+and the lock is free.
+"""
+
+from __future__ import annotations
 
 import multiprocessing.synchronize as _standard
-from multiprocessing.synchronize import *  # what readers and type checkers see
-from multiprocessing.synchronize import __all__ as __all__
+from multiprocessing.synchronize import BoundedSemaphore, Condition, Event, Semaphore
+from typing import Any
 
-sys.modules[__name__] = _standard
+from tasuki import _tasuki
+from tasuki._private import handles
+from tasuki.context import OwnerDied
+
+__all__ = ["BoundedSemaphore", "Condition", "Event", "Lock", "OwnerDied", "RLock", "Semaphore"]
+
+
+class Lock(_tasuki.Lock, _standard.Lock):
+    """A lock that any process or thread may release."""
+
+    def __init__(self, *, ctx: Any = None) -> None:
+        self._create()
+
+    def __getstate__(self) -> Any:
+        return handles.pack(self)
+
+    def __setstate__(self, state: Any) -> None:
+        handles.unpack(self, state)
+
+
+class RLock(_tasuki.RLock, _standard.RLock):
+    """A lock that its owner, a thread of a process, may take again."""
+
+    def __init__(self, *, ctx: Any = None) -> None:
+        self._create()
+
+    def __getstate__(self) -> Any:
+        return handles.pack(self)
+
+    def __setstate__(self, state: Any) -> None:
+        handles.unpack(self, state)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_standard, name)

@@ -89,12 +89,8 @@ impl LockView<'_> {
     pub(crate) fn acquire(self, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
         let me = self.segment.my_row()?;
         // SYNC: Acquire, with the Release in `release`.
-        let taken = self.words.word.compare_exchange(
-            0,
-            me.bits(),
-            Ordering::Acquire,
-            Ordering::Relaxed,
-        );
+        let taken =
+            self.words.word.compare_exchange(0, me.bits(), Ordering::Acquire, Ordering::Relaxed);
         if taken.is_ok() {
             kill_point!(UserLockTaken);
             return Ok(Acquired::Clean);
@@ -175,6 +171,12 @@ impl LockView<'_> {
         self.words.depth.load(Ordering::Relaxed)
     }
 
+    /// How often any thread of this process holds it: what another thread's view of the depth is good for is to show.
+    pub(crate) fn depth_in_process(self, recursive: bool) -> Result<u32, Error> {
+        let owned = self.is_owned_by_this_process()?;
+        Ok(if owned && recursive { self.depth().max(1) } else { u32::from(owned) })
+    }
+
     pub(crate) fn is_owned_by_this_process(self) -> Result<bool, Error> {
         let me = self.segment.my_row()?;
         Ok(self.words.word.load(Ordering::Relaxed) & Token::MASK == me.bits())
@@ -209,9 +211,7 @@ impl LockView<'_> {
             let Some(owner) = Token::from_bits(seen) else {
                 // Free, or scribbled over by a broken peer: taking it makes it whole.
                 let taken = me.bits() | (seen & (POISONED | WAITERS)) | keep;
-                if word
-                    .compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
+                if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
                 {
                     kill_point!(UserLockTaken);
                     return Ok(self.how(seen));
@@ -221,9 +221,7 @@ impl LockView<'_> {
             if owner != me && !self.segment.roster().is_alive(owner) {
                 let taken = me.bits() | POISONED | (seen & WAITERS) | keep;
                 let pid = self.segment.roster().pid(owner);
-                if word
-                    .compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
+                if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
                 {
                     self.words.died.store(pid, Ordering::Relaxed);
                     self.words.depth.store(0, Ordering::Relaxed);

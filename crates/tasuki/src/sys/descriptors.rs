@@ -245,6 +245,18 @@ impl Read for FromStart<'_> {
     }
 }
 
+/// A duplicate of descriptor `number` of another process, of whatever kind it is. Needs the right to trace that
+/// process, which some containers and hardened systems do not give even to the same user.
+pub(crate) fn take_from_process(pid: u32, number: i32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let process = rustix::process::pidfd_open(
+        pid.ok_or(io::ErrorKind::InvalidInput)?,
+        rustix::process::PidfdFlags::empty(),
+    )?;
+    let flags = rustix::process::PidfdGetfdFlags::empty();
+    Ok(rustix::process::pidfd_getfd(&process, number, flags)?)
+}
+
 /// The number by which the kernel knows this socket, the same in every process that holds it;
 /// `None` for whatever is no socket.
 pub(crate) fn socket_inode(fd: impl AsFd) -> Option<u64> {

@@ -1,0 +1,59 @@
+//! The engine's errors as Python's exceptions: the standard ones wherever the standard library has one.
+
+use std::io;
+
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use tasuki::Error;
+
+/// `queue.Empty` without a text, as the standard library raises it.
+pub fn empty(py: Python<'_>) -> PyErr {
+    static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    raise(py, &EMPTY, "queue", "Empty")
+}
+
+/// `queue.Full` without a text.
+pub fn full(py: Python<'_>) -> PyErr {
+    static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    raise(py, &FULL, "queue", "Full")
+}
+
+fn raise(py: Python<'_>, class: &PyOnceLock<Py<PyType>>, module: &str, name: &str) -> PyErr {
+    match class.import(py, module, name) {
+        Ok(class) => PyErr::from_type(class.clone(), ()),
+        Err(error) => error,
+    }
+}
+
+/// `tasuki.OwnerDied` of the lock's owner.
+pub fn owner_died(py: Python<'_>, pid: u32) -> PyErr {
+    static OWNER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let text = match pid {
+        0 => "the process that held the lock died".to_owned(),
+        pid => format!("process {pid} died while it held the lock"),
+    };
+    match OWNER_DIED.import(py, "tasuki.context", "OwnerDied") {
+        Ok(class) => PyErr::from_type(class.clone(), (text, pid)),
+        Err(error) => error,
+    }
+}
+
+/// The exception for what went wrong in the engine.
+pub fn engine(error: Error) -> PyErr {
+    match error {
+        Error::Os { doing, source } => os(&format!("cannot {doing}"), &source),
+        Error::Invalid(_) => PyValueError::new_err(error.to_string()),
+        Error::Limit(_) => PyMemoryError::new_err(error.to_string()),
+        other => PyRuntimeError::new_err(other.to_string()),
+    }
+}
+
+/// An `OSError` with the system's number, so that Python makes the right subclass of it.
+pub fn os(doing: &str, source: &io::Error) -> PyErr {
+    match source.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, format!("{doing}: {source}"))),
+        None => PyOSError::new_err(format!("{doing}: {source}")),
+    }
+}

@@ -1,0 +1,230 @@
+//! How handles get into messages and out of them: tables of descriptors, records, and the class for each kind.
+//!
+//! The Python half is `tasuki/_private/handles.py`, which decides which way a handle travels.
+
+use std::cell::RefCell;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Mutex;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyType};
+use tasuki::protocol::transfer::{self, Outgoing};
+use tasuki::raw::RawHandle;
+
+use crate::queues::Queue;
+use crate::sharedctypes::Block;
+use crate::synchronize::{Lock, RLock};
+use crate::{errors, msgpack};
+
+thread_local! {
+    /// The tables of the messages that are being written on this thread, innermost last.
+    static WRITING: RefCell<Vec<Outgoing>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with a fresh table into which handles put their descriptors while they are written.
+pub fn collect<R>(f: impl FnOnce() -> R) -> (R, Outgoing) {
+    struct Scope;
+    impl Drop for Scope {
+        fn drop(&mut self) {
+            WRITING.with_borrow_mut(Vec::pop);
+        }
+    }
+    WRITING.with_borrow_mut(|tables| tables.push(Outgoing::default()));
+    let scope = Scope;
+    let result = f();
+    let table =
+        WRITING.with_borrow_mut(|tables| tables.last_mut().map(std::mem::take)).unwrap_or_default();
+    drop(scope);
+    (result, table)
+}
+
+/// Whether a message is being written on this thread: a handle can travel with it.
+#[pyfunction]
+pub fn is_carrying() -> bool {
+    WRITING.with_borrow(|tables| !tables.is_empty())
+}
+
+/// The record of `object` for the message that is being written on this thread.
+#[pyfunction]
+pub fn carry<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(PyBytes::new(object.py(), &record_here(object)?))
+}
+
+/// The record of a handle for the message that is being written on this thread.
+pub fn record_here(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    WRITING.with_borrow_mut(|tables| match tables.last_mut() {
+        Some(table) => record(object, table),
+        None => Err(PyValueError::new_err(
+            "a tasuki handle can only travel in a message tasuki carries: as an argument of a \
+             Process or a Command, or through a Queue",
+        )),
+    })
+}
+
+fn record(object: &Bound<'_, PyAny>, table: &mut Outgoing) -> PyResult<Vec<u8>> {
+    let record = if let Ok(queue) = object.cast::<Queue>() {
+        queue.get().raw()?.record(table)
+    } else if let Ok(lock) = object.cast::<Lock>() {
+        lock.get().record(table)?
+    } else if let Ok(lock) = object.cast::<RLock>() {
+        lock.get().record(table)?
+    } else if let Ok(block) = object.cast::<Block>() {
+        block.get().raw()?.record(table)
+    } else {
+        return Err(PyTypeError::new_err(format!("not a tasuki handle: {object:?}")));
+    };
+    record.map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// A table of descriptors that Python keeps: those of a process that is being started, or of tickets.
+#[pyclass(frozen, module = "tasuki._tasuki")]
+pub struct Descriptors {
+    table: Mutex<Outgoing>,
+}
+
+#[pymethods]
+impl Descriptors {
+    #[new]
+    fn new() -> Descriptors {
+        Descriptors { table: Mutex::new(Outgoing::default()) }
+    }
+
+    /// The record of `object`, whose descriptors go into this table.
+    fn record<'py>(&self, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let mut table = self.table.lock().expect("no panic while writing");
+        Ok(PyBytes::new(object.py(), &record(object, &mut table)?))
+    }
+
+    /// The numbers of the descriptors, in the order of their indices. They are open as long as this table lives.
+    fn numbers(&self) -> Vec<RawFd> {
+        let table = self.table.lock().expect("no panic while reading");
+        table.descriptors().iter().map(AsRawFd::as_raw_fd).collect()
+    }
+}
+
+/// Opens `object`, fresh from `__new__`, as what `record` names, with descriptors of the message being read.
+#[pyfunction]
+pub fn open_carried(object: &Bound<'_, PyAny>, record: &[u8]) -> PyResult<()> {
+    adopt(object, RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?)
+}
+
+/// Opens `object` with duplicates of the descriptors that have these numbers.
+#[pyfunction]
+pub fn open_with(
+    object: &Bound<'_, PyAny>,
+    record: &[u8],
+    descriptors: Vec<RawFd>,
+) -> PyResult<()> {
+    let owned: Vec<OwnedFd> = descriptors
+        .into_iter()
+        .map(|number| {
+            if number < 0 {
+                return Err(PyValueError::new_err("a negative descriptor"));
+            }
+            // SAFETY: only duplicated; a number that is not open makes that fail and harms nothing.
+            let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+            borrowed
+                .try_clone_to_owned()
+                .map_err(|error| errors::os("cannot duplicate a descriptor of a handle", &error))
+        })
+        .collect::<PyResult<_>>()?;
+    let incoming = transfer::Incoming::new(owned);
+    let opened = transfer::provide(incoming, || RawHandle::open(record, &mut transfer::take));
+    adopt(object, opened.map_err(errors::engine)?)
+}
+
+/// A duplicate of a descriptor of another process, closed on exec.
+#[pyfunction]
+pub fn take_descriptor(pid: u32, number: RawFd) -> PyResult<RawFd> {
+    tasuki::raw::take_descriptor(pid, number).map(IntoRawFd::into_raw_fd).map_err(|error| {
+        errors::os(&format!("cannot take descriptor {number} of process {pid}"), &error)
+    })
+}
+
+/// Puts what was opened into the Python object that stands for it.
+fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
+    let name = handle.name();
+    match handle {
+        RawHandle::Queue(raw) => {
+            if let Ok(queue) = object.cast::<Queue>() {
+                return queue.get().adopt(raw);
+            }
+        }
+        RawHandle::Lock(raw) if raw.is_recursive() => {
+            if let Ok(lock) = object.cast::<RLock>() {
+                return lock.get().adopt(raw.into());
+            }
+        }
+        RawHandle::Lock(raw) => {
+            if let Ok(lock) = object.cast::<Lock>() {
+                return lock.get().adopt(raw.into());
+            }
+        }
+        RawHandle::Value(raw) => {
+            if let Ok(block) = object.cast::<Block>() {
+                return block.get().adopt(raw);
+            }
+            if let Ok(lock) = object.cast::<RLock>() {
+                return lock.get().adopt(raw.into());
+            }
+        }
+    }
+    let class = object.get_type();
+    Err(PyTypeError::new_err(format!("{name} came where a {} was expected", class.name()?)))
+}
+
+/// Appends `object` as MessagePack, handles inside it as records of the message that is being written here.
+pub fn pack(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    msgpack::pack(object.py(), object, out, &mut |inner| {
+        let py = inner.py();
+        if is_handle(inner) {
+            return record_here(inner).map(Some);
+        }
+        // A value's wrapper, or a ctypes object in shared memory.
+        match inner.getattr_opt(intern!(py, "_tasuki_block"))? {
+            Some(block) => record_here(&block.call0()?).map(Some),
+            None => match inner.getattr_opt(intern!(py, "_wrapper"))? {
+                Some(block) if block.is_instance_of::<Block>() => record_here(&block).map(Some),
+                _ => Ok(None),
+            },
+        }
+    })
+}
+
+/// The object in a MessagePack, handles inside it opened with the descriptors of the message being read here.
+pub fn unpack<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    msgpack::unpack(py, bytes, &mut |record| open_any(py, record))
+}
+
+fn is_handle(object: &Bound<'_, PyAny>) -> bool {
+    object.is_instance_of::<Queue>()
+        || object.is_instance_of::<Lock>()
+        || object.is_instance_of::<RLock>()
+        || object.is_instance_of::<Block>()
+}
+
+/// The Python object for a handle that came in a message without saying its class: what MessagePack has.
+fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    static QUEUE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static LOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static RLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static BLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let handle = RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?;
+    let class = match &handle {
+        RawHandle::Queue(_) => QUEUE.import(py, "tasuki.queues", "Queue")?,
+        RawHandle::Lock(lock) if lock.is_recursive() => {
+            RLOCK.import(py, "tasuki.synchronize", "RLock")?
+        }
+        RawHandle::Lock(_) => LOCK.import(py, "tasuki.synchronize", "Lock")?,
+        RawHandle::Value(_) => BLOCK.import(py, "tasuki.sharedctypes", "_Block")?,
+    };
+    let object = class.call_method1("__new__", (class,))?;
+    adopt(&object, handle)?;
+    if object.is_instance_of::<Block>() {
+        return py.import("tasuki.sharedctypes")?.call_method1("_from_block", (object,));
+    }
+    Ok(object)
+}

@@ -1,0 +1,132 @@
+//! Pickling with the standard library's reducers, without its cost per message.
+//!
+//! `ForkingPickler.dumps` makes a pickler, a buffer and a merged copy of two dispatch tables for every object. Here a
+//! pickler is made once and used again, writes into a Rust vector, and asks the two tables themselves, so that
+//! a reducer registered at any time is honoured. Called by the queue for whatever has no codec of its own.
+
+use std::sync::Mutex;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyKeyError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict};
+
+/// Idle picklers. One is taken out while it works: pickling an object may run code that pickles another one.
+static IDLE: Mutex<Vec<Pickler>> = Mutex::new(Vec::new());
+/// So many idle picklers are kept at most.
+const KEEP: usize = 8;
+/// A buffer that grew beyond this is given back instead of being kept.
+const KEEP_BYTES: usize = 1 << 20;
+
+struct Pickler {
+    dump: Py<PyAny>,
+    clear_memo: Py<PyAny>,
+    sink: Py<Sink>,
+}
+
+/// The file that a pickler writes to.
+#[pyclass(frozen, module = "tasuki._tasuki")]
+pub struct Sink {
+    bytes: Mutex<Vec<u8>>,
+}
+
+#[pymethods]
+impl Sink {
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let mut bytes = self.bytes.lock().expect("no panic while writing");
+        if let Ok(data) = data.cast_exact::<PyBytes>() {
+            bytes.extend_from_slice(data.as_bytes());
+            return Ok(data.as_bytes().len());
+        }
+        let buffer = PyBuffer::<u8>::get(data)?;
+        let start = bytes.len();
+        bytes.resize(start + buffer.len_bytes(), 0);
+        buffer.copy_to_slice(py, &mut bytes[start..])?;
+        Ok(buffer.len_bytes())
+    }
+}
+
+/// The reducers of `ForkingPickler` before those of `copyreg`, as they are at the moment of asking.
+#[pyclass(frozen, module = "tasuki._tasuki")]
+pub struct Reducers {
+    registered: Py<PyDict>,
+    copyreg: Py<PyDict>,
+}
+
+#[pymethods]
+impl Reducers {
+    fn __getitem__<'py>(&self, kind: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = kind.py();
+        if let Some(reduce) = self.registered.bind(py).get_item(kind)? {
+            return Ok(reduce);
+        }
+        match self.copyreg.bind(py).get_item(kind)? {
+            Some(reduce) => Ok(reduce),
+            None => Err(PyKeyError::new_err(kind.clone().unbind())),
+        }
+    }
+}
+
+impl Pickler {
+    fn new(py: Python<'_>) -> PyResult<Pickler> {
+        let forking = py.import("multiprocessing.reduction")?.getattr("ForkingPickler")?;
+        let reducers = Reducers {
+            registered: forking.getattr("_extra_reducers")?.cast_into::<PyDict>()?.unbind(),
+            copyreg: py
+                .import("copyreg")?
+                .getattr("dispatch_table")?
+                .cast_into::<PyDict>()?
+                .unbind(),
+        };
+        let sink = Py::new(py, Sink { bytes: Mutex::new(Vec::new()) })?;
+        let pickler = py.import("pickle")?.getattr("Pickler")?.call1((&sink, 5))?;
+        pickler.setattr("dispatch_table", Py::new(py, reducers)?)?;
+        let dump = pickler.getattr("dump")?.unbind();
+        let clear_memo = pickler.getattr("clear_memo")?.unbind();
+        Ok(Pickler { dump, clear_memo, sink })
+    }
+}
+
+/// Appends the pickle of `object` to `out`.
+pub fn dumps(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    let py = object.py();
+    let idle = IDLE.lock().expect("no panic while taking").pop();
+    let pickler = match idle {
+        Some(pickler) => pickler,
+        None => Pickler::new(py)?,
+    };
+    let dumped = pickler.dump.call1(py, (object,));
+    let cleared = pickler.clear_memo.call0(py);
+    {
+        let mut bytes = pickler.sink.get().bytes.lock().expect("no panic while writing");
+        if dumped.is_ok() {
+            if out.is_empty() {
+                // Hands over the bytes instead of copying them; the vector that was there serves the next message.
+                std::mem::swap(out, &mut bytes);
+            } else {
+                out.extend_from_slice(&bytes);
+            }
+        }
+        bytes.clear();
+        bytes.shrink_to(KEEP_BYTES);
+    }
+    dumped?;
+    cleared?;
+    let mut idle = IDLE.lock().expect("no panic while putting back");
+    if idle.len() < KEEP {
+        idle.push(pickler);
+    }
+    Ok(())
+}
+
+/// The object in a pickle.
+pub fn loads<'py>(bytes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = bytes.py();
+    let loads = LOADS.get_or_try_init(py, || {
+        py.import("pickle")?.getattr(intern!(py, "loads")).map(Bound::unbind)
+    })?;
+    loads.bind(py).call1((bytes,))
+}

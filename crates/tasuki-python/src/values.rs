@@ -1,0 +1,144 @@
+//! Python objects as frames: which codec an object gets, and the object that a frame is read as.
+//!
+//! Exact ints, floats, bools, `None`, strings and bytes are not pickled: they cost a copy, and Rust reads them too.
+//! Everything else goes the queue's way: pickle, or MessagePack. A reader goes by the frame's tag alone.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString};
+use tasuki::protocol::codec::{Codec, StructuredCodec};
+use tasuki::protocol::transfer::{self, Incoming, Outgoing};
+
+use crate::{handles, pickling};
+
+/// An object written for the wire. Bytes and strings are borrowed from the object, which must outlive this.
+pub struct Encoded<'a> {
+    pub codec: Codec,
+    pub handles: Outgoing,
+    pub bytes: Bytes<'a>,
+}
+
+/// The bytes of a message, wherever they are.
+pub enum Bytes<'a> {
+    Small([u8; 8], usize),
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Bytes<'_> {
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Bytes::Small(bytes, len) => &bytes[..*len],
+            Bytes::Borrowed(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> Encoded<'a> {
+    fn plain(codec: Codec, bytes: Bytes<'a>) -> Encoded<'a> {
+        Encoded { codec, handles: Outgoing::default(), bytes }
+    }
+
+    fn eight(codec: Codec, bytes: [u8; 8]) -> Encoded<'a> {
+        Encoded::plain(codec, Bytes::Small(bytes, 8))
+    }
+}
+
+/// Writes `object`. Handles inside it put their descriptors into the result's `handles`.
+pub fn encode<'a>(
+    object: &'a Bound<'_, PyAny>,
+    structured: StructuredCodec,
+) -> PyResult<Encoded<'a>> {
+    if object.is_exact_instance_of::<PyInt>() {
+        if let Some(encoded) = encode_int(object)? {
+            return Ok(encoded);
+        }
+    } else if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+        return Ok(Encoded::plain(Codec::Bytes, Bytes::Borrowed(bytes.as_bytes())));
+    } else if let Ok(text) = object.cast_exact::<PyString>() {
+        // A string with lone surrogates is not UTF-8 and goes the structured way.
+        if let Ok(text) = text.to_str() {
+            return Ok(Encoded::plain(Codec::Str, Bytes::Borrowed(text.as_bytes())));
+        }
+    } else if let Ok(number) = object.cast_exact::<PyFloat>() {
+        return Ok(Encoded::eight(Codec::F64, number.value().to_le_bytes()));
+    } else if object.is_none() {
+        return Ok(Encoded::plain(Codec::Unit, Bytes::Small([0; 8], 0)));
+    } else if let Ok(truth) = object.cast_exact::<PyBool>() {
+        let byte = u8::from(truth.is_true());
+        return Ok(Encoded::plain(Codec::Bool, Bytes::Small([byte, 0, 0, 0, 0, 0, 0, 0], 1)));
+    }
+    let mut bytes = Vec::new();
+    let (written, handles) = handles::collect(|| match structured {
+        StructuredCodec::MessagePack => {
+            handles::pack(object, &mut bytes).map(|()| Codec::MessagePack)
+        }
+        _ => pickling::dumps(object, &mut bytes).map(|()| Codec::Pickle),
+    });
+    Ok(Encoded { codec: written?, handles, bytes: Bytes::Owned(bytes) })
+}
+
+fn encode_int<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Option<Encoded<'a>>> {
+    let mut overflow = 0;
+    // SAFETY: the object is an int and the interpreter is attached.
+    let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(object.as_ptr(), &raw mut overflow) };
+    if overflow == 0 {
+        return Ok(Some(Encoded::eight(Codec::I64, value.to_le_bytes())));
+    }
+    if overflow > 0 {
+        if let Ok(value) = object.extract::<u64>() {
+            return Ok(Some(Encoded::eight(Codec::U64, value.to_le_bytes())));
+        }
+    }
+    Ok(None)
+}
+
+/// The object in a frame whose bytes are `bytes` and which brought `handles` along.
+pub fn decode<'py>(
+    py: Python<'py>,
+    codec: u16,
+    bytes: &[u8],
+    handles: Incoming,
+) -> PyResult<Bound<'py, PyAny>> {
+    let eight = || {
+        <[u8; 8]>::try_from(bytes)
+            .map_err(|_| PyValueError::new_err("a broken message: a number of a wrong length"))
+    };
+    match Codec::from_tag(codec) {
+        Some(Codec::I64) => Ok(i64::from_le_bytes(eight()?).into_pyobject(py)?.into_any()),
+        Some(Codec::U64) => Ok(u64::from_le_bytes(eight()?).into_pyobject(py)?.into_any()),
+        Some(Codec::F64) => Ok(f64::from_le_bytes(eight()?).into_pyobject(py)?.into_any()),
+        Some(Codec::Bytes) => Ok(PyBytes::new(py, bytes).into_any()),
+        Some(Codec::Str) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(PyString::new(py, text).into_any()),
+            Err(error) => Err(PyValueError::new_err(format!("a broken message: {error}"))),
+        },
+        Some(Codec::Unit) => Ok(py.None().into_bound(py)),
+        Some(Codec::Bool) => match bytes {
+            [byte @ (0 | 1)] => Ok(PyBool::new(py, *byte == 1).to_owned().into_any()),
+            _ => Err(PyValueError::new_err("a broken message: a bool that is neither 0 nor 1")),
+        },
+        Some(Codec::Pickle) => decode_bytes(codec, &PyBytes::new(py, bytes), handles),
+        Some(Codec::MessagePack) => transfer::provide(handles, || handles::unpack(py, bytes)),
+        Some(Codec::Postcard) => Err(PyTypeError::new_err(
+            "this message was written by Rust as postcard, which only Rust reads: create the queue \
+             with StructuredCodec::MessagePack",
+        )),
+        _ => Err(PyValueError::new_err(format!("a message of an unknown codec ({codec})"))),
+    }
+}
+
+/// As `decode`, for bytes that are in an object already.
+pub fn decode_bytes<'py>(
+    codec: u16,
+    bytes: &Bound<'py, PyBytes>,
+    handles: Incoming,
+) -> PyResult<Bound<'py, PyAny>> {
+    match Codec::from_tag(codec) {
+        Some(Codec::Bytes) => Ok(bytes.clone().into_any()),
+        Some(Codec::Pickle) => transfer::provide(handles, || pickling::loads(bytes.as_any())),
+        _ => decode(bytes.py(), codec, bytes.as_bytes(), handles),
+    }
+}

@@ -1,0 +1,82 @@
+//! How long a call waits, and how it stays interruptible: timeouts of Python, the interpreter lock and signals.
+//!
+//! A call first tries with the interpreter attached, since most of the time nothing has to be waited for. Only then
+//! it detaches; whenever it wakes, and each half second at least, it asks whether a signal handler raised.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use tasuki::raw::Wait;
+
+/// What `block` and `timeout` of a call mean together.
+#[derive(Clone, Copy)]
+pub enum Patience {
+    /// Take what is there.
+    None,
+    /// Wait at most so long.
+    For(Duration),
+    /// Wait as long as it takes.
+    Forever,
+}
+
+impl Patience {
+    /// As the standard library reads them: `timeout` counts only when blocking, a negative one is zero.
+    pub fn new(
+        block: Option<&Bound<'_, PyAny>>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Patience> {
+        if let Some(block) = block {
+            if !block.is_truthy()? {
+                return Ok(Patience::None);
+            }
+        }
+        match timeout {
+            None => Ok(Patience::Forever),
+            Some(timeout) if timeout.is_none() => Ok(Patience::Forever),
+            Some(timeout) => {
+                let seconds: f64 = timeout.extract()?;
+                if seconds > 0.0 {
+                    Ok(Duration::try_from_secs_f64(seconds)
+                        .map_or(Patience::Forever, Patience::For))
+                } else {
+                    Ok(Patience::None)
+                }
+            }
+        }
+    }
+
+    /// Whether there is to be no waiting.
+    pub fn is_none(self) -> bool {
+        matches!(self, Patience::None)
+    }
+
+    /// Runs a waiting call of the engine without the interpreter. The error of a signal handler wins over the result.
+    pub fn wait<R: Send>(
+        self,
+        py: Python<'_>,
+        call: impl FnOnce(Wait<'_>) -> R + Send,
+    ) -> PyResult<R> {
+        let mut raised: Option<PyErr> = None;
+        let result = py.detach(|| {
+            let mut interrupted = || {
+                Python::attach(|py| match py.check_signals() {
+                    Ok(()) => false,
+                    Err(error) => {
+                        raised = Some(error);
+                        true
+                    }
+                })
+            };
+            let wait = match self {
+                Patience::None => Wait::now(),
+                Patience::For(time) => Wait::timeout(time),
+                Patience::Forever => Wait::forever(),
+            };
+            call(wait.interruptible(&mut interrupted))
+        });
+        match raised {
+            Some(error) => Err(error),
+            None => Ok(result),
+        }
+    }
+}

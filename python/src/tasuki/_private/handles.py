@@ -1,0 +1,180 @@
+"""How our objects travel inside pickles: the one place that knows about descriptors.
+
+A handle is a record (bytes) and the descriptors it needs. There are three ways for them to travel:
+
+- inside a put of a queue of ours, the queue carries the descriptors beside the message;
+- while a process is started, they are inherited, through the interface of the standard `Popen` classes;
+- in any other pickle (a pipe, a standard queue, a file) there is only a ticket: which descriptors of which process to
+  reopen. It is good while that process lives and keeps the object.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import threading
+from multiprocessing import context
+from typing import Any
+
+from tasuki import _tasuki
+
+__all__ = ("close_inherited", "let_go", "pack", "unpack")
+
+State = tuple[Any, ...]
+
+# The descriptors that this process inherited and that were used to open objects: close_inherited() closes them.
+_inherited: set[int] = set()
+_inherited_lock = threading.Lock()
+
+
+def pack(obj: Any) -> State:
+    """The state to pickle for `obj`, an instance of one of the native classes."""
+    if _tasuki.is_carrying():
+        return ("carried", _tasuki.carry(obj))
+    popen = context.get_spawning_popen()
+    if popen is not None:
+        return _pack_for_child(obj, popen)
+    return _pack_ticket(obj)
+
+
+def unpack(obj: Any, state: State) -> None:
+    """Open `obj`, made by `__new__` only, from what `pack` returned."""
+    kind, record, *more = state
+    if kind == "carried":
+        _tasuki.open_carried(obj, record)
+    elif kind == "inherited":
+        _unpack_in_child(obj, record, *more)
+    elif kind == "ticket":
+        _unpack_ticket(obj, record, *more)
+    else:
+        raise ValueError(f"not a tasuki handle: {kind!r}")
+
+
+# --- while a process is started
+
+
+def _pack_for_child(obj: Any, popen: Any) -> State:
+    # One table for all handles among the arguments: a thousand locks of one arena cost one descriptor.
+    table, duplicates = popen.__dict__.setdefault("_tasuki_descriptors", (_tasuki.Descriptors(), []))
+    record = table.record(obj)
+    for fd in table.numbers()[len(duplicates) :]:
+        # Once per descriptor: the standard library refuses to pass the same one twice.
+        duplicates.append(popen.DupFd(popen.duplicate_for_child(fd)))
+    # Indices in the record count from the first descriptor; the pickler writes each duplicate once.
+    return ("inherited", record, list(duplicates))
+
+
+def let_go(popen: Any) -> Any:
+    """The child has been started and has its own copies of the descriptors: close ours."""
+    popen.__dict__.pop("_tasuki_descriptors", None)
+    return popen
+
+
+def _unpack_in_child(obj: Any, record: bytes, duplicates: list[Any]) -> None:
+    descriptors = [duplicate.detach() for duplicate in duplicates]
+    with _inherited_lock:
+        for fd in descriptors:
+            if fd not in _inherited:
+                os.set_inheritable(fd, False)
+                _inherited.add(fd)
+    _tasuki.open_with(obj, record, descriptors)
+
+
+def close_inherited() -> None:
+    """Called in a child that is about to run: every handle among its arguments has been opened."""
+    with _inherited_lock:
+        for fd in _inherited:
+            os.close(fd)
+        _inherited.clear()
+
+
+# --- in any other pickle
+
+
+class _Ticket:
+    """What an object keeps so that its tickets are good for as long as it lives."""
+
+    def __init__(self, obj: Any) -> None:
+        self.pid = os.getpid()
+        self.table = _tasuki.Descriptors()
+        self.record = self.table.record(obj)
+        self.wanted = [(fd, _identity(fd)) for fd in self.table.numbers()]
+
+
+def _pack_ticket(obj: Any) -> State:
+    ticket = obj.__dict__.get("_tasuki_ticket")
+    if ticket is None or ticket.pid != os.getpid():
+        obj.__dict__["_tasuki_ticket"] = ticket = _Ticket(obj)
+    wanted = [(fd, identity, _lend(fd, identity)) for fd, identity in ticket.wanted]
+    return ("ticket", ticket.record, type(obj).__name__, ticket.pid, wanted)
+
+
+def _identity(fd: int) -> tuple[int, int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino, status.st_mode
+
+
+def _unpack_ticket(obj: Any, record: bytes, name: str, pid: int, wanted: list[tuple[int, Any, Any]]) -> None:
+    opened: list[int] = []
+    try:
+        for fd, identity, lent in wanted:
+            opened.append(_reopen(pid, fd, lent))
+            if _identity(opened[-1]) != identity:
+                raise FileNotFoundError(f"descriptor {fd} of process {pid} is something else by now")
+        _tasuki.open_with(obj, record, opened)
+    except OSError as error:
+        raise RuntimeError(
+            f"cannot open this {name}: process {pid}, which pickled it, is gone or has it no more. "
+            f"A {name} in a pickle is a ticket, good while its sender lives and keeps the object; "
+            f"as an argument of a Process or through a tasuki.Queue it travels without that condition."
+        ) from error
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _reopen(pid: int, fd: int, lent: Any) -> int:
+    if pid == os.getpid():
+        return os.dup(fd)
+    if lent is None:
+        # Asks for no more than to be the same user.
+        return os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    if lent != _TAKE:
+        return int(lent.detach())
+    return _tasuki.take_descriptor(pid, fd)
+
+
+#: Says in a ticket that the receiver takes this descriptor out of the sender.
+_TAKE = "take"
+
+
+def _lend(fd: int, identity: tuple[int, int, int]) -> Any:
+    """How a receiver gets at a descriptor that cannot be reopened by name: the socket of a queue."""
+    if not stat.S_ISSOCK(identity[2]):
+        return None
+    if _may_be_taken():
+        return _TAKE
+    # The standard library's way: a thread here that hands the descriptor over, once for each pickle.
+    from multiprocessing import resource_sharer
+
+    return resource_sharer.DupFd(fd)
+
+
+@functools.cache
+def _may_be_taken() -> bool:
+    """Whether this system lets processes of one user take descriptors from each other."""
+    try:
+        mine, theirs = os.pipe()
+        try:
+            os.close(_tasuki.take_descriptor(os.getpid(), mine))
+        finally:
+            os.close(mine)
+            os.close(theirs)
+    except OSError:
+        return False
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope") as scope:
+            return scope.read().strip() == "0"
+    except OSError:
+        return True

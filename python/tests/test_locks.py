@@ -1,0 +1,264 @@
+"""Lock and RLock: exclusion, who may release, waking, and the lock of a dead owner."""
+
+from __future__ import annotations
+
+import multiprocessing.synchronize
+import os
+import pickle
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import tasuki
+
+pytestmark = pytest.mark.skipif("Lock" not in tasuki.ENGINE, reason="these are promises of the engine's locks")
+
+
+@pytest.fixture(params=["Lock", "RLock"])
+def make(request: pytest.FixtureRequest) -> Any:
+    return lambda ctx=tasuki: getattr(ctx, request.param)()
+
+
+# --- exclusion
+
+
+def _increment(lock: Any, counter: Any, times: int) -> None:
+    for _ in range(times):
+        with lock:
+            counter.value += 1
+
+
+def test_no_two_processes_are_inside_at_once(ctx: Any, make: Any) -> None:
+    lock, counter = make(ctx), ctx.RawValue("i", 0)
+    processes = [ctx.Process(target=_increment, args=(lock, counter, 2000)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert counter.value == 6000
+
+
+def test_no_two_threads_are_inside_at_once(make: Any) -> None:
+    lock, counter = make(), tasuki.RawValue("i", 0)
+    threads = [threading.Thread(target=_increment, args=(lock, counter, 2000)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert counter.value == 6000
+
+
+def test_acquire_and_release_as_the_standard_says(make: Any) -> None:
+    lock = make()
+    assert lock.acquire() is True
+    assert lock.release() is None
+    assert lock.acquire(block=False) is True
+    lock.release()
+    assert lock.acquire(True, 0.1) is True
+    lock.release()
+    assert lock.acquire(timeout=None) is True
+    lock.release()
+    with lock as inside:
+        assert inside is True
+
+
+def test_a_lock_is_not_taken_twice_and_an_rlock_is() -> None:
+    lock = tasuki.Lock()
+    with lock:
+        assert lock.acquire(False) is False
+        began = time.monotonic()
+        assert lock.acquire(timeout=0.2) is False
+        assert time.monotonic() - began >= 0.2
+        assert lock.acquire(timeout=-1) is False
+    rlock = tasuki.RLock()
+    with rlock, rlock, rlock:
+        assert rlock._semlock._count() == 3
+    assert rlock._semlock._count() == 0
+
+
+def test_who_may_release() -> None:
+    lock, rlock = tasuki.Lock(), tasuki.RLock()
+    with pytest.raises(ValueError, match="released too many times"):
+        lock.release()
+    with pytest.raises(AssertionError, match="not owned"):
+        rlock.release()
+    lock.acquire()
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join(30)
+    assert lock.acquire(False)
+    rlock.acquire()
+    failures: list[BaseException] = []
+
+    def release() -> None:
+        try:
+            rlock.release()
+        except AssertionError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    thread.join(30)
+    assert len(failures) == 1
+    rlock.release()
+
+
+def _release(lock: Any) -> None:
+    lock.release()
+
+
+def test_another_process_may_release_a_lock(ctx: Any) -> None:
+    lock = ctx.Lock()
+    lock.acquire()
+    process = ctx.Process(target=_release, args=(lock,))
+    process.start()
+    assert lock.acquire(timeout=30)
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def test_a_waiter_is_woken(make: Any) -> None:
+    lock = make()
+    lock.acquire()
+    times: list[float] = []
+
+    def wait() -> None:
+        with lock:
+            times.append(time.monotonic())
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.2)
+    assert not times
+    lock.release()
+    thread.join(30)
+    assert len(times) == 1
+
+
+# --- the standard library's objects are built on it
+
+
+def test_isinstance_and_repr(make: Any) -> None:
+    lock = make()
+    assert isinstance(lock, multiprocessing.synchronize.SemLock)
+    assert "None" in repr(lock)
+    with lock:
+        assert "MainProcess" in repr(lock)
+        texts: list[str] = []
+        thread = threading.Thread(target=lambda: texts.append(repr(lock)))
+        thread.start()
+        thread.join(30)
+        assert "SomeOtherThread" in texts[0]
+
+
+def _wait_for(condition: Any, flag: Any) -> None:
+    with condition:
+        condition.wait_for(lambda: flag.value, 30)
+        flag.value += 1
+        condition.notify_all()
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_the_standard_condition_runs_on_it(ctx: Any, kind: str) -> None:
+    condition, flag = ctx.Condition(getattr(ctx, kind)()), ctx.RawValue("i", 0)
+    process = ctx.Process(target=_wait_for, args=(condition, flag))
+    process.start()
+    with condition:
+        flag.value = 1
+        condition.notify_all()
+        assert condition.wait_for(lambda: flag.value == 2, 30)
+    process.join(30)
+
+
+def test_ten_thousand_locks_cost_a_handful_of_descriptors(make: Any) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    locks = [make() for _ in range(10_000)]
+    assert len(os.listdir("/proc/self/fd")) - before < 10
+    for lock in locks:
+        with lock:
+            pass
+
+
+# --- death and signals
+
+
+def _hold(lock: Any, ready: Any) -> None:
+    lock.acquire()
+    ready.set()
+    time.sleep(60)
+
+
+def test_the_death_of_the_owner_is_told_once_and_the_lock_goes_on(ctx: Any, make: Any) -> None:
+    lock, ready = make(ctx), ctx.Event()
+    process = ctx.Process(target=_hold, args=(lock, ready), daemon=True)
+    process.start()
+    assert ready.wait(30)
+    assert lock.acquire(False) is False
+    pid = process.pid
+    process.kill()
+    process.join(30)
+    with pytest.raises(tasuki.OwnerDied, match=str(pid)) as caught:
+        lock.acquire()
+    assert caught.value.pid == pid
+    assert isinstance(caught.value, RuntimeError)
+    for _ in range(3):
+        with lock:
+            pass
+
+
+def test_a_waiter_hears_of_the_death_within_a_second(ctx: Any, make: Any) -> None:
+    lock, ready = make(ctx), ctx.Event()
+    process = ctx.Process(target=_hold, args=(lock, ready), daemon=True)
+    process.start()
+    assert ready.wait(30)
+    timer = threading.Timer(0.3, process.kill)
+    timer.start()
+    with pytest.raises(tasuki.OwnerDied):
+        lock.acquire(timeout=20)
+    timer.join()
+    process.join(30)
+
+
+def test_owner_died_can_be_pickled() -> None:
+    error = pickle.loads(pickle.dumps(tasuki.OwnerDied("gone", 7)))
+    assert (error.pid, error.args) == (7, ("gone",))
+
+
+def test_ctrl_c_interrupts_an_acquire(make: Any) -> None:
+    lock, inside, leave = make(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            inside.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(30)
+    for timeout in (None, 30):
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            lock.acquire(timeout=timeout)
+        timer.join()
+    leave.set()
+    thread.join(30)
+    assert lock.acquire(timeout=10)
+    lock.release()
+
+
+def _try(lock: Any, answers: Any) -> None:
+    answers.put((lock.acquire(False), "SomeOtherProcess" in repr(lock)))
+
+
+def test_a_forked_child_does_not_own_what_its_parent_holds(make: Any) -> None:
+    ctx = tasuki.get_context("fork")
+    lock, answers = make(ctx), ctx.SimpleQueue()
+    with lock:
+        process = ctx.Process(target=_try, args=(lock, answers))
+        process.start()
+        assert answers.get() == (False, True)
+        process.join(30)
