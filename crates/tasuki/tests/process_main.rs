@@ -15,6 +15,7 @@ use std::time::Duration;
 use tasuki::{Process, ProcessError};
 
 const SCENARIO: &str = "TASUKI_TEST_SCENARIO";
+const GATE: &str = "TASUKI_TEST_GATE";
 
 #[tasuki::main]
 fn main() -> Result<(), String> {
@@ -23,12 +24,9 @@ fn main() -> Result<(), String> {
             SCENARIOS.iter().find(|scenario| scenario.0 == name).expect("a scenario");
         return scenario();
     }
-    // As much of the harness's command line as its callers need: a filter, and `--list`.
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let chosen = TESTS.iter().filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter)));
-    for (name, test) in chosen {
-        if arguments.iter().any(|argument| argument == "--list") {
+    let wanted = Wanted::from_command_line();
+    for (name, test) in TESTS.iter().filter(|(name, _)| wanted.includes(name)) {
+        if wanted.list {
             println!("{name}: test");
         } else {
             let _watchdog = common::watchdog();
@@ -41,11 +39,59 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
+/// As much of the test harness's command line as its callers rely on.
+#[derive(Default)]
+struct Wanted {
+    list: bool,
+    exact: bool,
+    /// Only tests that are ignored by default, of which there are none here.
+    ignored: bool,
+    names: Vec<String>,
+    not: Vec<String>,
+}
+
+impl Wanted {
+    fn from_command_line() -> Wanted {
+        let mut wanted = Wanted::default();
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match &*argument {
+                "--list" => wanted.list = true,
+                "--exact" => wanted.exact = true,
+                "--ignored" => wanted.ignored = true,
+                "--skip" => wanted.not.extend(arguments.next()),
+                "--test-threads" | "--color" | "--format" | "--logfile" => {
+                    arguments.next();
+                }
+                option if option.starts_with('-') => {}
+                _ => wanted.names.push(argument),
+            }
+        }
+        wanted
+    }
+
+    fn includes(&self, test: &str) -> bool {
+        let matches =
+            |name: &String| if self.exact { name == test } else { test.contains(&**name) };
+        !self.ignored
+            && (self.names.is_empty() || self.names.iter().any(matches))
+            && !self.not.iter().any(matches)
+    }
+}
+
 // --- tasks ---------------------------------------------------------------------------------------
 
 #[tasuki::task]
 fn sleeps(milliseconds: u64) {
     thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// Runs until the test opens the gate, or has failed and takes it away.
+#[tasuki::task]
+fn waits_at(gate: PathBuf) {
+    while !gate.exists() && gate.parent().unwrap().exists() {
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[tasuki::task]
@@ -144,7 +190,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
         Ok(())
     }),
     ("forks", || {
-        let process = Process::spawn(sleeps, (400,)).unwrap();
+        let process = Process::spawn(sleeps, (FOREVER,)).unwrap();
         // SAFETY: this program has one thread, so the child may do whatever it likes.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
@@ -156,7 +202,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
         }
         // SAFETY: waits for the child just made and wants no status.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        println!("{:?}", process.join());
+        process.kill().unwrap();
+        println!("{}", process.join().unwrap_err());
         Ok(())
     }),
     ("ignores its children's ends", || {
@@ -202,7 +249,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
 fn start_both() -> Result<(), String> {
     let pids = thread::spawn(|| {
         let daemon = Process::builder(sleeps, (FOREVER,)).daemon(true).spawn().unwrap();
-        let other = Process::spawn(sleeps, (400,)).unwrap();
+        let gate = std::env::var_os(GATE).unwrap().into();
+        let other = Process::spawn(waits_at, (gate,)).unwrap();
         [daemon.pid(), other.pid()]
     });
     for pid in pids.join().unwrap() {
@@ -217,13 +265,37 @@ fn start(scenario: &str) -> Child {
 }
 
 fn start_as(program: &Path, scenario: &str) -> Child {
-    Command::new(program)
-        .env(SCENARIO, scenario)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    scenario_command(program, scenario).spawn().unwrap()
+}
+
+fn scenario_command(program: &Path, scenario: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env(SCENARIO, scenario);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts a scenario that starts a daemon and another process; gives their pids.
+fn start_with_both(scenario: &str) -> (Child, u32, u32, Gate) {
+    let gate = Gate(TemporaryFolder::new("gate"));
+    let mut command = scenario_command(&std::env::current_exe().unwrap(), scenario);
+    let mut child = command.env(GATE, gate.file()).spawn().unwrap();
+    let [daemon, other] = pids(&mut child, 2)[..] else { unreachable!() };
+    assert!(runs(other), "it waits at the gate");
+    (child, daemon, other, gate)
+}
+
+/// Holds a scenario's other process until it is opened.
+struct Gate(TemporaryFolder);
+
+impl Gate {
+    fn file(&self) -> PathBuf {
+        self.0.0.join("open")
+    }
+
+    fn open(&self) {
+        std::fs::write(self.file(), "").unwrap();
+    }
 }
 
 /// The next `count` pids that a scenario prints.
@@ -263,45 +335,50 @@ fn wait_until_gone(pid: u32) {
 
 const TESTS: &[(&str, fn())] = &[
     ("at_the_end_of_main_daemons_are_ended_and_others_joined", || {
-        let mut child = start("returns");
-        let [daemon, other] = pids(&mut child, 2)[..] else { unreachable!() };
+        let (mut child, daemon, other, gate) = start_with_both("returns");
+        wait_until_gone(daemon);
+        assert!(child.try_wait().unwrap().is_none() && runs(other), "the program waits for it");
+        gate.open();
         assert!(child.wait().unwrap().success());
-        assert!(!runs(daemon), "the daemon is ended");
-        assert!(!runs(other), "the other was waited for");
+        assert!(!runs(other));
     }),
     ("a_main_that_fails_says_so_at_once_and_then_waits", || {
-        let mut child = start("fails");
-        let [daemon, other] = pids(&mut child, 2)[..] else { unreachable!() };
+        let (mut child, daemon, other, gate) = start_with_both("fails");
         let mut line = String::new();
         BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
         assert!(line.contains("the reason"), "{line}");
         assert!(runs(other), "the error came before the wait");
+        gate.open();
         assert_eq!(child.wait().unwrap().code(), Some(1));
         assert!(!runs(daemon) && !runs(other));
     }),
     ("a_main_that_panics_cleans_up_too", || {
-        let mut child = start("panics");
-        let [daemon, other] = pids(&mut child, 2)[..] else { unreachable!() };
+        let (mut child, daemon, other, gate) = start_with_both("panics");
+        wait_until_gone(daemon);
+        assert!(child.try_wait().unwrap().is_none() && runs(other), "the program waits for it");
+        gate.open();
         assert_eq!(child.wait().unwrap().code(), Some(101));
-        assert!(!runs(daemon) && !runs(other));
+        assert!(!runs(other));
     }),
     ("exit_ends_daemons_and_waits_for_nobody", || {
-        let mut child = start("exits");
-        let [daemon, other] = pids(&mut child, 2)[..] else { unreachable!() };
+        let (mut child, daemon, other, gate) = start_with_both("exits");
         assert_eq!(child.wait().unwrap().code(), Some(7));
         wait_until_gone(daemon);
-        wait_until_gone(other); // It ends by itself.
+        assert!(runs(other));
+        gate.open();
+        wait_until_gone(other);
     }),
     ("a_killed_parent_takes_its_daemons_along_and_nobody_else", || {
-        let mut child = start("waits to be killed");
-        let [daemon, other] = pids(&mut child, 2)[..] else { unreachable!() };
+        let (mut child, daemon, other, gate) = start_with_both("waits to be killed");
         // The thread that started them has ended; that alone must not end the daemon.
         thread::sleep(Duration::from_millis(100));
         assert!(runs(daemon) && runs(other));
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
         wait_until_gone(daemon);
-        wait_until_gone(other); // It ends by itself.
+        assert!(runs(other));
+        gate.open();
+        wait_until_gone(other);
     }),
     ("another_process_outlives_a_killed_parent", || {
         // It has the arguments, though the parent was gone before it could read them.
@@ -408,7 +485,8 @@ const TESTS: &[(&str, fn())] = &[
         assert!(status.success(), "{errors}");
         let lines: Vec<_> = output.lines().collect();
         assert!(lines[0].contains("by another process"), "{output}");
-        assert_eq!(lines[1..], ["true 0", "Ok(42)", "Ok(())"]);
+        assert_eq!(lines[1..3], ["true 0", "Ok(42)"]);
+        assert!(lines[3].contains("SIGKILL"), "{output}");
     }),
     ("results_come_also_when_exit_statuses_are_lost", || {
         let (status, output, errors) = rest(start("ignores its children's ends"));

@@ -66,8 +66,8 @@ fn begin(before_task: impl FnOnce()) {
     let Some(socket) = take_socket() else { return };
     let message = match message::receive(socket.as_fd(), Wait::ForMessage) {
         Ok(Some(message)) => message,
-        Ok(None) => give_up("nothing came"),
-        Err(error) => give_up(error),
+        Ok(None) => give_up(&socket, "nothing came"),
+        Err(error) => give_up(&socket, error),
     };
     match message.split::<Start>() {
         Ok((Start::Task(_), _)) => {
@@ -75,12 +75,15 @@ fn begin(before_task: impl FnOnce()) {
             serve(socket, message)
         }
         Ok((Start::Program(_), _)) => inherited::keep(socket, message),
-        Err(error) => give_up(error),
+        Err(error) => give_up(&socket, error),
     }
 }
 
-fn give_up(why: impl fmt::Display) -> ! {
+/// Ends a process that cannot read its start: told to the parent, if that listens, and to whoever
+/// looks at standard error.
+fn give_up(socket: &OwnedFd, why: impl fmt::Display) -> ! {
     eprintln!("tasuki: this process cannot learn what it was started for: {why}");
+    let _ = message::send(socket.as_fd(), &Answer::BadArguments(why.to_string()), &[], &[]);
     std::process::exit(REFUSED)
 }
 

@@ -233,4 +233,21 @@ mod tests {
         descriptors::send(a.as_fd(), b"tsk\x01\0\xff", &[]).unwrap();
         assert!(message(&b).split::<Answer>().is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn random_bytes_never_panic(packet: Vec<u8>, body: Vec<u8>, place in 0..3_u8) {
+            let (a, b) = descriptors::socket_pair().unwrap();
+            descriptors::send(a.as_fd(), &packet, &[]).unwrap();
+            let _ = receive(b.as_fd(), Wait::Never);
+
+            let packet = [&packet_head(place)[..], &body[..]].concat();
+            let memory = descriptors::sealed_memory("t", &[&body[..]]).unwrap();
+            descriptors::send(a.as_fd(), &packet, &[memory.as_fd()]).unwrap();
+            if let Ok(Some(message)) = receive(b.as_fd(), Wait::Never) {
+                let _ = message.split::<Start>();
+                let _ = message.split::<Answer>();
+            }
+        }
+    }
 }
