@@ -1,0 +1,3 @@
+//! The bodies of the fuzz targets: plain functions, which the fuzzer and ordinary tests call.
+
+pub mod codec;
