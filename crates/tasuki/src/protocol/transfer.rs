@@ -45,9 +45,10 @@ const NO_CARRIER: &str = "a tasuki handle can only travel in a message tasuki ca
 thread_local! {
     /// The open [`collect`] calls of this thread, innermost last.
     static COLLECTING: RefCell<Vec<Outgoing>> = const { RefCell::new(Vec::new()) };
-    /// The open [`provide`] calls of this thread, innermost last. `Rc` so that a descriptor can be
-    /// duplicated while the stack is not borrowed.
-    static PROVIDING: RefCell<Vec<Rc<Incoming>>> = const { RefCell::new(Vec::new()) };
+    /// The open [`provide`] calls of this thread, innermost last; `None` for a message without
+    /// descriptors, as most are. `Rc` so that a descriptor can be duplicated while the stack is not
+    /// borrowed.
+    static PROVIDING: RefCell<Vec<Option<Rc<Incoming>>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The descriptors that must be sent together with a message, in the order of their indices.
@@ -171,7 +172,8 @@ pub fn collect<R>(f: impl FnOnce() -> R) -> (R, Outgoing) {
 ///
 /// Calls nest: the inner one answers. What `f` did not take is closed when `f` returns or panics.
 pub fn provide<R>(incoming: Incoming, f: impl FnOnce() -> R) -> R {
-    let opened = PROVIDING.try_with(|stack| stack.borrow_mut().push(Rc::new(incoming))).is_ok();
+    let table = (!incoming.is_empty()).then(|| Rc::new(incoming));
+    let opened = PROVIDING.try_with(|stack| stack.borrow_mut().push(table)).is_ok();
     let guard = Scope { close: close_providing, open: opened };
     let result = f();
     drop(guard.close());
@@ -227,12 +229,13 @@ pub(crate) fn with_outgoing<R>(
 /// too many open files.
 pub fn take(index: u32) -> Result<OwnedFd, TransferError> {
     let incoming = PROVIDING
-        .try_with(|stack| stack.borrow().last().map(Rc::clone))
+        .try_with(|stack| stack.borrow().last().cloned())
         .unwrap_or(None)
         .ok_or(TransferError(Reason::NoCarrier))?;
-    match incoming.descriptors.get(index as usize) {
+    let descriptors = incoming.as_deref().map_or(&[][..], |incoming| &incoming.descriptors);
+    match descriptors.get(index as usize) {
         Some(fd) => duplicate(fd.as_fd()),
-        None => Err(TransferError(Reason::Missing { index, came: incoming.descriptors.len() })),
+        None => Err(TransferError(Reason::Missing { index, came: descriptors.len() })),
     }
 }
 
@@ -362,7 +365,7 @@ fn close_collecting() -> Option<Outgoing> {
     COLLECTING.try_with(|stack| stack.borrow_mut().pop()).unwrap_or(None)
 }
 
-fn close_providing() -> Option<Rc<Incoming>> {
+fn close_providing() -> Option<Option<Rc<Incoming>>> {
     PROVIDING.try_with(|stack| stack.borrow_mut().pop()).unwrap_or(None)
 }
 
