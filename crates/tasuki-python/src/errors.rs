@@ -50,10 +50,10 @@ pub fn engine(error: Error) -> PyErr {
     }
 }
 
-/// An `OSError` with the system's number, so that Python makes the right subclass of it.
+/// An `OSError` with the system's number, or kind, so that it is of the right subclass.
 pub fn os(doing: &str, source: &io::Error) -> PyErr {
     match source.raw_os_error() {
         Some(number) => PyOSError::new_err((number, format!("{doing}: {source}"))),
-        None => PyOSError::new_err(format!("{doing}: {source}")),
+        None => io::Error::new(source.kind(), format!("{doing}: {source}")).into(),
     }
 }

@@ -7,13 +7,17 @@ make an unmodified program use it.
 
 from __future__ import annotations
 
-from importlib import import_module as _import_module
-from typing import Any as _Any
+import sys as _sys
 
 from tasuki import context, process, reduction
 from tasuki._private.engine import EngineNames as _EngineNames
 from tasuki._private.installing import install
-from tasuki.command import Command, inherited, inherited_names
+
+TYPE_CHECKING = False  # importing typing would cost more than all the rest; type checkers know this name
+if TYPE_CHECKING:
+    from typing import Any as _Any
+
+    from tasuki.command import Command, inherited, inherited_names
 
 __version__ = "0.1.0"
 
@@ -77,7 +81,16 @@ _SUBMODULES = frozenset(
 )
 
 
+# Names that a program may never ask for, in modules that are loaded when it does.
+_LAZY = dict.fromkeys(("Command", "inherited", "inherited_names"), "tasuki.command")
+
+
 def __getattr__(name: str) -> _Any:
+    if name in _LAZY:
+        __import__(_LAZY[name])
+        value = globals()[name] = getattr(_sys.modules[_LAZY[name]], name)
+        return value
     if name in _SUBMODULES:
-        return _import_module(f"{__name__}.{name}")
+        __import__(f"{__name__}.{name}")
+        return _sys.modules[f"{__name__}.{name}"]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

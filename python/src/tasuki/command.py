@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import wait
 from typing import Any
 
 from tasuki import _tasuki
@@ -77,7 +76,10 @@ class Command:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the program ends, or for `timeout` seconds."""
-        wait([self.sentinel], timeout)
+        from multiprocessing.connection import wait
+
+        if wait([self.sentinel], timeout):
+            self._started().poll()  # lets the system forget the process
 
     def terminate(self) -> None:
         """Send SIGTERM."""

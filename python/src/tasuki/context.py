@@ -17,11 +17,13 @@ from multiprocessing.context import (
     get_spawning_popen,
     set_spawning_popen,
 )
-from typing import TYPE_CHECKING, Any
 
 from tasuki._private import handles, installing
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import tasuki.queues
     import tasuki.sharedctypes
     import tasuki.synchronize

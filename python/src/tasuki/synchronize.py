@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import multiprocessing.synchronize as _standard
 from multiprocessing.synchronize import BoundedSemaphore, Condition, Event, Semaphore
-from typing import Any
 
 from tasuki import _tasuki
 from tasuki._private import handles
 from tasuki.context import OwnerDied
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["BoundedSemaphore", "Condition", "Event", "Lock", "OwnerDied", "RLock", "Semaphore"]
 

@@ -10,25 +10,25 @@ A handle is a record (bytes) and the descriptors it needs. There are three ways 
 
 from __future__ import annotations
 
-import functools
 import os
 import stat
 import threading
 from multiprocessing import context
-from typing import Any
 
 from tasuki import _tasuki
 
-__all__ = ("close_inherited", "let_go", "pack", "unpack")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-State = tuple[Any, ...]
+__all__ = ("close_inherited", "let_go", "pack", "unpack")
 
 # The descriptors that this process inherited and that were used to open objects: close_inherited() closes them.
 _inherited: set[int] = set()
 _inherited_lock = threading.Lock()
 
 
-def pack(obj: Any) -> State:
+def pack(obj: Any) -> tuple[Any, ...]:
     """The state to pickle for `obj`, an instance of one of the native classes."""
     if _tasuki.is_carrying():
         return ("carried", _tasuki.carry(obj))
@@ -38,7 +38,7 @@ def pack(obj: Any) -> State:
     return _pack_ticket(obj)
 
 
-def unpack(obj: Any, state: State) -> None:
+def unpack(obj: Any, state: tuple[Any, ...]) -> None:
     """Open `obj`, made by `__new__` only, from what `pack` returned."""
     kind, record, *more = state
     if kind == "carried":
@@ -54,7 +54,7 @@ def unpack(obj: Any, state: State) -> None:
 # --- while a process is started
 
 
-def _pack_for_child(obj: Any, popen: Any) -> State:
+def _pack_for_child(obj: Any, popen: Any) -> tuple[Any, ...]:
     # One table for all handles among the arguments: a thousand locks of one arena cost one descriptor.
     table, duplicates = popen.__dict__.setdefault("_tasuki_descriptors", (_tasuki.Descriptors(), []))
     record = table.record(obj)
@@ -102,7 +102,7 @@ class _Ticket:
         self.wanted = [(fd, _identity(fd)) for fd in self.table.numbers()]
 
 
-def _pack_ticket(obj: Any) -> State:
+def _pack_ticket(obj: Any) -> tuple[Any, ...]:
     ticket = obj.__dict__.get("_tasuki_ticket")
     if ticket is None or ticket.pid != os.getpid():
         obj.__dict__["_tasuki_ticket"] = ticket = _Ticket(obj)
@@ -161,9 +161,18 @@ def _lend(fd: int, identity: tuple[int, int, int]) -> Any:
     return resource_sharer.DupFd(fd)
 
 
-@functools.cache
+_taking: bool | None = None
+
+
 def _may_be_taken() -> bool:
     """Whether this system lets processes of one user take descriptors from each other."""
+    global _taking
+    if _taking is None:
+        _taking = _try_taking()
+    return _taking
+
+
+def _try_taking() -> bool:
     try:
         mine, theirs = os.pipe()
         try:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.context
-import multiprocessing.spawn
 import sys
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = ("install", "is_installed", "preload")
 
 _installed = False
-_get_preparation_data: Callable[[str], dict[str, Any]] = multiprocessing.spawn.get_preparation_data
+_get_preparation_data: Callable[[str], dict[str, Any]]
 
 #: The key added to the preparation data of a child; an interpreter without tasuki's patches ignores unknown keys.
 KEY = "tasuki_install"
@@ -33,9 +35,11 @@ def install() -> None:
     Call it before the libraries that are to use it are imported: a name bound earlier by
     `from multiprocessing import Queue` keeps what it was bound to. Calling it twice changes nothing.
     """
-    global _installed
+    global _installed, _get_preparation_data
     if _installed:
         return
+    from multiprocessing import spawn
+
     import tasuki
     from tasuki import context
 
@@ -52,7 +56,8 @@ def install() -> None:
                 if name in names and getattr(value, "__self__", None) is original:
                     setattr(module, name, names[name])
     context._install_classes()
-    multiprocessing.spawn.get_preparation_data = _preparation_data_with_install
+    _get_preparation_data = spawn.get_preparation_data
+    spawn.get_preparation_data = _preparation_data_with_install
     _installed = True
 
 
