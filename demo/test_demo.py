@@ -1,21 +1,24 @@
 """The main job on a small folder that has everything a real one might have; and what the demo says when it cannot start."""
 
-import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PYTHON = Path(__file__).resolve().parent / "python"
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=PYTHON, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100
-    )
+@pytest.fixture
+def demo(program):
+    """The whole demo."""
+    return lambda *arguments: program(sys.executable, "demo.py", *arguments, cwd=PYTHON)
 
 
-def count(folder):
-    """The word count without the factorizing, which takes long and has no input."""
-    return run("-c", "import demo, sys; sys.exit(not demo.count_words(sys.argv[1], 2))", str(folder))
+@pytest.fixture
+def count(program):
+    """The word count alone; the divisors take long, and have no input."""
+    code = "import demo, sys; sys.exit(not demo.count_words(sys.argv[1], 2))"
+    return lambda folder: program(sys.executable, "-c", code, folder, cwd=PYTHON, patience=100)
 
 
 def fill(folder):
@@ -36,7 +39,7 @@ def fill(folder):
     (folder / "circle").symlink_to(folder)
 
 
-def test_all_ways_to_count_agree(tmp_path):
+def test_all_ways_to_count_agree(count, tmp_path):
     fill(tmp_path)
     found = count(tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
@@ -44,21 +47,21 @@ def test_all_ways_to_count_agree(tmp_path):
     assert "533091 words, 18 different" in found.stdout
 
 
-def test_a_folder_without_text(tmp_path):
+def test_a_folder_without_text(count, tmp_path):
     (tmp_path / "binary").write_bytes(b"\0\1\2")
     found = count(tmp_path)
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr == f"demo: there is no text in {tmp_path}\n"
 
 
-def test_no_such_folder(tmp_path):
-    found = run("demo.py", str(tmp_path / "nowhere"))
+def test_no_such_folder(demo, tmp_path):
+    found = demo(tmp_path / "nowhere")
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr == f"demo: cannot read the folder {tmp_path}/nowhere: No such file or directory\n"
 
 
-def test_a_file_instead_of_a_folder(tmp_path):
+def test_a_file_instead_of_a_folder(demo, tmp_path):
     (tmp_path / "file").write_text("words")
-    found = run("demo.py", str(tmp_path / "file"))
+    found = demo(tmp_path / "file")
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr == f"demo: cannot read the folder {tmp_path}/file: Not a directory\n"

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,13 +23,16 @@ IN_PYTHON = [name for name in NAMES if name not in PYTHON_WORKER]
 IN_RUST = [name for name in NAMES if name not in RUST_WORKER]
 
 
-def printed_by(*command):
+@pytest.fixture
+def printed_by(program):
     """What a program prints; it has to end well, and to be silent otherwise."""
-    run = subprocess.run(
-        [str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    return run.stdout
+
+    def printed_by(*command):
+        run = program(*command)
+        assert (run.returncode, run.stderr) == (0, "")
+        return run.stdout
+
+    return printed_by
 
 
 def expected(name):
@@ -38,13 +40,13 @@ def expected(name):
 
 
 @pytest.mark.parametrize("name", IN_PYTHON)
-def test_python(name):
+def test_python(printed_by, name):
     script = EXAMPLES / "python" / f"{name}.py"
     assert printed_by(sys.executable, script, *RUST_WORKER.get(name, [])) == expected(name)
 
 
 @pytest.mark.parametrize("name", [name for name in IN_PYTHON if name not in ONLY_TASUKI])
-def test_python_on_the_standard_library(name, tmp_path):
+def test_python_on_the_standard_library(printed_by, name, tmp_path):
     text = (EXAMPLES / "python" / f"{name}.py").read_text()
     text, replaced = re.subn(r"^import tasuki as multiprocessing$", "import multiprocessing", text, flags=re.M)
     assert replaced == 1
@@ -54,7 +56,7 @@ def test_python_on_the_standard_library(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", IN_RUST)
-def test_rust(name):
+def test_rust(printed_by, name):
     assert printed_by(PROGRAMS / name, *PYTHON_WORKER.get(name, [])) == expected(name)
 
 
