@@ -4,7 +4,8 @@
 //! A killed process is a thread that stops inside a section while the kernel, played by `RobustLock::owner_dies`, hands
 //! its lock on. A lost wake-up shows as a deadlock, which loom reports.
 #![cfg(test)]
-#![allow(dead_code, missing_docs)] // the engine's files are documented there, and a model uses only part of them
+// The engine documents its files where they are; a model uses only part of them and has no features.
+#![allow(dead_code, missing_docs, unexpected_cfgs, unused_imports)]
 
 #[path = "../../tasuki/src/sync/mod.rs"]
 mod sync;

@@ -12,9 +12,9 @@ mod handle;
 #[doc(hidden)]
 pub mod launch;
 mod layout;
+mod plain;
 pub mod process;
 pub mod protocol;
-mod plain;
 pub mod queues;
 pub mod raw;
 mod segment;

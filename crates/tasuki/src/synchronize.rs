@@ -147,8 +147,8 @@ pub(crate) fn serialize_value<S: Serializer>(
     raw: &RawValue,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let record = transfer::with_outgoing(|table| raw.record(table))
-        .map_err(serde::ser::Error::custom)?;
+    let record =
+        transfer::with_outgoing(|table| raw.record(table)).map_err(serde::ser::Error::custom)?;
     transfer::serialize_record(&record, serializer)
 }
 

@@ -62,29 +62,28 @@ impl Model {
             }
             drop(held);
             let changed = || self.get.ticket.load(Ordering::SeqCst) != head;
-            let pass = |_: &mut Wait<'_>| {
+            let enter = |_: &mut Wait<'_>| {
                 let held = self.get.lock.lock();
                 self.repair(held.must_repair(), &self.nonfull);
-                Ok::<(), GaveUp>(())
+                Ok::<_, GaveUp>(held)
             };
             let wait = &mut Wait::forever();
-            sleep_until(&self.nonfull, &self.get.lock, changed, pass, wait).unwrap();
+            sleep_until(&self.nonfull, &self.get.lock, changed, enter, wait).unwrap();
         }
     }
 
     fn get(&self, dies: Dies) -> u64 {
-        let has_message = || {
-            self.put.ticket.load(Ordering::SeqCst) != self.get.ticket.load(Ordering::SeqCst)
-        };
+        let has_message =
+            || self.put.ticket.load(Ordering::SeqCst) != self.get.ticket.load(Ordering::SeqCst);
         loop {
             while !has_message() {
-                let pass = |_: &mut Wait<'_>| {
+                let enter = |_: &mut Wait<'_>| {
                     let held = self.put.lock.lock();
                     self.repair(held.must_repair(), &self.nonempty);
-                    Ok::<(), GaveUp>(())
+                    Ok::<_, GaveUp>(held)
                 };
                 let wait = &mut Wait::forever();
-                sleep_until(&self.nonempty, &self.put.lock, has_message, pass, wait).unwrap();
+                sleep_until(&self.nonempty, &self.put.lock, has_message, enter, wait).unwrap();
             }
             let held = self.get.lock.lock();
             self.repair(held.must_repair(), &self.nonfull);

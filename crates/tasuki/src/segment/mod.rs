@@ -114,14 +114,8 @@ impl Segment {
             return Err(Error::Invalid(format!("a segment of {len} bytes is too small")));
         }
         let map = Mapping::new(&fd, len).map_err(|e| Error::os(DOING, e))?;
-        let mut segment = Segment {
-            map,
-            fd,
-            file_id,
-            id: SegmentId::default(),
-            kind,
-            row: roster::MyRow::new(),
-        };
+        let mut segment =
+            Segment { map, fd, file_id, id: SegmentId::default(), kind, row: roster::MyRow::new() };
         segment.id = segment.header().check(kind, len)?;
         // Another thread may have attached it meanwhile; the first one stays.
         local::remember_unless_known(Arc::new(segment)).expect_kind(kind)

@@ -16,8 +16,8 @@ use super::{Kind, PAYLOAD, Segment, Shared, arena};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::private::Private;
-use crate::sys::identity::{self, Identity};
 use crate::sys::fork;
+use crate::sys::identity::{self, Identity};
 use crate::sys::memory::PAGE;
 
 /// How many processes can use one segment at a time.
@@ -195,10 +195,7 @@ impl<'a> Roster<'a> {
                 {
                     continue;
                 }
-                self.segment
-                    .header()
-                    .roster_high
-                    .fetch_max(index as u32 + 1, Ordering::SeqCst);
+                self.segment.header().roster_high.fetch_max(index as u32 + 1, Ordering::SeqCst);
                 row.clear();
                 if self.segment.kind == Kind::Arena {
                     arena::forget_row(self.segment, index)?;

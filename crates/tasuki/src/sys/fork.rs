@@ -72,7 +72,6 @@ pub(crate) fn around_fork(
     child: extern "C" fn(),
 ) {
     // SAFETY: the functions are `'static` and take no arguments; what they do is safe code.
-    let failed =
-        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
+    let failed = unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
     assert_eq!(failed, 0, "pthread_atfork: out of memory at start-up");
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::thread::futex::{self, Flags};
 use rustix::thread::Timespec;
+use rustix::thread::futex::{self, Flags};
 
 /// Why a sleeper is awake again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

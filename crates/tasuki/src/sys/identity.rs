@@ -90,8 +90,7 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
 
 fn unique_inode(pidfd: &OwnedFd) -> Option<u64> {
     const PIDFS_MAGIC: u64 = 0x5049_4446; // "PIDF": pidfds with inodes of their own, Linux 6.9
-    let on_pidfs =
-        rustix::fs::fstatfs(pidfd).is_ok_and(|fs| fs.f_type as u64 == PIDFS_MAGIC);
+    let on_pidfs = rustix::fs::fstatfs(pidfd).is_ok_and(|fs| fs.f_type as u64 == PIDFS_MAGIC);
     if !on_pidfs {
         return None;
     }

@@ -81,10 +81,8 @@ pub(crate) fn physical() -> u64 {
 pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match rustix::rand::getrandom(
-            &mut buffer[filled..],
-            rustix::rand::GetRandomFlags::empty(),
-        ) {
+        match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty())
+        {
             Ok(n) => filled += n,
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -70,9 +70,8 @@ fn look_up() -> *mut Head {
     let mut head: *mut Head = ptr::null_mut();
     let mut len: libc::size_t = 0;
     // SAFETY: the call writes the two out-parameters and nothing else; 0 means the calling thread.
-    let failed = unsafe {
-        libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len)
-    };
+    let failed =
+        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) };
     if failed != 0 || len != size_of::<Head>() {
         return ptr::null_mut();
     }

@@ -201,9 +201,14 @@ impl SharedQueue {
         let id = BlockId { class, index };
         kill_point!(PutBlockClaimed);
         match self.give_block_memory(id, len) {
-            Ok(offset) => {
-                Ok(Block { queue: self.clone(), id, offset, len, epoch: fork::epoch(), owned: true })
-            }
+            Ok(offset) => Ok(Block {
+                queue: self.clone(),
+                id,
+                offset,
+                len,
+                epoch: fork::epoch(),
+                owned: true,
+            }),
             Err(error) => {
                 self.block(id).state.store(FREE, Ordering::Release);
                 Err(error)

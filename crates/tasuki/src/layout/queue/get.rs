@@ -240,14 +240,14 @@ impl SharedQueue {
             return Ok(());
         }
         let head = self.head();
-        // A producer may be between its bell and its commit, or dead: through its lock one learns which.
-        let pass = |wait: &mut Wait<'_>| match self.lock_put(wait) {
-            Ok(held) => Ok(drop(held)),
-            Err(NotPut::GaveUp(why)) => Err(NotGot::GaveUp(why)),
-            Err(NotPut::Failed(error)) => Err(NotGot::Failed(error)),
+        let enter = |wait: &mut Wait<'_>| {
+            self.lock_put(wait).map_err(|why| match why {
+                NotPut::GaveUp(why) => NotGot::GaveUp(why),
+                NotPut::Failed(error) => NotGot::Failed(error),
+            })
         };
         while !self.has_message() {
-            sleep_until(&head.nonempty.0, &head.put.lock, || self.has_message(), pass, wait)?;
+            sleep_until(&head.nonempty.0, &head.put.lock, || self.has_message(), enter, wait)?;
         }
         Ok(())
     }

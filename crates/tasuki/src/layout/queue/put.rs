@@ -228,7 +228,7 @@ impl SharedQueue {
         if self.put_spin.until(changed) {
             return Ok(());
         }
-        // A consumer may be between its bell and its commit, or dead: through its lock one learns which.
-        sleep_until(&head.nonfull.0, &head.get.lock, changed, |wait| Ok(drop(self.lock_get(wait)?)), wait)
+        let enter = |wait: &mut Wait<'_>| Ok(self.lock_get(wait)?);
+        sleep_until(&head.nonfull.0, &head.get.lock, changed, enter, wait)
     }
 }

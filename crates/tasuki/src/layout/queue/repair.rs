@@ -15,7 +15,10 @@ impl SharedQueue {
         let tail = self.head().put.ticket.load(Ordering::SeqCst);
         self.rebuild_ring(held)?;
         self.free_queued_blocks(|ticket| (ticket.wrapping_sub(tail) as i64) >= 0);
-        self.head().put.seen.store(self.head().get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
+        self.head()
+            .put
+            .seen
+            .store(self.head().get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
         self.head().nonempty.0.ring_all();
         Ok(())
     }

@@ -211,7 +211,7 @@ impl SharedQueue {
         if chunk >= self.chunks.most {
             return Err(Error::Limit(format!(
                 "the queue is full: it holds {} MiB of small messages already, the most it can",
-                self.chunks.most * CHUNK >> 20
+                (self.chunks.most * CHUNK) >> 20
             )));
         }
         self.give_memory(chunk)?;

@@ -3,7 +3,7 @@
 //! Nothing here knows bytes or chunks, so that loom can explore it as it is (`crates/tasuki-model`).
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sync::{GaveUp, RobustLock, SleepWord, Wait};
+use crate::sync::{GaveUp, Held, RobustLock, SleepWord, Wait};
 
 /// What one side changes. `ticket` is the one word that commits: it says which mark counts.
 #[repr(C, align(64))]
@@ -82,17 +82,18 @@ impl Side {
 
 /// Sleeps until `ready`, which the holder of `ringer` makes true after it rang `bell`; may return early for no reason.
 ///
-/// `pass` enters and leaves the ringer's section: a ringer inside may have rung and not yet committed, or be dead.
-pub(super) fn sleep_until<E: From<GaveUp>>(
+/// `enter` enters the ringer's section, to leave it at once: a ringer inside may have rung and not yet committed, or be
+/// dead; having been through, one knows which.
+pub(super) fn sleep_until<'a, E: From<GaveUp>>(
     bell: &SleepWord,
     ringer: &RobustLock,
     ready: impl Fn() -> bool,
-    pass: impl FnOnce(&mut Wait<'_>) -> Result<(), E>,
+    enter: impl FnOnce(&mut Wait<'_>) -> Result<Held<'a>, E>,
     wait: &mut Wait<'_>,
 ) -> Result<(), E> {
     let announced = bell.announce();
     if ringer.is_held() {
-        pass(wait)?;
+        drop(enter(wait)?);
     }
     // After the lock, never before: a ringer that found nobody announced may commit and leave between the two looks.
     if ready() {
