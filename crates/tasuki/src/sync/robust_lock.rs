@@ -60,7 +60,7 @@ impl Drop for Held<'_> {
 }
 
 impl RobustLock {
-    #[cfg(any(loom, test))]
+    #[cfg(loom)]
     pub(crate) fn new() -> RobustLock {
         RobustLock(AtomicU32::new(0))
     }
