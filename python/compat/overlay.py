@@ -8,6 +8,7 @@ of test files that say `multiprocessing`; the folder goes when the run is over.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def build(root: Path, interpreter: dict[str, str], package: Path | None) -> Path
     (driver / "__init__.py").touch()
     (driver / "__main__.py").symlink_to(HERE / "driver.py")
     if package is not None:
-        (library / "tasuki").symlink_to(package)
+        # A copy: the package may be built anew while the tests run.
+        shutil.copytree(package, library / "tasuki", ignore=shutil.ignore_patterns("__pycache__"))
     _lay_tests(library / "test", Path(interpreter["tests"]), rewrite=package is not None)
     return python
 
