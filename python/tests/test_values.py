@@ -43,6 +43,30 @@ def test_every_type_code(code: Any, values: tuple[Any, ...]) -> None:
         assert tasuki.Value(code, value, lock=False).value == value
 
 
+def test_what_does_not_fit_is_treated_as_ctypes_does() -> None:
+    for code, value in (("b", 200), ("B", -1), ("i", 2**40 + 5), ("q", 2**63), ("Q", -1), ("f", 0.1), ("d", 3)):
+        plain = tasuki.sharedctypes.typecode_to_type[code](value)
+        v = tasuki.Value(code)
+        v.value = value
+        assert v.value == plain.value and type(v.value) is type(plain.value)
+    flag = tasuki.Value(ctypes.c_bool)
+    flag.value = []
+    assert flag.value is False
+    for code, value in (("i", 1.5), ("i", "1"), ("d", "1"), ("q", None)):
+        v = tasuki.Value(code)
+        with pytest.raises(TypeError):
+            v.value = value
+        assert v.value == 0
+        assert v.get_lock().acquire(False)  # and the lock is free
+        v.get_lock().release()
+
+
+def test_types_with_the_other_end_first() -> None:
+    v = tasuki.Value(ctypes.c_int32.__ctype_be__)
+    v.value = 1
+    assert v.value == 1 and bytes(v.get_obj()) == b"\0\0\0\1"
+
+
 def test_a_new_value_is_zero() -> None:
     assert tasuki.Value("d").value == 0.0
     assert tasuki.Value(Point).x == 0

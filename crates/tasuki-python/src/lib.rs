@@ -30,7 +30,7 @@ mod _tasuki {
     #[pymodule_export]
     use crate::queues::Queue;
     #[pymodule_export]
-    use crate::sharedctypes::Block;
+    use crate::sharedctypes::{Block, Number};
     #[pymodule_export]
     use crate::synchronize::{Lock, RLock};
 }

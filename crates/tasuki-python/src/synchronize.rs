@@ -42,7 +42,8 @@ impl Lockable {
     }
 
     #[inline]
-    fn release(&self) -> bool {
+    #[must_use]
+    pub fn unlock(&self) -> bool {
         match self {
             Lockable::Lock(lock) => lock.release(),
             Lockable::Value(value) => value.release(),
@@ -94,7 +95,7 @@ impl Lockable {
 
     /// Takes the lock; whether it was got in time. The death of an owner is raised once, and the lock is free then.
     #[inline]
-    fn lock(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+    pub fn lock(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
         let acquired = match self.acquire(&mut Wait::now()) {
             Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
                 patience.wait(py, |mut wait| self.acquire(&mut wait))?
@@ -105,7 +106,7 @@ impl Lockable {
             Ok(Acquired::Clean) => Ok(true),
             Ok(Acquired::OwnerDied { pid }) => {
                 self.clear_poison();
-                let _ = self.release();
+                let _ = self.unlock();
                 Err(errors::owner_died(py, pid))
             }
             Err(Failure::GaveUp(_)) => Ok(false),
@@ -160,7 +161,7 @@ impl Lock {
 
     #[inline]
     fn unlock(&self) -> PyResult<()> {
-        if self.raw()?.release() {
+        if self.raw()?.unlock() {
             return Ok(());
         }
         Err(PyValueError::new_err("semaphore or lock released too many times"))
@@ -288,7 +289,7 @@ impl RLock {
 
     #[inline]
     fn unlock(&self) -> PyResult<()> {
-        if self.raw()?.release() {
+        if self.raw()?.unlock() {
             return Ok(());
         }
         Err(PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))

@@ -21,6 +21,7 @@ __all__ = [
     "_unpack",
     "Queue",
     "Block",
+    "Number",
     "Lock",
     "RLock",
 ]
@@ -98,6 +99,16 @@ class Block:
     @property
     def _element(self) -> int: ...
     def __len__(self) -> int: ...
+
+@disjoint_base
+class Number:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _tie(self, block: Block, kind: str, object: Any, lock: Any) -> None: ...
+    def get_lock(self) -> Any: ...
+    @property
+    def value(self) -> Any: ...
+    @value.setter
+    def value(self, value: Any) -> None: ...
 
 @final
 class Descriptors:

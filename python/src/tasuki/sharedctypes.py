@@ -64,7 +64,15 @@ class _Shared(_standard.SynchronizedBase):  # type: ignore[type-arg]
 
 
 class Synchronized(_Shared, _standard.Synchronized):  # type: ignore[type-arg]
-    """A number with its lock."""
+    """A simple ctypes object with its lock."""
+
+
+class SynchronizedNumber(_tasuki.Number, Synchronized):
+    """A number with its own lock: `value` takes the lock, reads or writes, and frees it in one native call."""
+
+    def __init__(self, obj: Any, lock: Any) -> None:
+        super().__init__(obj, lock)
+        self._tie(obj._wrapper, obj._type_, obj, lock)
 
 
 class SynchronizedArray(_Shared, _standard.SynchronizedArray):  # type: ignore[type-arg]
@@ -104,6 +112,7 @@ def _element(type_: Any) -> int:
 
 _OPAQUE = 0
 _ELEMENTS = dict.fromkeys("bhilq", 0x10) | dict.fromkeys("BHILQ", 0x20) | dict.fromkeys("fd", 0x30)
+_NUMBERS = frozenset(map(_typecodes.__getitem__, "bhilqBHILQfd")) | {ctypes.c_bool}
 _TYPES = {_element(type_): type_ for type_ in map(_typecodes.__getitem__, "bhiqBHIQfd")}
 
 
@@ -123,7 +132,8 @@ def _lay(type_: Any, block: _Block) -> Any:
 
 def _wrap(obj: Any, lock: Any) -> Any:
     if isinstance(obj, ctypes._SimpleCData):
-        return Synchronized(obj, lock)
+        is_number = type(obj) in _NUMBERS and isinstance(lock, _OwnLock)
+        return (SynchronizedNumber if is_number else Synchronized)(obj, lock)
     if isinstance(obj, ctypes.Array):
         return (SynchronizedString if obj._type_ is ctypes.c_char else SynchronizedArray)(obj, lock)
     return _structure_wrapper(type(obj))(obj, lock)
