@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -29,6 +29,9 @@ pub struct Queue {
     raw: OnceLock<RawQueue>,
     /// The process that called close(), 0 for nobody: a forked child's queue is open again.
     closed_by: AtomicU32,
+    /// Whether this process has put anything: only then a closed queue refuses to say whether it is empty, as the
+    /// standard one does.
+    has_put: AtomicBool,
 }
 
 impl Queue {
@@ -38,6 +41,12 @@ impl Queue {
         })
     }
 
+    #[inline]
+    fn is_closed(&self) -> bool {
+        let closed_by = self.closed_by.load(Ordering::Relaxed);
+        closed_by != 0 && closed_by == std::process::id()
+    }
+
     pub fn adopt(&self, raw: RawQueue) -> PyResult<()> {
         self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this queue is made already"))
     }
@@ -45,8 +54,7 @@ impl Queue {
     /// The queue, for putting or getting.
     #[inline]
     fn usable(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let closed_by = slf.get().closed_by.load(Ordering::Relaxed);
-        if closed_by != 0 && closed_by == std::process::id() {
+        if slf.get().is_closed() {
             return Err(PyValueError::new_err(format!("Queue {} is closed", slf.repr()?)));
         }
         Ok(())
@@ -59,6 +67,7 @@ impl Queue {
     ) -> PyResult<()> {
         Queue::usable(slf)?;
         let raw = slf.get().raw()?;
+        slf.get().has_put.store(true, Ordering::Relaxed);
         let py = slf.py();
         let message = match values::encode(object, raw.structured()) {
             Ok(message) => message,
@@ -140,7 +149,11 @@ impl Queue {
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Queue {
         // What a subclass is called with is its own business; `__init__` makes the queue.
-        Queue { raw: OnceLock::new(), closed_by: AtomicU32::new(0) }
+        Queue {
+            raw: OnceLock::new(),
+            closed_by: AtomicU32::new(0),
+            has_put: AtomicBool::new(false),
+        }
     }
 
     /// Makes the queue, with room for `maxsize` messages or without a bound.
@@ -200,6 +213,9 @@ impl Queue {
 
     /// Whether no object waits at this moment.
     fn empty(&self) -> PyResult<bool> {
+        if self.is_closed() && self.has_put.load(Ordering::Relaxed) {
+            return Err(PyOSError::new_err("handle is closed"));
+        }
         Ok(self.raw()?.is_empty())
     }
 
@@ -216,7 +232,7 @@ impl Queue {
 
     #[getter]
     fn _closed(&self) -> bool {
-        self.closed_by.load(Ordering::Relaxed) == std::process::id()
+        self.is_closed()
     }
 
     #[getter]

@@ -94,3 +94,6 @@ def __getattr__(name: str) -> _Any:
         __import__(f"{__name__}.{name}")
         return _sys.modules[f"{__name__}.{name}"]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+del TYPE_CHECKING  # not a name of this package
