@@ -30,28 +30,36 @@ class Run(NamedTuple):
     seconds: float
     result: dict
     traces: list
+    others: float  # processor time in seconds that other programs used meanwhile
+
+    @property
+    def cores_busy(self):
+        return timeline.processor_time(self.traces) / self.seconds
 
 
 def here(how, function, *args):
     """Runs `function`, which returns a result and traces, in this program."""
     progress(how)
-    begin = time.monotonic()
+    before, begin = timeline.machine_time(), time.monotonic()
     result, traces = function(*args)
-    return Run(how, time.monotonic() - begin, dict(result), traces)
+    seconds, used = time.monotonic() - begin, timeline.machine_time() - before
+    return Run(how, seconds, dict(result), traces, used - timeline.processor_time(traces))
 
 
 def in_rust(how, program, *args):
     """Runs a whole program written in Rust, which times itself and reports through a queue."""
     progress(how)
     report = tasuki.Queue()
+    before = timeline.machine_time()
     process = tasuki.Command([rust(program), *args], handles={"report": report})
     process.start()
     process.join()
+    used = timeline.machine_time() - before
     if process.exitcode != 0:
         sys.exit(f"demo: {program} failed")
     # It is over, and what it put into the queue is there: nobody has to read while it ends.
     seconds, result, traces = report.get(block=False)
-    return Run(how, seconds, dict(result), traces)
+    return Run(how, seconds, dict(result), traces, used - timeline.processor_time(traces))
 
 
 def rust(program):
@@ -115,11 +123,11 @@ def show(*groups):
     for group in groups:
         for run in group:
             speed_up = group[0].seconds / run.seconds
-            cores = timeline.cores_busy(run.traces, run.seconds)
-            print(f"  {run.how:<{name}} {run.seconds:7.3f}s {speed_up:8.1f}x {cores:11.1f}")
-    alone = groups[0][0]
-    if timeline.cores_busy(alone.traces, alone.seconds) < 0.85:
-        print("\n  Other programs are busy on this machine: these times say little.")
+            print(f"  {run.how:<{name}} {run.seconds:7.3f}s {speed_up:8.1f}x {run.cores_busy:11.1f}")
+    others = sum(run.others for group in groups for run in group)
+    others /= sum(run.seconds for group in groups for run in group)
+    if others > 0.2:
+        print(f"\n  Other programs used {others:.1f} cores meanwhile: these times say little.")
     columns = min(shutil.get_terminal_size((100, 24)).columns, 140)
     for group in groups:
         longest = max(run.seconds for run in group)

@@ -5,6 +5,7 @@ core; the picture draws that share as the height of a block. So several rows sid
 only rows whose heights add up to more than one core show parallelism. The Rust twin is demo/rust/src/trace.rs.
 """
 
+import os
 import sys
 import time
 
@@ -31,9 +32,16 @@ class Trace:
         return {"name": self.name, "marks": self.marks}
 
 
-def cores_busy(traces, seconds):
-    """How many cores the workers kept busy on average."""
-    return sum(trace["marks"][-1][1] - trace["marks"][0][1] for trace in traces) / seconds
+def processor_time(traces):
+    """The processor time in seconds that all workers together have used."""
+    return sum(trace["marks"][-1][1] - trace["marks"][0][1] for trace in traces)
+
+
+def machine_time():
+    """The processor time in seconds that all programs of this machine together have used so far."""
+    with open("/proc/stat") as file:
+        user, nice, system = file.readline().split()[1:4]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def draw(traces, seconds, width, label):
