@@ -130,6 +130,42 @@ def _send_and_die(mail: Any) -> None:
     os.kill(os.getpid(), 9)
 
 
+def _answer_in_messagepack(q: Any) -> None:
+    request = q.get(timeout=30)
+    with request["lock"], request["rlock"], request["value"].get_lock():
+        request["value"].value += 1
+        request["raw"].value = 3
+    request["replies"][0].put({"padding": b"x" * 100_000, "value": request["value"]})
+
+
+def test_handles_in_messagepack(ctx: Any) -> None:
+    q, replies = ctx.Queue(codec="msgpack"), ctx.Queue(codec="msgpack")
+    value, raw = ctx.Value("d", 1.5), ctx.Value("i", lock=False)
+    process = ctx.Process(target=_answer_in_messagepack, args=(q,))
+    process.start()
+    q.put({"lock": ctx.Lock(), "rlock": ctx.RLock(), "value": value, "raw": raw, "replies": [replies]})
+    answer = replies.get(timeout=30)
+    process.join(30)
+    assert (answer["value"].value, value.value, raw.value) == (2.5, 2.5, 3)
+    # It is the same object with the same lock, not a copy.
+    with answer["value"].get_lock():
+        failed: list[bool] = []
+        thread = threading.Thread(target=lambda: failed.append(value.get_lock().acquire(False)))
+        thread.start()
+        thread.join(30)
+        assert failed == [False]
+
+
+def test_a_value_with_the_lock_of_another_object_stays_tied_to_it() -> None:
+    mail, lock = tasuki.Queue(), tasuki.Lock()
+    mail.put(tasuki.Value("i", 5, lock=lock))
+    value = mail.get(timeout=10)
+    with value.get_lock():
+        assert not lock.acquire(False)
+    with pytest.raises(TypeError, match="lock of another object"):
+        tasuki.Queue(codec="msgpack").put(value)
+
+
 def test_the_same_object_twice_in_one_message() -> None:
     mail, lock = tasuki.Queue(), tasuki.Lock()
     mail.put([lock, lock, tasuki.Lock()])
