@@ -1,0 +1,46 @@
+"""tasuki and its peers in Python, side by side: one file per question, in it a function for each side.
+
+`list` prints the questions as JSON; `run QUESTION SIDE OPERATIONS` answers one for one side, once, and prints the
+seconds it took. `bench/run.py` calls these two. Every run asserts what came out: counts, sums, checksums.
+"""
+
+import faulthandler
+import json
+import signal
+import sys
+
+import creating
+import importing
+import lock
+import queue_bytes
+import queue_small
+import value
+
+QUESTIONS = [
+    *queue_small.QUESTIONS,
+    *queue_bytes.QUESTIONS,
+    *lock.QUESTIONS,
+    *value.QUESTIONS,
+    *creating.QUESTIONS,
+    *importing.QUESTIONS,
+]
+WATCHDOG = 100
+
+
+def main(args: list[str]) -> None:
+    match args:
+        case ["list"]:
+            print(json.dumps([question.as_json() for question in QUESTIONS]))
+        case ["run", name, side_name, operations]:
+            faulthandler.dump_traceback_later(WATCHDOG - 10)
+            signal.alarm(WATCHDOG)
+            (question,) = (it for it in QUESTIONS if it.name == name)
+            (side,) = (it for it in question.sides if it.name == side_name)
+            done, seconds = side.run(int(operations))
+            print(json.dumps({"operations": done, "seconds": seconds}))
+        case _:
+            sys.exit("bench.py list | run QUESTION SIDE OPERATIONS")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
