@@ -1,6 +1,6 @@
 //! Queues between processes: typed, ordered, and whole whoever is killed.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::handle;
+use crate::layout::queue::Extras;
 use crate::protocol::codec::{self, Message, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
 use crate::protocol::transfer::{self, Incoming};
@@ -138,13 +139,14 @@ impl<T: Message> Queue<T> {
     #[inline]
     fn get_within(&self, wait: &mut Wait<'_>) -> Result<T, GetError> {
         with_scratch(|scratch| {
-            let taken = self.raw.get(scratch, wait)?;
-            let decode = |scratch: &Vec<u8>| match taken.large {
-                None => codec::decode(taken.codec, scratch),
-                Some(large) => codec::decode_owned(taken.codec, large.to_vec()),
+            let mut extras = Extras::default();
+            let codec = self.raw.get_with(scratch, &mut extras, wait)?;
+            let decode = |scratch: &Vec<u8>| match extras.block {
+                None => codec::decode(codec, scratch),
+                Some(block) => codec::decode_owned(codec, block.to_vec()),
             };
             if codec::may_carry_handles::<T>() {
-                let handles = Incoming::new(taken.fds);
+                let handles = Incoming::new(extras.fds);
                 return Ok(transfer::provide(handles, || decode(scratch))?);
             }
             Ok(decode(scratch)?)
@@ -155,16 +157,24 @@ impl<T: Message> Queue<T> {
 /// A buffer that is used again by the next put or get of this thread.
 fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     thread_local! {
-        static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
     const KEPT: usize = 64 << 10;
-    // Taken out while in use: a message whose own encoding uses a queue gets another one.
-    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    let result = work(&mut scratch);
-    if scratch.capacity() <= KEPT {
-        let _ = SCRATCH.try_with(|cell| cell.set(scratch));
+    let mut work = Some(work);
+    let mut call = |scratch: &mut Vec<u8>| work.take().map(|work| work(scratch));
+    let shared = SCRATCH.try_with(|cell| {
+        let mut scratch = cell.try_borrow_mut().ok()?;
+        let result = call(&mut scratch);
+        if scratch.capacity() > KEPT {
+            *scratch = Vec::new();
+        }
+        result
+    });
+    // A message whose own encoding uses a queue, or a thread that ends, gets another one.
+    match shared {
+        Ok(Some(result)) => result,
+        _ => call(&mut Vec::new()).expect("not called yet"),
     }
-    result
 }
 
 impl<T> Clone for Queue<T> {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::handle;
 pub use crate::layout::lock::Acquired;
 use crate::layout::lock::{LockView, LockWords, NotAcquired};
-use crate::layout::queue::{self, Body, NotGot, NotPut, Outbound, SharedQueue};
+use crate::layout::queue::{self, Extras, NotGot, NotPut, Outbound, SharedQueue};
 use crate::plain::Plain;
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
@@ -119,12 +119,20 @@ impl RawQueue {
     /// in the returned [`LargeMessage`].
     #[inline]
     pub fn get(&self, buffer: &mut Vec<u8>, wait: &mut Wait<'_>) -> Result<Taken, Failure> {
-        let received = self.shared.get(buffer, wait)?;
-        let large = match received.body {
-            Body::Inline => None,
-            Body::Block(block) => Some(LargeMessage { block }),
-        };
-        Ok(Taken { codec: received.codec, large, fds: received.fds })
+        let mut extras = Extras::default();
+        let codec = self.get_with(buffer, &mut extras, wait)?;
+        let large = extras.block.map(|block| LargeMessage { block });
+        Ok(Taken { codec, large, fds: extras.fds })
+    }
+
+    /// As `get`; what few messages have goes into `extras`, which comes empty.
+    pub(crate) fn get_with(
+        &self,
+        buffer: &mut Vec<u8>,
+        extras: &mut Extras,
+        wait: &mut Wait<'_>,
+    ) -> Result<u16, Failure> {
+        Ok(self.shared.get(buffer, extras, wait)?)
     }
 
     /// How many messages wait at this moment; whoever acts on it may find it changed.
@@ -177,7 +185,7 @@ pub struct Taken {
 /// The bytes of a large message, still in shared memory and nobody else's; given back when dropped.
 #[derive(Debug)]
 pub struct LargeMessage {
-    block: queue::Block,
+    block: Box<queue::Block>,
 }
 
 impl LargeMessage {
@@ -198,9 +206,7 @@ impl LargeMessage {
 
     /// The bytes, copied.
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.len());
-        self.block.append_to(&mut bytes);
-        bytes
+        self.block.to_vec()
     }
 }
 
@@ -394,6 +400,12 @@ impl RawValue {
         self.view().release_recursive().is_ok()
     }
 
+    /// Takes the value's lock if it is free, never was poisoned and this process is known to it; else try `acquire_once`.
+    #[inline]
+    pub(crate) fn acquire_free(&self) -> bool {
+        self.view().acquire_free()
+    }
+
     /// Takes the value's lock for this process; taking it twice in one thread waits for ever.
     #[inline]
     pub(crate) fn acquire_once(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
@@ -409,7 +421,7 @@ impl RawValue {
     /// A copy of the bytes; up to 8 of them in one piece.
     #[inline]
     pub(crate) fn read<T: Plain>(&self) -> T {
-        assert_eq!(size_of::<T>(), self.len, "a value of this type");
+        assert!(size_of::<T>() == self.len, "a value of this type");
         let mut value = T::new_zeroed();
         match value.as_mut_bytes() {
             [] => {}
@@ -437,7 +449,7 @@ impl RawValue {
     /// Replaces the bytes; up to 8 of them in one piece.
     #[inline]
     pub(crate) fn write<T: Plain>(&self, value: T) {
-        assert_eq!(size_of::<T>(), self.len, "a value of this type");
+        assert!(size_of::<T>() == self.len, "a value of this type");
         let bytes = value.as_bytes();
         let exactly = "as many bytes as the length says";
         match bytes.len() {

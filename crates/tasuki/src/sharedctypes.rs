@@ -34,6 +34,7 @@ impl<T: Plain> Value<T> {
 
     /// The value at this moment, without the lock. Up to 8 bytes it is one that somebody set; longer data may be
     /// half old and half new while another process writes: use [`lock`](Value::lock) then.
+    #[inline]
     pub fn get(&self) -> T {
         self.lock.raw().read()
     }
@@ -57,6 +58,7 @@ impl<T: Plain> Value<T> {
     /// # Errors
     /// When an earlier owner died while it changed the value: look at it with [`lock`](Value::lock), then
     /// [`clear_poison`](Value::clear_poison).
+    #[inline]
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError<()>> {
         match self.lock.lock() {
             Ok(mut guard) => Ok(change(&mut guard)),

@@ -52,6 +52,7 @@ impl<T: Plain> Lock<T> {
     ///
     /// # Errors
     /// [`LockError::Poisoned`], with the guard, when an owner died or panicked inside.
+    #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
         self.lock_within(&mut Wait::forever())
     }
@@ -93,26 +94,35 @@ impl<T: Plain> Lock<T> {
         &self.raw
     }
 
+    /// The guard of the lock, which was just taken.
+    #[inline]
+    fn guard(&self) -> LockGuard<'_, T> {
+        let state = if std::thread::panicking() { PANICKING } else { 0 };
+        LockGuard { lock: self, data: self.raw.read(), state, not_send: PhantomData }
+    }
+
+    /// The guard is made here, inlined, so that it stays in registers: passed through memory it costs more than the lock.
+    #[inline(always)]
     fn lock_within(
         &self,
         wait: &mut Wait<'_>,
     ) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
-        let acquired = match self.raw.acquire_once(wait) {
-            Ok(acquired) => acquired,
-            Err(Failure::GaveUp(_)) => return Err(LockError::TimedOut),
-            Err(Failure::Failed(error)) => return Err(LockError::Failed(error)),
-        };
-        let guard = LockGuard {
-            lock: self,
-            data: self.raw.read(),
-            changed: false,
-            panicking: std::thread::panicking(),
-            not_send: PhantomData,
-        };
-        match acquired {
-            Acquired::Clean => Ok(guard),
-            Acquired::OwnerDied { pid } => Err(LockError::Poisoned(Poisoned { guard, pid })),
+        if self.raw.acquire_free() {
+            return Ok(self.guard());
         }
+        match self.acquire_slowly(wait) {
+            Ok(Acquired::Clean) => Ok(self.guard()),
+            Ok(Acquired::OwnerDied { pid }) => {
+                Err(LockError::Poisoned(Poisoned { guard: self.guard(), pid }))
+            }
+            Err(Failure::GaveUp(_)) => Err(LockError::TimedOut),
+            Err(Failure::Failed(error)) => Err(LockError::Failed(error)),
+        }
+    }
+
+    #[cold]
+    fn acquire_slowly(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
+        self.raw.acquire_once(wait)
     }
 }
 
@@ -173,36 +183,44 @@ pub(crate) fn deserialize_value<'de, T: Plain, D: Deserializer<'de>>(
     }
 }
 
+/// The data was borrowed mutably: it is written back.
+const CHANGED: usize = 1;
+/// The thread was panicking already when it took the lock, so its panic is no reason to poison it.
+const PANICKING: usize = 2;
+
 /// The right to use the lock's data; the lock is free again when this is dropped.
 #[must_use = "the lock is free again as soon as the guard is dropped"]
 pub struct LockGuard<'a, T: Plain> {
     lock: &'a Lock<T>,
     data: T,
-    changed: bool,
-    panicking: bool,
+    /// `CHANGED` and `PANICKING`: one word, since two bytes that are moved as one word stall the processor.
+    state: usize,
     not_send: PhantomData<*const ()>,
 }
 
 impl<T: Plain> Deref for LockGuard<'_, T> {
     type Target = T;
+    #[inline]
     fn deref(&self) -> &T {
         &self.data
     }
 }
 
 impl<T: Plain> DerefMut for LockGuard<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.changed = true;
+        self.state |= CHANGED;
         &mut self.data
     }
 }
 
 impl<T: Plain> Drop for LockGuard<'_, T> {
+    #[inline(always)]
     fn drop(&mut self) {
-        if self.changed {
+        if self.state & CHANGED != 0 {
             self.lock.raw.write(self.data);
         }
-        if !self.panicking && std::thread::panicking() {
+        if std::thread::panicking() && self.state & PANICKING == 0 {
             self.lock.raw.poison();
         }
         // Somebody else may have released it, which any process may; there is nothing left to do then.

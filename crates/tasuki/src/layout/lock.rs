@@ -87,15 +87,23 @@ impl LockView<'_> {
     /// Takes the lock for this process; a second take by the same process waits for the first one's release.
     #[inline]
     pub(crate) fn acquire(self, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
-        let me = self.segment.my_row()?;
+        if self.acquire_free() {
+            return Ok(Acquired::Clean);
+        }
+        self.acquire_busy(self.segment.my_row()?, wait)
+    }
+
+    /// The quick part of `acquire`: false says nothing but that the rest has to be done.
+    #[inline]
+    pub(crate) fn acquire_free(self) -> bool {
+        let Some(me) = self.segment.known_row() else { return false };
         // SYNC: Acquire, with the Release in `release`.
         let taken =
             self.words.word.compare_exchange(0, me.bits(), Ordering::Acquire, Ordering::Relaxed);
         if taken.is_ok() {
             kill_point!(UserLockTaken);
-            return Ok(Acquired::Clean);
         }
-        self.acquire_busy(me, wait)
+        taken.is_ok()
     }
 
     /// As `acquire`, but the thread that holds the lock may take it again.
@@ -137,10 +145,15 @@ impl LockView<'_> {
             }
         }
         if seen & WAITERS != 0 {
-            kill_point!(UserLockFreed);
-            futex::wake(word, 1);
+            self.wake_one();
         }
         Ok(())
+    }
+
+    #[cold]
+    fn wake_one(self) {
+        kill_point!(UserLockFreed);
+        futex::wake(&self.words.word, 1);
     }
 
     /// Undoes one `acquire_recursive` of this thread.
@@ -190,6 +203,7 @@ impl LockView<'_> {
         self.words.word.load(Ordering::Relaxed) & POISONED != 0
     }
 
+    #[cold]
     pub(crate) fn poison(self) {
         self.words.word.fetch_or(POISONED, Ordering::Relaxed);
     }

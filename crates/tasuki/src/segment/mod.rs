@@ -167,6 +167,12 @@ impl Segment {
         }
     }
 
+    /// This process's row, if it has taken one.
+    #[inline]
+    pub(crate) fn known_row(&self) -> Option<Token> {
+        self.row.cached()
+    }
+
     /// The shared value at an offset that the code computed from constants and checked sizes.
     ///
     /// # Panics

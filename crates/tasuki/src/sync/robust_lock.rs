@@ -75,7 +75,7 @@ impl RobustLock {
     }
 
     /// Enters the section, or gives up in time: even the engine's own locks keep the caller's deadline.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lock_within(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
         debug_assert!(!platform::is_armed(), "internal locks never nest");
         platform::arm(&self.0);

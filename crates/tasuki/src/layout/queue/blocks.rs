@@ -138,11 +138,13 @@ impl Block {
         kill_point!(GetBlockCopied);
     }
 
-    /// Appends the message to `out`.
-    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
-        let inside = self.queue.segment.read(self.offset, self.len, out);
+    /// A copy of the message.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len);
+        let inside = self.queue.segment.read(self.offset, self.len, &mut bytes);
         assert!(inside, "a checked block");
         kill_point!(GetBlockCopied);
+        bytes
     }
 
     /// Fills the block with the parts, one after the other.

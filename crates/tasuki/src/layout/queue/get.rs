@@ -13,21 +13,13 @@ use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Held, Wait, kill_point};
 use crate::sys::sidecar::{self, Label};
 
-/// A message that was taken.
-#[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) codec: u16,
-    pub(crate) body: Body,
+/// What few messages have. The caller provides an empty one, which most messages leave alone: a result that is moved
+/// through some layers would cost more than the rest of a small message.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// The block that holds the bytes, this process's until it is dropped; None: they are in the caller's buffer.
+    pub(crate) block: Option<Box<Block>>,
     pub(crate) fds: Vec<OwnedFd>,
-}
-
-/// Where the bytes of a message are.
-#[derive(Debug)]
-pub(crate) enum Body {
-    /// In the caller's buffer.
-    Inline,
-    /// In a block that is this process's until it is dropped.
-    Block(Block),
 }
 
 /// Why no message was taken.
@@ -62,17 +54,19 @@ struct Frame {
 }
 
 impl SharedQueue {
-    /// Takes the oldest message, waiting for one as long as `wait` says. `out` is emptied first.
+    /// Takes the oldest message, waiting for one as long as `wait` says, and returns what its bytes mean. `out` is
+    /// emptied first; `extras` comes empty.
     #[inline]
     pub(crate) fn get(
         self: &Arc<Self>,
         out: &mut Vec<u8>,
+        extras: &mut Extras,
         wait: &mut Wait<'_>,
-    ) -> Result<Received, NotGot> {
+    ) -> Result<u16, NotGot> {
         out.clear();
         let me = self.segment.my_row()?;
         loop {
-            if !self.has_message() {
+            if !self.knows_of_message() && !self.has_message() {
                 self.wait_for_put(wait)?;
             }
             let held = self.lock_get(wait)?;
@@ -82,23 +76,25 @@ impl SharedQueue {
                 drop(held);
                 continue;
             }
-            let (received, jumped) = self.get_locked(&held, head, me, out)?;
+            let frame = self.get_locked(&held, head, me, out, extras)?;
             drop(held);
             kill_point!(GetUnlocked);
-            if jumped && self.is_loose() {
+            if frame.jumped && self.is_loose() {
                 self.trim_if_nobody_puts();
             }
-            return Ok(received);
+            return Ok(frame.codec);
         }
     }
 
+    #[inline]
     fn get_locked(
         self: &Arc<Self>,
         _held: &Held<'_>,
         head: Position,
         me: Token,
         out: &mut Vec<u8>,
-    ) -> Result<(Received, bool), Error> {
+        extras: &mut Extras,
+    ) -> Result<Frame, Error> {
         let frame = self.frame_at(head)?;
         let mut len = frame.len;
         if !self.segment.read(frame.body as usize, frame.len, out) {
@@ -113,7 +109,9 @@ impl SharedQueue {
             len = message_len;
             block = Some(id);
         }
-        let fds = self.peek_descriptors(&frame, head.ticket)?;
+        if frame.flags & HANDLES != 0 {
+            extras.fds = self.peek_descriptors(&frame, head.ticket)?;
+        }
         kill_point!(GetCopied);
         if let Some(row) = self.segment.roster().row(me.row()) {
             row.in_hand_len.store(len as u64, Ordering::Relaxed);
@@ -129,15 +127,14 @@ impl SharedQueue {
             bytes: head.bytes.wrapping_add(len as u64),
         });
         kill_point!(GetCommitted);
-        let body = match block {
-            None => Body::Inline,
-            Some(id) => Body::Block(self.hold_block(id, len, me)?),
-        };
+        if let Some(id) = block {
+            extras.block = Some(Box::new(self.hold_block(id, len, me)?));
+        }
         kill_point!(GetBlockHeld);
-        if !fds.is_empty() {
+        if frame.flags & HANDLES != 0 {
             sidecar::drop_first(self.sidecar.as_fd());
         }
-        Ok((Received { codec: frame.codec, body, fds }, frame.jumped))
+        Ok(frame)
     }
 
     /// The frame at the head. Every number is read once and checked before it is used.
@@ -175,13 +172,10 @@ impl SharedQueue {
     }
 
     /// Copies of the frame's descriptors; what belongs to messages that never came is closed on the way.
-    #[inline]
+    #[cold]
     fn peek_descriptors(&self, frame: &Frame, ticket: u64) -> Result<Vec<OwnedFd>, Error> {
         const DOING: &str = "receive the handles of a message";
         let expected = (frame.flags & HANDLES) as usize;
-        if expected == 0 {
-            return Ok(Vec::new());
-        }
         let mine = Label { ticket, attempt: frame.attempt };
         loop {
             let first = sidecar::peek(self.sidecar.as_fd()).map_err(|e| Error::os(DOING, e))?;
@@ -202,7 +196,7 @@ impl SharedQueue {
     }
 
     /// Enters the consumers' section; repairs it if the last one died there.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock_get(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
         let held = self.head().get.lock.lock_within(wait)?;
         if held.must_repair() {
@@ -216,6 +210,14 @@ impl SharedQueue {
     pub(super) fn has_message(&self) -> bool {
         let head = self.head();
         head.put.ticket.load(Ordering::SeqCst) != head.get.ticket.load(Ordering::SeqCst)
+    }
+
+    /// Whether a consumer saw a message that was not taken since. A guess, but one that leaves the producers' cache
+    /// line alone while there are messages.
+    #[inline]
+    fn knows_of_message(&self) -> bool {
+        let side = &self.head().get;
+        side.seen.load(Ordering::Relaxed) != side.ticket.load(Ordering::Relaxed)
     }
 
     /// Whether there is a message after `ticket` ones, for the holder of the get lock.

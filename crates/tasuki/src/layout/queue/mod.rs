@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 pub(crate) use blocks::Block;
-pub(crate) use get::{Body, NotGot};
+pub(crate) use get::{Extras, NotGot};
 pub(crate) use put::{NotPut, Outbound};
 
 use side::{Position, Side};

@@ -78,7 +78,9 @@ impl SharedQueue {
         block.fill(message.parts);
         kill_point!(PutBlockFilled);
         let body = block.id().to_bytes(len);
-        self.put_frame(message, &[&body], len, Some(block), wait)
+        self.put_frame(message, &[&body], len, Some(&block), wait)?;
+        block.given_away();
+        Ok(())
     }
 
     fn put_frame(
@@ -86,7 +88,7 @@ impl SharedQueue {
         message: &Outbound<'_>,
         parts: &[&[u8]],
         len: usize,
-        block: Option<Block>,
+        block: Option<&Block>,
         wait: &mut Wait<'_>,
     ) -> Result<(), NotPut> {
         loop {
@@ -96,11 +98,8 @@ impl SharedQueue {
             let full_at = match self.has_room(tail, len as u64) {
                 Err(full_at) => full_at,
                 Ok(()) => {
-                    if self.put_locked(&held, tail, message, parts, len, block.as_ref())? {
+                    if self.put_locked(&held, tail, message, parts, len, block)? {
                         drop(held);
-                        if let Some(block) = block {
-                            block.given_away();
-                        }
                         kill_point!(PutUnlocked);
                         return Ok(());
                     }
@@ -182,7 +181,7 @@ impl SharedQueue {
     }
 
     /// Enters the producers' section; repairs it if the last one died there.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, NotPut> {
         let held = self.head().put.lock.lock_within(wait)?;
         if held.must_repair() {

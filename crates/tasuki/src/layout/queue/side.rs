@@ -75,8 +75,9 @@ impl Side {
         fence(Ordering::Release);
         mark.offset.store(next.offset, Ordering::Relaxed);
         mark.bytes.store(next.bytes, Ordering::Relaxed);
-        // SYNC: SeqCst: Release for readers of the mark and the frame, and ordered with `announce` of a sleeper.
-        self.ticket.store(next.ticket, Ordering::SeqCst);
+        // SYNC: Release, for readers of the mark and the frame. A sleeper that misses this store sees the lock held, and
+        // looks again after the unlock, which comes later.
+        self.ticket.store(next.ticket, Ordering::Release);
     }
 }
 
