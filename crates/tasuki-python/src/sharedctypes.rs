@@ -14,7 +14,7 @@ use pyo3::{ffi, intern};
 use tasuki::raw::RawValue;
 
 use crate::errors;
-use crate::synchronize::Lockable;
+use crate::synchronize::{Lockable, RLock};
 use crate::waiting::Patience;
 
 /// The memory of one value, with a lock beside it; the Python class `_Block` derives from it.
@@ -173,6 +173,20 @@ impl Number {
     /// The lock that guards the value.
     fn get_lock(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(self.parts()?.lock.clone_ref(py))
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.parts()?.memory.lock(py, Patience::Forever)
+    }
+
+    #[pyo3(signature = (_kind=None, _error=None, _traceback=None))]
+    fn __exit__(
+        &self,
+        _kind: Option<&Bound<'_, PyAny>>,
+        _error: Option<&Bound<'_, PyAny>>,
+        _traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        RLock::released(self.parts()?.memory.unlock())
     }
 
     /// The number, read and written under the lock.

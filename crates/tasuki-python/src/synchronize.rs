@@ -289,7 +289,13 @@ impl RLock {
 
     #[inline]
     fn unlock(&self) -> PyResult<()> {
-        if self.raw()?.unlock() {
+        RLock::released(self.raw()?.unlock())
+    }
+
+    /// What the standard library says when a thread releases what it does not hold.
+    #[inline]
+    pub fn released(was_held: bool) -> PyResult<()> {
+        if was_held {
             return Ok(());
         }
         Err(PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))
