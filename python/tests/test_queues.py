@@ -166,6 +166,19 @@ def test_timeouts_are_kept(timeout: float) -> None:
     assert time.monotonic() - began >= 2 * max(timeout, 0)
 
 
+@pytest.mark.parametrize("block", [False, 0, None, "", []])
+def test_of_the_argument_block_only_the_truth_counts(block: object) -> None:
+    q = tasuki.Queue(1)
+    with pytest.raises(queue.Empty):
+        q.get(block)
+    q.put(1, block="yes")
+    with pytest.raises(queue.Full):
+        q.put(2, block, 60)
+    assert q.get("yes") == 1
+    lock = tasuki.Lock()
+    assert lock.acquire(block) and not lock.acquire(block)
+
+
 def test_no_bound_means_no_bound() -> None:
     for q in (tasuki.Queue(), tasuki.Queue(0), tasuki.Queue(-1)):
         for number in range(100_000):

@@ -12,7 +12,7 @@ use tasuki::protocol::codec::StructuredCodec;
 use tasuki::protocol::transfer::Incoming;
 use tasuki::raw::{Failure, GaveUp, LargeMessage, QueueOptions, RawQueue, Taken, Wait};
 
-use crate::waiting::Patience;
+use crate::waiting::{Blocking, Patience};
 use crate::{errors, values};
 
 /// A message from this size on is copied without the interpreter: others may run meanwhile.
@@ -176,21 +176,23 @@ impl Queue {
     /// Puts an object into the queue, waiting for room if need be.
     ///
     /// The put is done when this returns: the object is delivered even if this process dies at once.
-    #[pyo3(signature = (obj, block=None, timeout=None))]
+    #[pyo3(signature = (obj, block=Blocking(true), timeout=None))]
+    #[pyo3(text_signature = "($self, obj, block=True, timeout=None)")]
     fn put(
         slf: &Bound<'_, Self>,
         obj: &Bound<'_, PyAny>,
-        block: Option<&Bound<'_, PyAny>>,
+        block: Blocking,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         Queue::put_now(slf, obj, Patience::new(block, timeout)?)
     }
 
     /// Takes the oldest object out of the queue, waiting for one if need be.
-    #[pyo3(signature = (block=None, timeout=None))]
+    #[pyo3(signature = (block=Blocking(true), timeout=None))]
+    #[pyo3(text_signature = "($self, block=True, timeout=None)")]
     fn get<'py>(
         slf: &Bound<'py, Self>,
-        block: Option<&Bound<'py, PyAny>>,
+        block: Blocking,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         Queue::get_now(slf, Patience::new(block, timeout)?)

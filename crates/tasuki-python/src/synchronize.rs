@@ -12,7 +12,7 @@ use tasuki::raw::{Acquired, Failure, GaveUp, RawLock, RawValue, Wait};
 
 use crate::errors;
 use crate::sharedctypes::Block;
-use crate::waiting::Patience;
+use crate::waiting::{Blocking, Patience};
 
 /// What an RLock locks: an object of its own, or a value, which has a lock beside its bytes.
 pub enum Lockable {
@@ -190,11 +190,12 @@ impl Lock {
     }
 
     /// Takes the lock; returns whether it was got in time.
-    #[pyo3(signature = (block=None, timeout=None))]
+    #[pyo3(signature = (block=Blocking(true), timeout=None))]
+    #[pyo3(text_signature = "($self, block=True, timeout=None)")]
     fn acquire(
         &self,
         py: Python<'_>,
-        block: Option<&Bound<'_, PyAny>>,
+        block: Blocking,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         self.lock(py, Patience::new(block, timeout)?)
@@ -320,11 +321,12 @@ impl RLock {
     }
 
     /// Takes the lock, again if this thread has it; returns whether it was got in time.
-    #[pyo3(signature = (block=None, timeout=None))]
+    #[pyo3(signature = (block=Blocking(true), timeout=None))]
+    #[pyo3(text_signature = "($self, block=True, timeout=None)")]
     fn acquire(
         &self,
         py: Python<'_>,
-        block: Option<&Bound<'_, PyAny>>,
+        block: Blocking,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         self.raw()?.lock(py, Patience::new(block, timeout)?)

@@ -5,8 +5,20 @@
 
 use std::time::Duration;
 
+use pyo3::Borrowed;
 use pyo3::prelude::*;
 use tasuki::raw::Wait;
+
+/// The argument `block`: anything, of which only the truth counts, as in the standard library.
+pub struct Blocking(pub bool);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Blocking {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Blocking> {
+        object.is_truthy().map(Blocking)
+    }
+}
 
 /// What `block` and `timeout` of a call mean together.
 #[derive(Clone, Copy)]
@@ -21,18 +33,12 @@ pub enum Patience {
 
 impl Patience {
     /// As the standard library reads them: `timeout` counts only when blocking, a negative one is zero.
-    pub fn new(
-        block: Option<&Bound<'_, PyAny>>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Patience> {
-        if let Some(block) = block {
-            if !block.is_truthy()? {
-                return Ok(Patience::None);
-            }
+    pub fn new(block: Blocking, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Patience> {
+        if !block.0 {
+            return Ok(Patience::None);
         }
         match timeout {
             None => Ok(Patience::Forever),
-            Some(timeout) if timeout.is_none() => Ok(Patience::Forever),
             Some(timeout) => {
                 let seconds: f64 = timeout.extract()?;
                 if seconds > 0.0 {
