@@ -21,10 +21,10 @@ export TASUKI_TARGET := $(TARGET)
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 .PHONY: demo
-demo: build ## count words and factorise in every way there is, and draw who worked when (DIR=folder)
+demo: build ## count words and find divisors in every way there is, and draw who worked when (DIR=folder)
 	@$(BIN)/python demo/python/demo.py $(if $(DIR),"$(DIR)")
 
 .PHONY: test
@@ -40,10 +40,16 @@ test-python: build ## run the tests of the Python package and of the examples
 	$(BIN)/python -m pytest
 
 .PHONY: check
-check: build ## look without running: formatting, clippy, documentation links, types and stubs
+check: check-rust check-python ## look without running any test
+
+.PHONY: check-rust
+check-rust: $(VENV)/.tools ## formatting, clippy and documentation of the crates
 	cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets --features tasuki/kill-points -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps --document-private-items --quiet
+
+.PHONY: check-python
+check-python: build ## formatting, lints, types and stubs of the Python files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/python -m mypy
@@ -59,11 +65,13 @@ bench: build ## compare queue, lock and value with their peers, side by side in 
 
 .PHONY: soak
 soak: build ## kill processes at random instants for a long time and account for every message
-	cargo test $(LOCKED) --release -p tasuki --features kill-points -- --ignored soak
+	TASUKI_SOAK=1 cargo test $(LOCKED) -p tasuki --features kill-points
+	TASUKI_STORM_ROUNDS=500 $(BIN)/python -m pytest python/tests/test_storm.py
 
 .PHONY: fuzz
-fuzz: ## scribble on shared memory while a reader works, for a minute (needs nightly and cargo-fuzz)
-	cd fuzz && cargo +nightly fuzz run segment -- -max_total_time=60
+fuzz: ## play a broken peer, a minute for each target (needs nightly Rust and cargo-fuzz)
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
 
 .PHONY: fmt
 fmt: $(VENV)/.tools ## format all Rust and Python

@@ -280,7 +280,7 @@ impl Refused {
         self
     }
 
-    /// " at [2]['x']", or nothing for the object itself. The middle of a long way is left out.
+    /// `" at [2]['x']"`, or nothing for the object itself. The middle of a long way is left out.
     fn place(&self) -> String {
         const SHOWN: usize = 8;
         if self.path.is_empty() {

@@ -1,4 +1,4 @@
-//! Serialisation that refuses to go deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
+//! Serialisation that refuses to go deeper than [`MAX_DEPTH`].
 
 use std::fmt;
 
