@@ -77,6 +77,19 @@ def _add_up(values: list[Any], answers: Any) -> None:
     answers.put(sum(value.value for value in values))
 
 
+def test_a_hundred_queues(ctx: Any) -> None:
+    queues = [ctx.Queue() for _ in range(100)]
+    process = ctx.Process(target=_put_into_each, args=(queues,))
+    process.start()
+    assert [q.get(timeout=30) for q in queues] == list(range(100))
+    process.join(30)
+
+
+def _put_into_each(queues: list[Any]) -> None:
+    for number, q in enumerate(queues):
+        q.put(number)
+
+
 def test_a_queue_that_only_its_process_object_had(ctx: Any) -> None:
     """The standard library deletes the arguments once the process is started, before a child has opened them."""
     answers = ctx.Queue()

@@ -3,7 +3,8 @@
 //! The Python half is `tasuki/_private/handles.py`, which decides which way a handle travels.
 
 use std::cell::RefCell;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::sync::Mutex;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -92,16 +93,21 @@ impl Descriptors {
         Descriptors { table: Mutex::new(Outgoing::default()) }
     }
 
-    /// The record of `object`, whose descriptors go into this table.
-    fn record<'py>(&self, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    /// The record of `object`, whose descriptors go into this table, and those descriptors by their index. They are
+    /// open as long as this table lives.
+    fn record<'py>(
+        &self,
+        object: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyBytes>, HashMap<u32, RawFd>)> {
         let mut table = self.table.lock().expect("no panic while writing");
-        Ok(PyBytes::new(object.py(), &record(object, &mut table)?))
-    }
-
-    /// The numbers of the descriptors, in the order of their indices. They are open as long as this table lives.
-    fn numbers(&self) -> Vec<RawFd> {
-        let table = self.table.lock().expect("no panic while reading");
-        table.descriptors().iter().map(AsRawFd::as_raw_fd).collect()
+        let record = record(object, &mut table)?;
+        let descriptors = table.descriptors();
+        let numbers = RawHandle::indices(&record)
+            .map_err(errors::engine)?
+            .into_iter()
+            .filter_map(|index| Some((index, descriptors.get(index as usize)?.as_raw_fd())))
+            .collect();
+        Ok((PyBytes::new(object.py(), &record), numbers))
     }
 }
 
@@ -111,29 +117,27 @@ pub fn open_carried(object: &Bound<'_, PyAny>, record: &[u8]) -> PyResult<()> {
     adopt(object, RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?)
 }
 
-/// Opens `object` with duplicates of the descriptors that have these numbers.
+/// Opens `object` with duplicates of these descriptors, which are given by their index in the record.
 #[pyfunction]
 pub fn open_with(
     object: &Bound<'_, PyAny>,
     record: &[u8],
-    descriptors: Vec<RawFd>,
+    descriptors: HashMap<u32, RawFd>,
 ) -> PyResult<()> {
-    let owned: Vec<OwnedFd> = descriptors
-        .into_iter()
-        .map(|number| {
-            if number < 0 {
-                return Err(PyValueError::new_err("a negative descriptor"));
-            }
-            // SAFETY: only duplicated; a number that is not open makes that fail and harms nothing.
-            let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-            borrowed
-                .try_clone_to_owned()
-                .map_err(|error| errors::os("cannot duplicate a descriptor of a handle", &error))
-        })
-        .collect::<PyResult<_>>()?;
-    let incoming = transfer::Incoming::new(owned);
-    let opened = transfer::provide(incoming, || RawHandle::open(record, &mut transfer::take));
-    adopt(object, opened.map_err(errors::engine)?)
+    let mut owned = HashMap::new();
+    for (index, number) in descriptors {
+        if number < 0 {
+            return Err(PyValueError::new_err("a negative descriptor"));
+        }
+        // SAFETY: only duplicated; a number that is not open makes that fail and harms nothing.
+        let duplicate = unsafe { BorrowedFd::borrow_raw(number) }
+            .try_clone_to_owned()
+            .map_err(|error| errors::os("cannot duplicate a descriptor of a handle", &error))?;
+        owned.insert(index, duplicate);
+    }
+    // A damaged state names a descriptor that is not there; then no message is being read, and `take` says so.
+    let mut take = |index| owned.remove(&index).map_or_else(|| transfer::take(index), Ok);
+    adopt(object, RawHandle::open(record, &mut take).map_err(errors::engine)?)
 }
 
 /// A duplicate of a descriptor of another process, closed on exec.

@@ -108,6 +108,14 @@ pub(crate) fn open(
     Ok(handle)
 }
 
+/// The indices of the descriptors that a record names.
+pub(crate) fn indices(record: &[u8]) -> Result<Vec<u32>, Error> {
+    let mut fields = Fields(record);
+    fields.u8()?;
+    let count = fields.u8()?;
+    (0..count).map(|_| fields.u32()).collect()
+}
+
 /// Opens what a record names, with descriptors of the message that is being read on this thread.
 pub(crate) fn open_here(record: &[u8]) -> Result<RawHandle, Error> {
     open(record, &mut transfer::take)

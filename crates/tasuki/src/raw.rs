@@ -594,6 +594,11 @@ impl RawHandle {
     ) -> Result<RawHandle, Error> {
         handle::open(record, descriptor)
     }
+
+    /// The indices of the descriptors that [`open`](RawHandle::open) will ask for.
+    pub fn indices(record: &[u8]) -> Result<Vec<u32>, Error> {
+        handle::indices(record)
+    }
 }
 
 impl RawHandle {

@@ -56,13 +56,13 @@ def unpack(obj: Any, state: tuple[Any, ...]) -> None:
 
 def _pack_for_child(obj: Any, popen: Any) -> tuple[Any, ...]:
     # One table for all handles among the arguments: a thousand locks of one arena cost one descriptor.
-    table, duplicates = popen.__dict__.setdefault("_tasuki_descriptors", (_tasuki.Descriptors(), []))
-    record = table.record(obj)
-    for fd in table.numbers()[len(duplicates) :]:
-        # Once per descriptor: the standard library refuses to pass the same one twice.
-        duplicates.append(popen.DupFd(popen.duplicate_for_child(fd)))
-    # Indices in the record count from the first descriptor; the pickler writes each duplicate once.
-    return ("inherited", record, list(duplicates))
+    table, duplicates = popen.__dict__.setdefault("_tasuki_descriptors", (_tasuki.Descriptors(), {}))
+    record, descriptors = table.record(obj)
+    for index, fd in descriptors.items():
+        if index not in duplicates:
+            # Once per descriptor: the standard library refuses to pass the same one twice.
+            duplicates[index] = popen.DupFd(popen.duplicate_for_child(fd))
+    return ("inherited", record, {index: duplicates[index] for index in descriptors})
 
 
 def let_go(popen: Any) -> Any:
@@ -71,10 +71,10 @@ def let_go(popen: Any) -> Any:
     return popen
 
 
-def _unpack_in_child(obj: Any, record: bytes, duplicates: list[Any]) -> None:
-    descriptors = [duplicate.detach() for duplicate in duplicates]
+def _unpack_in_child(obj: Any, record: bytes, duplicates: dict[int, Any]) -> None:
+    descriptors = {index: duplicate.detach() for index, duplicate in duplicates.items()}
     with _inherited_lock:
-        for fd in descriptors:
+        for fd in descriptors.values():
             if fd not in _inherited:
                 os.set_inheritable(fd, False)
                 _inherited.add(fd)
@@ -98,15 +98,15 @@ class _Ticket:
     def __init__(self, obj: Any) -> None:
         self.pid = os.getpid()
         self.table = _tasuki.Descriptors()
-        self.record = self.table.record(obj)
-        self.wanted = [(fd, _identity(fd)) for fd in self.table.numbers()]
+        self.record, descriptors = self.table.record(obj)
+        self.wanted = [(index, fd, _identity(fd)) for index, fd in descriptors.items()]
 
 
 def _pack_ticket(obj: Any) -> tuple[Any, ...]:
     ticket = obj.__dict__.get("_tasuki_ticket")
     if ticket is None or ticket.pid != os.getpid():
         obj.__dict__["_tasuki_ticket"] = ticket = _Ticket(obj)
-    wanted = [(fd, identity, _lend(fd, identity)) for fd, identity in ticket.wanted]
+    wanted = [(index, fd, identity, _lend(fd, identity)) for index, fd, identity in ticket.wanted]
     return ("ticket", ticket.record, type(obj).__name__, ticket.pid, wanted)
 
 
@@ -115,12 +115,12 @@ def _identity(fd: int) -> tuple[int, int, int]:
     return status.st_dev, status.st_ino, status.st_mode
 
 
-def _unpack_ticket(obj: Any, record: bytes, name: str, pid: int, wanted: list[tuple[int, Any, Any]]) -> None:
-    opened: list[int] = []
+def _unpack_ticket(obj: Any, record: bytes, name: str, pid: int, wanted: list[tuple[int, int, Any, Any]]) -> None:
+    opened: dict[int, int] = {}
     try:
-        for fd, identity, lent in wanted:
-            opened.append(_reopen(pid, fd, lent))
-            if _identity(opened[-1]) != identity:
+        for index, fd, identity, lent in wanted:
+            opened[index] = _reopen(pid, fd, lent)
+            if _identity(opened[index]) != identity:
                 raise FileNotFoundError(f"descriptor {fd} of process {pid} is something else by now")
         _tasuki.open_with(obj, record, opened)
     except OSError as error:
@@ -130,7 +130,7 @@ def _unpack_ticket(obj: Any, record: bytes, name: str, pid: int, wanted: list[tu
             f"as an argument of a Process or through a tasuki.Queue it travels without that condition."
         ) from error
     finally:
-        for fd in opened:
+        for fd in opened.values():
             os.close(fd)
 
 
