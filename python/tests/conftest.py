@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,3 +73,30 @@ def nothing_is_left() -> Iterator[None]:
             break
         time.sleep(0.05)
     assert left == (set(), set())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nobody_is_left() -> Iterator[None]:
+    """No process that a test started, at whatever depth, outlives the session, and so none holds memory of ours."""
+    # Descendants inherit the environment, also those that left our process group or lost their parent.
+    mark = f"TASUKI_TESTS={uuid.uuid4()}"
+    name, _, value = mark.partition("=")
+    os.environ[name] = value
+    yield
+    deadline = time.monotonic() + 10
+    while (left := _marked(mark) - _helpers()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def _marked(mark: str) -> set[int]:
+    """The processes with this mark in their environment, but us."""
+    found = set()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            # What a process set after its start is not seen here: this process itself is not found.
+            if mark.encode() in environ.read_bytes().split(b"\0"):
+                found.add(int(environ.parent.name))
+        except OSError:
+            continue
+    return found

@@ -44,6 +44,65 @@ def test_pool_and_manager(ctx: tasuki.context.BaseContext) -> None:
         assert list(manager.list([1, 2])) == [1, 2]
 
 
+_from_initializer: list[object] = []
+
+
+def _initialize(*objects: object) -> None:
+    _from_initializer[:] = objects
+
+
+def _add(number: int) -> None:
+    lock, total, log = _from_initializer
+    with lock:  # type: ignore[attr-defined]
+        total.value += number  # type: ignore[attr-defined]
+    log.put(number)  # type: ignore[attr-defined]
+
+
+def _put(arguments: tuple[object, int]) -> None:
+    q, number = arguments
+    q.put(number)  # type: ignore[attr-defined]
+
+
+def test_our_objects_in_a_pool(ctx: tasuki.context.BaseContext) -> None:
+    objects = lock, total, log = ctx.Lock(), ctx.Value("i", 0), ctx.Queue()
+    with ctx.Pool(2, _initialize, objects) as pool:
+        pool.map(_add, range(100))
+        assert total.value == sum(range(100))
+        assert sorted(log.get(timeout=10) for _ in range(100)) == list(range(100))
+        # The standard library refuses queues in tasks; ours go there as tickets.
+        pool.map(_put, [(log, number) for number in range(10)])
+    assert sorted(log.get(timeout=10) for _ in range(10)) == list(range(10))
+    assert not lock.locked()
+
+
+def test_logging_through_a_queue(ctx: tasuki.context.BaseContext) -> None:
+    import logging
+    import logging.handlers
+
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    q = ctx.Queue()
+    listener = logging.handlers.QueueListener(q, handler)
+    listener.start()
+    process = ctx.Process(target=_log, args=(q,))
+    process.start()
+    process.join(30)
+    listener.stop()
+    assert records == ["message 0", "message 1", "message 2"]
+
+
+def _log(q: object) -> None:
+    import logging
+    import logging.handlers
+
+    logger = logging.getLogger("tasuki-test")
+    logger.addHandler(logging.handlers.QueueHandler(q))  # type: ignore[arg-type]
+    logger.setLevel("INFO")
+    for number in range(3):
+        logger.info("message %d", number)
+
+
 def test_joblib_and_loky(run) -> None:
     """In a process of its own: loky keeps a tracker and warns about its own semaphores."""
     pytest.importorskip("joblib")
