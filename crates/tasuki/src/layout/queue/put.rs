@@ -91,24 +91,27 @@ impl SharedQueue {
         block: Option<&Block>,
         wait: &mut Wait<'_>,
     ) -> Result<(), NotPut> {
+        let mut socket_was_full_at = None;
         loop {
             let held = self.lock_put(wait)?;
             kill_point!(PutLocked);
             let tail = self.head().put.position();
-            let full_at = match self.has_room(tail, len as u64) {
-                Err(full_at) => full_at,
-                Ok(()) => {
-                    if self.put_locked(&held, tail, message, parts, len, block)? {
-                        drop(held);
-                        kill_point!(PutUnlocked);
-                        return Ok(());
-                    }
-                    // The socket that carries descriptors is full: as good as a full queue.
-                    self.head().get.ticket.load(Ordering::SeqCst)
-                }
-            };
+            if let Err(full_at) = self.has_room(tail, len as u64) {
+                drop(held);
+                self.wait_for_get(full_at, wait)?;
+                continue;
+            }
+            if self.put_locked(&held, tail, message, parts, len, block)? {
+                drop(held);
+                kill_point!(PutUnlocked);
+                return Ok(());
+            }
             drop(held);
-            self.wait_for_get(full_at, wait)?;
+            // The socket that carries descriptors is full: as good as a full queue, once it was looked through.
+            let head = self.drop_void_descriptors(wait)?;
+            if socket_was_full_at.replace(head) == Some(head) {
+                self.wait_for_get(head, wait)?;
+            }
         }
     }
 
@@ -171,7 +174,7 @@ impl SharedQueue {
         ticket: u64,
         fds: &[OwnedFd],
     ) -> Result<bool, Error> {
-        let attempt = self.head().put.attempt.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let attempt = self.head().put.attempt.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         header.attempt.store(attempt, Ordering::Relaxed);
         match sidecar::send(self.sidecar.as_fd(), Label { ticket, attempt }, fds) {
             Ok(()) => Ok(true),

@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 
 use super::SharedQueue;
 use crate::error::Error;
-use crate::sync::Held;
 use crate::sync::atomic::Ordering;
+use crate::sync::{GaveUp, Held, Wait};
 use crate::sys::sidecar;
 
 impl SharedQueue {
@@ -36,5 +36,29 @@ impl SharedQueue {
         }
         self.head().get.seen.store(head, Ordering::Relaxed);
         self.head().nonfull.0.ring_all();
+    }
+
+    /// Drops the datagrams in front that belong to no message in the queue, and says how many messages were taken.
+    ///
+    /// Producers that died after sending descriptors may have filled the socket while the queue is empty: then no
+    /// consumer comes by to drop them, so a producer that finds it full does. It holds no lock.
+    #[cold]
+    pub(super) fn drop_void_descriptors(&self, wait: &mut Wait<'_>) -> Result<u64, GaveUp> {
+        let _held = self.lock_get(wait)?;
+        let head = self.head().get.ticket.load(Ordering::SeqCst);
+        while let Ok(Some((label, _))) = sidecar::peek(self.sidecar.as_fd()) {
+            let taken = (label.ticket.wrapping_sub(head) as i64) < 0;
+            // In this order: a later attempt has begun, so this one's producer has left the lock, and if it has not
+            // committed by now, it never will.
+            let put = &self.head().put;
+            let left = put.attempt.load(Ordering::SeqCst) != label.attempt;
+            let uncommitted =
+                (label.ticket.wrapping_sub(put.ticket.load(Ordering::SeqCst)) as i64) >= 0;
+            if !(taken || left && uncommitted) {
+                break;
+            }
+            sidecar::drop_first(self.sidecar.as_fd());
+        }
+        Ok(head)
     }
 }
