@@ -261,6 +261,8 @@ pub(super) fn forget_row(segment: &Segment, row: usize) -> Result<(), Error> {
 pub(super) fn hold_again_after_fork(arena: &LocalArena) {
     // A full roster cannot be told to anybody here; the next use of an object of this arena reports it.
     let Ok(me) = arena.segment.my_row() else { return };
+    // A sweep looks at the rows first and for the lease later: this row must not come, and the lease go, in between.
+    let _held = arena.lock();
     for (slot, references) in arena.references.iter().enumerate() {
         if *references > 0 {
             arena.mark(me.row(), slot, true);

@@ -5,6 +5,7 @@
 //! keeps all slots alive until the child has a row of its own, and the child takes that row.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::arena::{self, LocalArena};
@@ -17,26 +18,32 @@ pub(super) struct Local {
     segments: Vec<(FileId, Weak<Segment>)>,
     pub(super) arenas: Vec<LocalArena>,
     fork_leases: Vec<OwnedFd>,
-    hooked: bool,
 }
 
 type FileId = (u64, u64);
 
-static LOCAL: Private<Local> = Private::new(Local {
-    segments: Vec::new(),
-    arenas: Vec::new(),
-    fork_leases: Vec::new(),
-    hooked: false,
-});
+static LOCAL: Private<Local> =
+    Private::new(Local { segments: Vec::new(), arenas: Vec::new(), fork_leases: Vec::new() });
+
+/// Run by the loader, before `main` or when the library is loaded. At the first use it would be too late: a fork by
+/// another thread during that use would give its child a lock that is held by nobody.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static HOOK_AT_START: extern "C" fn() = hook;
+static HOOKED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn hook() {
+    if !HOOKED.swap(true, Ordering::SeqCst) {
+        fork::around_fork(prepare, parent, child);
+    }
+}
 
 /// Access to the state. Nothing that may drop a `Segment` runs while it is held.
 pub(super) fn lock() -> PrivateGuard<'static, Local> {
-    let mut local = LOCAL.lock();
-    if !local.hooked {
-        local.hooked = true;
-        fork::around_fork(prepare, parent, child);
+    if !HOOKED.load(Ordering::Relaxed) {
+        hook(); // a linker that left the constructor out
     }
-    local
+    LOCAL.lock()
 }
 
 pub(super) fn find(file: FileId) -> Option<Arc<Segment>> {
