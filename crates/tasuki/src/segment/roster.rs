@@ -14,7 +14,7 @@
 
 use super::{Kind, PAYLOAD, Segment, Shared, arena};
 use crate::error::Error;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sync::private::Private;
 use crate::sys::fork;
 use crate::sys::identity::{self, Identity};
@@ -131,13 +131,16 @@ impl<'a> Roster<'a> {
         alive && row.state.load(Ordering::Acquire) == state
     }
 
-    /// The pid that a token names, 0 when its row is another's by now.
+    /// The pid that a token names, 0 when its row is another's by now. A row that was freed and not claimed since
+    /// still says whose it was.
     pub(crate) fn pid(self, token: Token) -> u32 {
-        self.row(token.row()).map_or(0, |row| {
-            let pid = row.pid.load(Ordering::Relaxed);
-            let state = row.state.load(Ordering::Acquire);
-            if generation(state) == token.generation() { pid } else { 0 }
-        })
+        let Some(row) = self.row(token.row()) else { return 0 };
+        let before = row.state.load(Ordering::Acquire);
+        let pid = row.pid.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let freed = pack(FREE, token.generation() + 1, 0);
+        let its_own = generation(before) == token.generation() || before == freed;
+        if its_own && row.state.load(Ordering::Relaxed) == before { pid } else { 0 }
     }
 
     /// Whether a row is in use by anybody, alive or not yet reaped.

@@ -45,7 +45,10 @@ pub(crate) fn is_alive(who: &Identity) -> bool {
     };
     let same = match unique_inode(&pidfd) {
         Some(inode) if who.pidfd_inode != 0 => inode == who.pidfd_inode,
-        _ => start_time(who.pid).is_some_and(|start| start == who.start),
+        // It had no descriptor left to learn who it is: its pid must do, since calling it dead would rob it.
+        _ if who.start == 0 => true,
+        // An unreadable one counts as alive for the same reason.
+        _ => start_time(who.pid).is_none_or(|start| start == who.start),
     };
     same && !has_ended(&pidfd)
 }
