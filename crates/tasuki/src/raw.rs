@@ -112,6 +112,12 @@ impl RawQueue {
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
     ) -> Result<(), Failure> {
+        if codec == queue::NO_CODEC {
+            return Err(Error::Invalid(format!(
+                "{codec} is no codec: it marks a queue's own frames"
+            ))
+            .into());
+        }
         Ok(self.shared.put(&Outbound { codec, parts, fds }, wait)?)
     }
 
@@ -410,6 +416,12 @@ impl RawValue {
     #[inline]
     pub(crate) fn acquire_once(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
         Ok(self.view().acquire(wait)?)
+    }
+
+    /// Whether this process holds the value's lock.
+    #[inline]
+    pub(crate) fn is_mine_once(&self) -> bool {
+        self.view().is_owned_by_this_process().unwrap_or(false)
     }
 
     /// Undoes `acquire_once`.

@@ -217,13 +217,17 @@ impl<T: Plain> DerefMut for LockGuard<'_, T> {
 impl<T: Plain> Drop for LockGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
+        // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have released
+        // it, which any process may. There is nothing to do then.
+        if !self.lock.raw.is_mine_once() {
+            return;
+        }
         if self.state & CHANGED != 0 {
             self.lock.raw.write(self.data);
         }
         if std::thread::panicking() && self.state & PANICKING == 0 {
             self.lock.raw.poison();
         }
-        // Somebody else may have released it, which any process may; there is nothing left to do then.
         let _ = self.lock.raw.release_once();
     }
 }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub(crate) use blocks::Block;
 pub(crate) use get::{Extras, NotGot};
 pub(crate) use put::{NotPut, Outbound};
+/// The codec that no message may have.
+pub(crate) use ring::JUMP as NO_CODEC;
 
 use side::{Position, Side};
 

@@ -21,7 +21,7 @@ use crate::sys::memory::PAGE;
 pub(super) const CHUNK: usize = 64 << 10;
 pub(super) const HEADER: usize = size_of::<FrameHeader>();
 /// The codec of the frame that ends a chunk: go on in the next one.
-pub(super) const JUMP: u16 = 0xffff;
+pub(crate) const JUMP: u16 = 0xffff;
 /// Flag: the frame's bytes describe a block that holds the message.
 pub(super) const BLOCK: u16 = 0x8000;
 /// The number of descriptors that travel with the frame.
