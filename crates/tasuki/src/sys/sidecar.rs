@@ -99,6 +99,13 @@ pub(crate) fn too_many_open_files() -> io::Error {
     Errno::MFILE.into()
 }
 
+/// Whether this process has room for what opening the objects behind `fds` takes: each once more, and one in passing.
+pub(crate) fn can_open_as_many(fds: &[OwnedFd]) -> bool {
+    let copies: Result<Vec<OwnedFd>, _> =
+        fds.iter().chain(fds.first()).map(OwnedFd::try_clone).collect();
+    copies.is_ok()
+}
+
 /// Takes the first datagram away; the kernel closes the descriptors that only it held.
 pub(crate) fn drop_first(socket: BorrowedFd<'_>) {
     let mut byte = [0; 1];

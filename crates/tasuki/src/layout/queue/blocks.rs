@@ -286,12 +286,11 @@ impl SharedQueue {
             let len = len.next_multiple_of(PAGE);
             self.segment.commit(offset, len)?;
             entry.committed.store(len as u64, Ordering::Relaxed);
-        } else {
-            let free = &control.free_bytes;
-            let _ = free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
-                Some(free.saturating_sub(committed))
-            });
         }
+        // What it had is no longer memory of free blocks.
+        let _ = control.free_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
+            Some(free.saturating_sub(committed))
+        });
         Ok(offset)
     }
 

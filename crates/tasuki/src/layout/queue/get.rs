@@ -119,7 +119,8 @@ impl SharedQueue {
         }
         kill_point!(GetInHand);
         // The bell before the commit, as in put.
-        self.head().nonfull.0.ring(1);
+        // Where bytes are counted, one large message may make room for many small ones.
+        self.head().nonfull.0.ring(if self.byte_limit == u64::MAX { 1 } else { u32::MAX });
         kill_point!(GetBellRung);
         self.head().get.commit(Position {
             ticket: head.ticket.wrapping_add(1),
@@ -181,7 +182,7 @@ impl SharedQueue {
             let first = sidecar::peek(self.sidecar.as_fd()).map_err(|e| Error::os(DOING, e))?;
             match first {
                 Some((label, fds)) if label == mine => {
-                    if fds.len() == expected {
+                    if fds.len() == expected && sidecar::can_open_as_many(&fds) {
                         return Ok(fds);
                     }
                     // The message stays in the queue: close some descriptors and get it again.
