@@ -1,0 +1,146 @@
+//! Ten thousand objects cost a handful of descriptors, come and go without a trace, and those of the killed are used again.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use support::{
+    Child, Ended, descriptor_count, fork, in_own_process, resident, set_descriptor_limit, until,
+    watchdog,
+};
+use tasuki::raw::{RawLock, RawValue, Wait, element};
+use tasuki::{Lock, Queue, Value};
+
+#[test]
+fn ten_thousand_creations_and_drops_leave_no_descriptor_and_no_memory() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let all = || {
+            drop(Queue::<u8>::unbounded().unwrap());
+            drop(Lock::new(1_u64).unwrap());
+            drop(Value::new(1.5_f64).unwrap());
+            drop(Lock::new([1_u8; 300]).unwrap());
+        };
+        (0..200).for_each(|_| all());
+        let (descriptors, memory) = (descriptor_count(), resident());
+        (0..10_000).for_each(|_| all());
+        assert_eq!(descriptor_count(), descriptors);
+        let grown = resident().saturating_sub(memory);
+        assert!(grown < 8 << 20, "{grown} bytes more");
+    });
+}
+
+#[test]
+fn large_values_come_and_go_as_well() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let before = descriptor_count();
+        for round in 0..500 {
+            let value = RawValue::create(element::OPAQUE, 1 << 20).unwrap();
+            // SAFETY: one byte of the megabyte, and nobody else has it.
+            #[allow(unsafe_code)]
+            unsafe {
+                value.address().as_ptr().add(round).write(1)
+            };
+        }
+        assert!(descriptor_count() <= before + 1);
+    });
+}
+
+#[test]
+fn ten_thousand_locks_live_within_a_thousand_descriptors() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        set_descriptor_limit(1024);
+        let before = descriptor_count();
+        let locks: Vec<RawLock> = (0..10_000).map(|_| RawLock::create(false).unwrap()).collect();
+        let cost = descriptor_count() - before;
+        assert!(cost <= 4, "{cost} descriptors");
+        assert!(locks.iter().all(|lock| lock.acquire(&mut Wait::now()).is_ok()));
+        let places: BTreeSet<_> = locks.iter().map(RawLock::key).collect();
+        assert_eq!(places.len(), locks.len(), "each has a place of its own");
+        assert!(locks.iter().all(RawLock::release));
+        drop(locks);
+        assert!(descriptor_count() <= before + 1);
+    });
+}
+
+#[test]
+fn ten_thousand_locks_travel_in_one_message() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        set_descriptor_limit(1024);
+        let queue = Queue::unbounded().unwrap();
+        let locks: Vec<Lock<u32>> = (0..10_000).map(|n| Lock::new(n).unwrap()).collect();
+        queue.put(locks).unwrap(); // the sender has none any more
+        let mut receiver = fork(|| {
+            let locks = queue.get().unwrap();
+            for (n, lock) in (0..10_000).zip(&locks) {
+                assert_eq!(*lock.lock().unwrap(), n);
+            }
+        });
+        assert_eq!(receiver.wait(), Ended::WELL);
+    });
+}
+
+#[test]
+fn objects_of_killed_processes_are_used_again() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let ours = Lock::new(5_u64).unwrap(); // the arena that the children know, too
+        let before = descriptor_count();
+        for round in 0..10 {
+            let mut children: Vec<Child> = (0..4)
+                .map(|_| {
+                    fork(|| {
+                        let locks: Vec<RawLock> =
+                            (0..900).map(|_| RawLock::create(false).unwrap()).collect();
+                        locks.iter().for_each(|lock| drop(lock.acquire(&mut Wait::now())));
+                        // SAFETY: ends this child as a kill from outside would.
+                        #[allow(unsafe_code)]
+                        unsafe {
+                            libc::kill(libc::getpid(), libc::SIGKILL)
+                        };
+                    })
+                })
+                .collect();
+            assert!(children.iter_mut().all(|child| child.wait() == Ended::DEAD), "round {round}");
+            // 3600 of 4096 places are the dead's now.
+            let locks: Vec<Lock<u64>> = (0..2000).map(|n| Lock::new(n).unwrap()).collect();
+            assert!(
+                (0..).zip(&locks).all(|(n, lock)| *lock.lock().unwrap() == n),
+                "fresh and free"
+            );
+            let arenas = descriptor_count() - before;
+            assert!(arenas <= 2, "{arenas} more arenas in round {round}");
+        }
+        assert_eq!(*ours.lock().unwrap(), 5);
+    });
+}
+
+#[test]
+fn more_processes_than_a_roster_has_rows_may_come_and_go() {
+    let _watchdog = watchdog();
+    let queue = Queue::unbounded().unwrap();
+    let lock = Lock::new(0_u64).unwrap();
+    for batch in 0..43 {
+        let mut children: Vec<Child> = (0..100)
+            .map(|n| {
+                let (queue, lock) = (&queue, &lock);
+                fork(move || {
+                    *lock.lock().unwrap() += 1;
+                    queue.put(batch * 100 + n).unwrap();
+                    // Without a farewell: the row stays as it is.
+                    // SAFETY: ends this child as a kill from outside would.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        libc::kill(libc::getpid(), libc::SIGKILL)
+                    };
+                })
+            })
+            .collect();
+        assert!(children.iter_mut().all(|child| child.wait() == Ended::DEAD));
+    }
+    assert_eq!(*lock.lock().unwrap(), 4300);
+    until("all messages are there", || queue.len() == 4300);
+}

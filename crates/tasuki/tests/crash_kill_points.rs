@@ -1,0 +1,507 @@
+//! Wherever in the engine a process is killed, the others go on, and no message is torn, doubled or lost: a table of every
+//! kill point, what a process does to come by, and what must be true afterwards.
+#![cfg(feature = "kill-points")]
+
+mod support;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use support::messages::{Ledger, get, message, put};
+use support::{Child, Ended, Words, fork, memory_of, until, watchdog, watchdog_of};
+use tasuki::Lock;
+use tasuki::kill_points::{KillPoint, arm};
+use tasuki::raw::{QueueOptions, RawLock, RawQueue, Wait};
+use tasuki::synchronize::LockError;
+
+/// What a process does until it dies.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    /// Puts messages of this length.
+    Put(usize, Fate),
+    /// As `Put`, each with a descriptor.
+    PutHandles(usize, Fate),
+    /// Puts messages of this length while nobody takes any.
+    Pile(usize, Fate),
+    /// Gets messages of this length.
+    Get(usize, Fate),
+    /// As `Get`, each with a descriptor.
+    GetHandles(usize, Fate),
+    /// Gets the messages of a long queue.
+    Drain(usize, Fate),
+    /// Puts among others who do, too: the point is passed only when somebody waits.
+    PutAmongOthers(Fate),
+    /// Gets among others who do, too.
+    GetAmongOthers(Fate),
+    /// Takes and releases a lock that others want.
+    Lock(Section),
+    /// Makes and drops locks.
+    Slots,
+}
+
+/// What becomes of the message that is being put or got at the moment of the death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Delivered,
+    NeverPut,
+    Lost,
+    /// Whole or not at all: the point is passed before the message's commit as well as after it.
+    Either,
+}
+
+/// What becomes of a lock whose owner dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Poisoned,
+    Complete,
+}
+
+const SMALL: usize = 24;
+const MIDDLE: usize = 3 << 10;
+const BLOCK: usize = 20 << 10;
+const LARGE: usize = 300 << 10;
+
+/// The table. A new kill point does not compile without its line here.
+fn table(point: KillPoint) -> &'static [Work] {
+    use Fate::{Delivered, Either, Lost, NeverPut};
+    use Work::*;
+    match point {
+        KillPoint::LockTaken => &[
+            Put(SMALL, NeverPut),
+            Put(BLOCK, NeverPut),
+            Get(SMALL, Delivered),
+            Get(BLOCK, Delivered),
+            PutAmongOthers(NeverPut),
+            GetAmongOthers(Delivered),
+            Slots,
+        ],
+        // Also passed by one who finds the queue full, or goes through the other side's lock.
+        KillPoint::LockFreedBeforeWake => &[PutAmongOthers(Either), GetAmongOthers(Either), Slots],
+        KillPoint::PutBlockClaimed | KillPoint::PutBlockFilled => {
+            &[Put(BLOCK, NeverPut), Put(LARGE, NeverPut), PutAmongOthers(NeverPut)]
+        }
+        KillPoint::PutLocked
+        | KillPoint::PutHalfWritten
+        | KillPoint::PutWritten
+        | KillPoint::PutHandlesSent
+        | KillPoint::PutBellRung => &[
+            Put(SMALL, NeverPut),
+            Put(MIDDLE, NeverPut),
+            Put(BLOCK, NeverPut),
+            PutHandles(SMALL, NeverPut),
+            PutHandles(BLOCK, NeverPut),
+            PutAmongOthers(NeverPut),
+        ],
+        KillPoint::PutChunkTaken | KillPoint::PutChunkLinked => &[Pile(MIDDLE, NeverPut)],
+        KillPoint::PutCommitted | KillPoint::PutUnlocked => &[
+            Put(SMALL, Delivered),
+            Put(MIDDLE, Delivered),
+            Put(BLOCK, Delivered),
+            PutHandles(SMALL, Delivered),
+            PutHandles(BLOCK, Delivered),
+            PutAmongOthers(Delivered),
+        ],
+        KillPoint::GetLocked
+        | KillPoint::GetCopied
+        | KillPoint::GetInHand
+        | KillPoint::GetBellRung => &[
+            Get(SMALL, Delivered),
+            Get(MIDDLE, Delivered),
+            Get(BLOCK, Delivered),
+            GetHandles(SMALL, Delivered),
+            GetHandles(BLOCK, Delivered),
+            GetAmongOthers(Delivered),
+        ],
+        KillPoint::GetCommitted | KillPoint::GetBlockHeld | KillPoint::GetUnlocked => &[
+            Get(SMALL, Lost),
+            Get(MIDDLE, Lost),
+            Get(BLOCK, Lost),
+            GetHandles(SMALL, Lost),
+            GetHandles(BLOCK, Lost),
+            GetAmongOthers(Lost),
+        ],
+        KillPoint::GetBlockCopied => {
+            &[Get(BLOCK, Lost), Get(LARGE, Lost), GetHandles(BLOCK, Lost), GetAmongOthers(Lost)]
+        }
+        KillPoint::TrimUnlinked => &[Drain(MIDDLE, Lost)],
+        KillPoint::UserLockTaken => &[Lock(Section::Poisoned)],
+        KillPoint::UserLockFreed => &[Lock(Section::Complete)],
+        KillPoint::SlotTaken | KillPoint::SlotHeld | KillPoint::SlotDropped => &[Slots],
+    }
+}
+
+fn for_every_line(mut check: impl FnMut(KillPoint, Work)) {
+    for &point in KillPoint::ALL {
+        for &work in table(point) {
+            eprintln!("{point:?}: {work:?}");
+            check(point, work);
+        }
+    }
+}
+
+#[test]
+fn the_others_go_on_and_every_message_is_accounted_for() {
+    let _watchdog = watchdog_of(Duration::from_secs(240));
+    for_every_line(|point, work| {
+        for nth in [1, 3] {
+            match work {
+                Work::Put(len, fate) => putter_dies(point, nth, len, 0, fate),
+                Work::PutHandles(len, fate) => putter_dies(point, nth, len, 1, fate),
+                Work::Pile(len, fate) => piler_dies(point, nth, len, fate),
+                Work::Get(len, fate) => getter_dies(point, nth, len, 0, fate),
+                Work::GetHandles(len, fate) => getter_dies(point, nth, len, 1, fate),
+                Work::Drain(len, fate) => drainer_dies(point, nth, len, fate),
+                Work::PutAmongOthers(fate) => one_of_many_dies(point, nth, Side::Put, fate),
+                Work::GetAmongOthers(fate) => one_of_many_dies(point, nth, Side::Get, fate),
+                Work::Lock(section) => owner_dies(point, nth, section),
+                Work::Slots => slot_holder_dies(point, nth),
+            }
+        }
+    });
+}
+
+#[test]
+fn memory_of_the_killed_is_used_again() {
+    let _watchdog = watchdog_of(Duration::from_secs(240));
+    for_every_line(|point, work| match work {
+        Work::Put(len, _) | Work::PutHandles(len, _) => {
+            let fds = usize::from(matches!(work, Work::PutHandles(..)));
+            memory_stays(|queue| {
+                dies_at(point, 1, || {
+                    (0..9999).for_each(|n| put(queue, &message(0, n, len), &descriptors(fds)))
+                });
+                put(queue, &message(1, 0, len), &descriptors(fds));
+            });
+        }
+        Work::Pile(len, _) => memory_stays(|queue| {
+            dies_at(point, 1, || (0..9999).for_each(|n| put(queue, &message(0, n, len), &[])));
+        }),
+        Work::Get(len, _) | Work::GetHandles(len, _) => {
+            let fds = usize::from(matches!(work, Work::GetHandles(..)));
+            memory_stays(|queue| {
+                (0..3).for_each(|n| put(queue, &message(0, n, len), &descriptors(fds)));
+                dies_at(point, 1, || while get(queue, &mut Wait::now()).is_some() {});
+            });
+        }
+        // A lock of everybody's, and what is tested on its own (`cleanup_slots.rs`).
+        Work::Drain(..)
+        | Work::PutAmongOthers(_)
+        | Work::GetAmongOthers(_)
+        | Work::Lock(_)
+        | Work::Slots => {}
+    });
+}
+
+/// 100 deaths in one queue: the memory behind it is the same after the last ones as after the first ones.
+fn memory_stays(death: impl Fn(&RawQueue)) {
+    let queue = RawQueue::create(QueueOptions::default()).unwrap();
+    let round = || {
+        death(&queue);
+        while get(&queue, &mut Wait::now()).is_some() {}
+    };
+    (0..20).for_each(|_| round());
+    let before = memory_of(queue.descriptors()[0]);
+    (0..80).for_each(|_| round());
+    let after = memory_of(queue.descriptors()[0]);
+    assert!(after <= before + (1 << 20), "{before} bytes grew to {after}");
+}
+
+/// Runs `work` in a process that dies at `point`; fails if it comes to its end instead.
+fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
+    let mut victim = victim(point, nth, work);
+    assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached for the {nth}th time");
+    victim.pid()
+}
+
+fn victim(point: KillPoint, nth: u32, work: impl FnOnce()) -> Child {
+    fork(|| {
+        arm(point, nth);
+        work();
+    })
+}
+
+fn descriptors(count: usize) -> Vec<OwnedFd> {
+    (0..count).map(|_| std::fs::File::open("/dev/null").unwrap().into()).collect()
+}
+
+fn queue_of(capacity: Option<u64>) -> RawQueue {
+    RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap()
+}
+
+/// Takes messages and notes them, until killed.
+fn take_for_ever(queue: &RawQueue, ledger: &Ledger) {
+    while let Some((bytes, _)) = get(queue, &mut Wait::forever()) {
+        ledger.take(&bytes);
+    }
+}
+
+/// Puts messages and notes each when its put has returned.
+fn put_and_note(
+    queue: &RawQueue,
+    ledger: &Ledger,
+    producer: u32,
+    len: usize,
+    fds: usize,
+    count: u32,
+) {
+    for sequence in 0..count {
+        put(queue, &message(producer, sequence, len), &descriptors(fds));
+        ledger.acknowledge(producer, sequence);
+    }
+}
+
+const VICTIM: u32 = 0;
+const SURVIVOR: u32 = 1;
+
+/// A consumer sleeps while a producer dies; it must get what was put, and what another producer puts afterwards.
+fn putter_dies(point: KillPoint, nth: u32, len: usize, fds: usize, fate: Fate) {
+    let queue = queue_of(None);
+    let ledger = Ledger::new(2, 1000);
+    let sleeper = fork(|| take_for_ever(&queue, &ledger));
+    sleeper.wait_until_asleep();
+    dies_at(point, nth, || put_and_note(&queue, &ledger, VICTIM, len, fds, 1000));
+    goes_on_after_put(&queue, &ledger, len, fds, fate);
+}
+
+/// As `putter_dies`, but the consumer comes afterwards, so that messages pile up.
+fn piler_dies(point: KillPoint, nth: u32, len: usize, fate: Fate) {
+    let queue = queue_of(None);
+    let ledger = Ledger::new(2, 1000);
+    dies_at(point, nth, || put_and_note(&queue, &ledger, VICTIM, len, 0, 1000));
+    let _consumer = fork(|| take_for_ever(&queue, &ledger));
+    goes_on_after_put(&queue, &ledger, len, 0, fate);
+}
+
+fn goes_on_after_put(queue: &RawQueue, ledger: &Ledger, len: usize, fds: usize, fate: Fate) {
+    put_and_note(queue, ledger, SURVIVOR, len, fds, 20);
+    until("the consumer has what the survivor put", || ledger.taken(SURVIVOR, 20) == 20);
+    let acknowledged = ledger.acknowledged(VICTIM);
+    let delivered = acknowledged + u32::from(fate == Fate::Delivered);
+    // In order: what the victim put was taken before what the survivor put.
+    assert_eq!(ledger.taken(VICTIM, delivered), delivered);
+    assert_eq!(ledger.taken(VICTIM, acknowledged + 5), delivered);
+}
+
+/// A producer sleeps before a full queue while a consumer dies; it must get its turn.
+fn getter_dies(point: KillPoint, nth: u32, len: usize, fds: usize, fate: Fate) {
+    let queue = queue_of(Some(8));
+    let ledger = Ledger::new(2, 100);
+    put_and_note(&queue, &ledger, VICTIM, len, fds, 8);
+    let mut sleeper = fork(|| put_and_note(&queue, &ledger, SURVIVOR, len, fds, 30));
+    sleeper.wait_until_asleep();
+    dies_at(point, nth, || take_for_ever(&queue, &ledger));
+    goes_on_after_get(&queue, &ledger, 38, fate);
+    assert_eq!(sleeper.wait(), Ended::WELL);
+}
+
+fn drainer_dies(point: KillPoint, nth: u32, len: usize, fate: Fate) {
+    let queue = queue_of(None);
+    let ledger = Ledger::new(2, 1000);
+    put_and_note(&queue, &ledger, VICTIM, len, 0, 700);
+    dies_at(point, nth, || take_for_ever(&queue, &ledger));
+    put_and_note(&queue, &ledger, SURVIVOR, len, 0, 700);
+    goes_on_after_get(&queue, &ledger, 1400, fate);
+}
+
+fn goes_on_after_get(queue: &RawQueue, ledger: &Ledger, count: u32, fate: Fate) {
+    let lost = u32::from(fate == Fate::Lost);
+    until("all the others are taken", || {
+        while let Some((bytes, _)) = get(queue, &mut Wait::now()) {
+            ledger.take(&bytes);
+        }
+        ledger.taken(VICTIM, 1000.min(count)) + ledger.taken(SURVIVOR, 30.max(count / 2))
+            == count - lost
+    });
+    assert!(queue.is_empty());
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Put,
+    Get,
+}
+
+/// Three producers and three consumers are busy while one more of them dies.
+fn one_of_many_dies(point: KillPoint, nth: u32, side: Side, fate: Fate) {
+    const OTHERS: u32 = 3;
+    const STOP: usize = 0;
+    const EACH: usize = 2_000_000;
+    let queue = queue_of(Some(64));
+    let ledger = Ledger::new(1 + OTHERS as usize, EACH);
+    let words = Words::new(1 + 2 * OTHERS as usize);
+    let len = |sequence: u32| [SMALL, SMALL, BLOCK, MIDDLE][sequence as usize % 4];
+    let is_running = || words[STOP].load(SeqCst) == 0;
+    let put_while = |producer: u32, running: &dyn Fn() -> bool| {
+        for sequence in 0..EACH as u32 {
+            if !running() {
+                return;
+            }
+            put(&queue, &message(producer, sequence, len(sequence)), &[]);
+            ledger.acknowledge(producer, sequence);
+        }
+        panic!("so many messages, and the others not done");
+    };
+    let mut producers: Vec<Child> =
+        (1..=OTHERS).map(|producer| fork(|| put_while(producer, &is_running))).collect();
+    let consumers: Vec<Child> = (0..OTHERS as usize)
+        .map(|index| {
+            fork(|| {
+                while let Some((bytes, _)) = get(&queue, &mut Wait::forever()) {
+                    ledger.take(&bytes);
+                    words[1 + index].fetch_add(1, SeqCst);
+                }
+            })
+        })
+        .collect();
+    dies_at(point, nth, || match side {
+        Side::Put => put_while(VICTIM, &|| true),
+        Side::Get => take_for_ever(&queue, &ledger),
+    });
+    let progress = || -> Vec<u64> {
+        let put = (1..=OTHERS).map(|producer| u64::from(ledger.acknowledged(producer)));
+        put.chain((1..=OTHERS as usize).map(|index| words[index].load(SeqCst))).collect()
+    };
+    let before = progress();
+    until("every survivor goes on", || {
+        before.iter().zip(progress()).all(|(before, now)| now > before + 20)
+    });
+    words[STOP].store(1, SeqCst);
+    for producer in &mut producers {
+        assert_eq!(producer.wait(), Ended::WELL);
+    }
+    until("everything is taken", || queue.is_empty());
+    // What a consumer has just got it is about to note.
+    until("every acknowledged message is accounted for", || match fate {
+        Fate::Lost | Fate::Either => ledger.lost().len() <= 1,
+        Fate::Delivered | Fate::NeverPut => ledger.lost().is_empty(),
+    });
+    let victims_last = ledger.acknowledged(VICTIM);
+    match (side, fate) {
+        (Side::Put, Fate::Either) => {}
+        (Side::Put, _) => {
+            assert_eq!(ledger.was_taken(VICTIM, victims_last), fate == Fate::Delivered);
+        }
+        (Side::Get, Fate::Lost) => assert_eq!(ledger.lost().len(), 1),
+        (Side::Get, _) => {}
+    }
+    if matches!(side, Side::Put) {
+        assert_eq!(ledger.lost(), []);
+    }
+    drop(consumers);
+}
+
+/// Two processes want a lock while its owner dies; the count in it stays right, and who died is said once.
+fn owner_dies(point: KillPoint, nth: u32, section: Section) {
+    const STOP: usize = 0;
+    const VICTIMS: usize = 1;
+    const OTHERS: usize = 2;
+    const DEAD: usize = 3;
+    const DEATHS: usize = 4;
+    let lock = Lock::new(0_u64).unwrap();
+    let words = Words::new(5);
+    let count_once = |done: usize| {
+        let mut guard = match lock.lock() {
+            Ok(guard) => guard,
+            Err(LockError::Poisoned(poisoned)) => {
+                words[DEAD].store(u64::from(poisoned.pid()), SeqCst);
+                words[DEATHS].fetch_add(1, SeqCst);
+                lock.clear_poison();
+                poisoned.into_inner()
+            }
+            Err(other) => panic!("{other:?}"),
+        };
+        *guard += 1;
+        std::thread::sleep(Duration::from_micros(100)); // so that the others sleep
+        drop(guard);
+        words[done].fetch_add(1, SeqCst);
+    };
+    let count_until_told = || {
+        while words[STOP].load(SeqCst) == 0 {
+            count_once(OTHERS)
+        }
+    };
+    let mut others = [fork(count_until_told), fork(count_until_told)];
+    let died = dies_at(point, nth, || (0..10_000).for_each(|_| count_once(VICTIMS)));
+    let before = words[OTHERS].load(SeqCst);
+    until("the others go on", || words[OTHERS].load(SeqCst) > before + 10);
+    words[STOP].store(1, SeqCst);
+    assert!(others.iter_mut().all(|other| other.wait() == Ended::WELL));
+    let done = words[VICTIMS].load(SeqCst) + words[OTHERS].load(SeqCst);
+    let guard = lock.lock().expect("nobody left the lock poisoned");
+    match section {
+        Section::Poisoned => {
+            assert_eq!(*guard, done);
+            let who = (words[DEATHS].load(SeqCst), words[DEAD].load(SeqCst));
+            assert_eq!(who, (1, u64::from(died)), "one owner died, and its pid is known");
+        }
+        Section::Complete => {
+            assert_eq!(*guard, done + 1);
+            assert_eq!(words[DEATHS].load(SeqCst), 0, "the section was over");
+        }
+    }
+}
+
+/// Another process makes and drops locks in the same arena while one dies doing so.
+fn slot_holder_dies(point: KillPoint, nth: u32) {
+    let words = Words::new(2);
+    let ours = RawLock::create(false).unwrap(); // the arena is known to everybody forked from here on
+    let make_and_drop = |times: u64| {
+        let kept: Vec<RawLock> = (0..3).map(|_| RawLock::create(false).unwrap()).collect();
+        for _ in 0..times {
+            drop(RawLock::create(true).unwrap());
+            words[1].fetch_add(1, SeqCst);
+        }
+        drop(kept);
+    };
+    let mut other = fork(|| {
+        while words[0].load(SeqCst) == 0 {
+            make_and_drop(10)
+        }
+    });
+    dies_at(point, nth, || make_and_drop(1_000_000));
+    let before = words[1].load(SeqCst);
+    until("the other goes on", || words[1].load(SeqCst) > before + 50);
+    words[0].store(1, SeqCst);
+    assert_eq!(other.wait(), Ended::WELL);
+    make_and_drop(10);
+    assert!(ours.acquire(&mut Wait::now()).is_ok() && ours.release());
+}
+
+#[test]
+fn whoever_repairs_may_be_killed_as_well() {
+    let _watchdog = watchdog();
+    for point in [KillPoint::PutHalfWritten, KillPoint::PutBellRung, KillPoint::PutChunkLinked] {
+        let queue = queue_of(None);
+        let ledger = Ledger::new(7, 1000);
+        dies_at(point, 1, || put_and_note(&queue, &ledger, 0, MIDDLE, 0, 1000));
+        for next in 1..6 {
+            // The first thing that these do is to repair; they die right after it, or while they take the lock.
+            let point = if next % 2 == 0 { KillPoint::PutLocked } else { KillPoint::LockTaken };
+            dies_at(point, 1, || put_and_note(&queue, &ledger, next, MIDDLE, 0, 1));
+        }
+        put_and_note(&queue, &ledger, 6, BLOCK, 0, 10);
+        while let Some((bytes, _)) = get(&queue, &mut Wait::now()) {
+            ledger.take(&bytes);
+        }
+        assert_eq!(ledger.lost(), []);
+    }
+}
+
+#[test]
+fn descriptors_of_messages_that_never_came_do_not_stop_later_ones() {
+    let _watchdog = watchdog();
+    let queue = queue_of(None);
+    for _ in 0..400 {
+        // More than the kernel lets wait in one socket.
+        dies_at(KillPoint::PutHandlesSent, 1, || {
+            put(&queue, &message(0, 0, SMALL), &descriptors(1))
+        });
+    }
+    let mut survivor = fork(|| put(&queue, &message(1, 0, SMALL), &descriptors(1)));
+    until("a message with a descriptor is put", || survivor.has_ended().is_some());
+    let (bytes, fds) = get(&queue, &mut Wait::now()).expect("the survivor's message");
+    assert_eq!(support::messages::read(&bytes), (1, 0));
+    assert_eq!(fds.len(), 1);
+    assert!(fds[0].as_fd().try_clone_to_owned().is_ok());
+}
