@@ -8,6 +8,7 @@ a name does exactly when `_Engine` defines it. Nothing here starts interpreters 
 from __future__ import annotations
 
 import multiprocessing.context as _standard
+import sys
 from multiprocessing.context import (
     AuthenticationError,
     BaseContext,
@@ -18,7 +19,7 @@ from multiprocessing.context import (
     set_spawning_popen,
 )
 
-from tasuki._private import handles, installing
+from tasuki._private import installing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,9 +51,6 @@ __all__ = (
 # The standard library's own default and contexts, as they were before anybody called install().
 _standard_default: Any = _standard._default_context
 _standard_contexts: dict[str, BaseContext] = dict(_standard._concrete_contexts)  # type: ignore[attr-defined]
-
-#: What a fork server imports before it forks for us, so that children find it loaded.
-PRELOAD = "tasuki"
 
 
 class OwnerDied(RuntimeError):
@@ -113,6 +111,19 @@ class _Engine(BaseContext):
         return ours if ours is not None else _standard_default.get_context(method)
 
 
+def _let_go(popen: Any) -> Any:
+    """The child has its own copies of the descriptors of our objects, if any were among its arguments."""
+    popen.__dict__.pop("_tasuki_descriptors", None)
+    return popen
+
+
+def _close_inherited() -> None:
+    """Every object among the arguments of this process has been opened, if there were any of ours."""
+    handles = sys.modules.get("tasuki._private.handles")
+    if handles is not None:
+        handles.close_inherited()
+
+
 class Process(_standard.Process):
     """An activity run in a separate process, started by the default start method."""
 
@@ -134,11 +145,11 @@ class SpawnProcess(_standard.SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        return handles.let_go(_standard.SpawnProcess._Popen(process_obj))
+        return _let_go(_standard.SpawnProcess._Popen(process_obj))
 
     @staticmethod
     def _after_fork() -> Any:
-        handles.close_inherited()
+        _close_inherited()
         return _standard.SpawnProcess._after_fork()  # type: ignore[attr-defined]
 
 
@@ -148,11 +159,11 @@ class ForkServerProcess(_standard.ForkServerProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         installing.preload()
-        return handles.let_go(_standard.ForkServerProcess._Popen(process_obj))
+        return _let_go(_standard.ForkServerProcess._Popen(process_obj))
 
     @staticmethod
     def _after_fork() -> Any:
-        handles.close_inherited()
+        _close_inherited()
         return _standard.ForkServerProcess._after_fork()  # type: ignore[attr-defined]
 
 

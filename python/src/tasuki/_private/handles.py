@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ("close_inherited", "let_go", "pack", "unpack")
+__all__ = ("close_inherited", "pack", "unpack")
 
 # The descriptors that this process inherited and that were used to open objects: close_inherited() closes them.
 _inherited: set[int] = set()
@@ -55,7 +55,8 @@ def unpack(obj: Any, state: tuple[Any, ...]) -> None:
 
 
 def _pack_for_child(obj: Any, popen: Any) -> tuple[Any, ...]:
-    # One table for all handles among the arguments: a thousand locks of one arena cost one descriptor.
+    # One table for all handles among the arguments: a thousand locks of one arena cost one descriptor. Our process
+    # classes drop it when the child has been started (tasuki.context), else it goes with the Popen.
     table, duplicates = popen.__dict__.setdefault("_tasuki_descriptors", (_tasuki.Descriptors(), {}))
     record, descriptors = table.record(obj)
     for index, fd in descriptors.items():
@@ -63,12 +64,6 @@ def _pack_for_child(obj: Any, popen: Any) -> tuple[Any, ...]:
             # Once per descriptor: the standard library refuses to pass the same one twice.
             duplicates[index] = popen.DupFd(popen.duplicate_for_child(fd))
     return ("inherited", record, {index: duplicates[index] for index in descriptors})
-
-
-def let_go(popen: Any) -> Any:
-    """The child has been started and has its own copies of the descriptors: close ours."""
-    popen.__dict__.pop("_tasuki_descriptors", None)
-    return popen
 
 
 def _unpack_in_child(obj: Any, record: bytes, duplicates: dict[int, Any]) -> None:

@@ -101,4 +101,4 @@ def preload() -> None:
     if first not in modules:
         if _installed:
             modules = [module for module in modules if module != "__main__"]
-        forkserver.set_forkserver_preload([first, *modules])
+        forkserver.set_forkserver_preload([first, "tasuki.queues", "tasuki.sharedctypes", *modules])
