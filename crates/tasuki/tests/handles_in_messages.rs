@@ -241,20 +241,25 @@ fn a_process_without_free_descriptors_cannot_send_a_handle_and_says_why() {
 #[test]
 fn a_process_without_free_descriptors_keeps_the_locks_it_holds() {
     let _watchdog = watchdog();
-    let lock = Lock::new(0_u64).unwrap();
-    let holder = fork(|| {
+    in_own_process(|| {
+        let lock = Lock::new(0_u64).unwrap();
+        assert!(lock.lock().is_ok());
         limit_descriptors(0);
-        let _guard = lock.lock().unwrap();
-        loop {
-            std::thread::park();
-        }
+        // It learns who it is, for others to look at, while it can open nothing.
+        let holder = fork(|| {
+            let _guard = lock.lock().unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        support::set_descriptor_limit(4096);
+        until("the child has it", || format!("{lock:?}").contains("locked: true"));
+        let error = lock.lock_timeout(Duration::from_millis(700)).unwrap_err();
+        assert!(error.is_timed_out(), "taken from a living owner: {error:?}");
+        holder.kill();
+        drop(holder);
+        assert!(lock.lock_timeout(support::NEVER).unwrap_err().into_guard().is_some());
     });
-    until("the child has it", || lock.try_lock().is_err());
-    let error = lock.lock_timeout(Duration::from_millis(700)).unwrap_err();
-    assert!(error.is_timed_out(), "taken from a living owner: {error:?}");
-    holder.kill();
-    drop(holder);
-    assert!(lock.lock_timeout(support::NEVER).unwrap_err().into_guard().is_some());
 }
 
 #[test]
