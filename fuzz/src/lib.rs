@@ -1,3 +1,4 @@
 //! The bodies of the fuzz targets: plain functions, which the fuzzer and ordinary tests call.
 
 pub mod codec;
+pub mod segment;

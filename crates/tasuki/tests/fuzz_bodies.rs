@@ -2,6 +2,8 @@
 
 #[path = "../../../fuzz/src/codec.rs"]
 mod codec;
+#[path = "../../../fuzz/src/segment.rs"]
+mod segment;
 
 use proptest::prelude::*;
 
@@ -9,6 +11,11 @@ proptest! {
     #[test]
     fn bytes_read_as_every_type_are_errors_at_worst(data: Vec<u8>) {
         codec::read_as_everything(&data);
+    }
+
+    #[test]
+    fn nonsense_in_a_queues_memory_is_an_error_or_garbage(data in prop::collection::vec(any::<u8>(), 0..600)) {
+        segment::scribble(&data);
     }
 
     /// Random bytes are seldom MessagePack for long: these begin with a container that could be.
