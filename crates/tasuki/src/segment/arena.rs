@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Held, RobustLock, kill_point};
 use crate::sys::lease;
-use crate::sys::memory::PAGE;
+use crate::sys::memory::{self, PAGE};
 
 /// How many slots an arena has.
 pub(crate) const SLOTS: usize = 4096;
@@ -88,11 +88,13 @@ impl Slot {
     /// Takes zeroed room for an object of `len` bytes in an arena that this process has, or in a new one.
     pub(crate) fn allocate(kind: SlotKind, len: usize) -> Result<Slot, Error> {
         let run = len.div_ceil(SLOT).max(1);
-        let mut local = local::lock();
         if run > LONGEST_RUN {
-            let index = add_arena(&mut local, len.next_multiple_of(SLOT))?;
+            let arena = new_arena(len.checked_next_multiple_of(SLOT).ok_or_else(too_large)?)?;
+            let mut local = local::lock();
+            let index = add_arena(&mut local, arena);
             return local.arenas[index].take(kind, 1, len).map(|slot| slot.expect("a fresh arena"));
         }
+        let mut local = local::lock();
         for arena in &mut local.arenas {
             if arena.slot_size() == SLOT {
                 if let Some(slot) = arena.take(kind, run, len)? {
@@ -100,7 +102,11 @@ impl Slot {
                 }
             }
         }
-        let index = add_arena(&mut local, SLOT)?;
+        // Unlocked: a segment that could not get its memory is dropped, which takes the lock.
+        drop(local);
+        let arena = new_arena(SLOT)?;
+        let mut local = local::lock();
+        let index = add_arena(&mut local, arena);
         local.arenas[index].take(kind, run, len).map(|slot| slot.expect("a fresh arena"))
     }
 
@@ -219,24 +225,30 @@ impl Local {
     }
 }
 
-fn add_arena(local: &mut Local, slot_size: usize) -> Result<usize, Error> {
+fn too_large() -> Error {
+    Error::Limit("an object of that size does not fit in memory".into())
+}
+
+/// Makes the segment of an arena that nobody knows of yet.
+fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
     let (label, slots) = if slot_size == SLOT { ("small", SLOTS) } else { ("large", 1) };
     let data = slot_size
         .checked_mul(slots)
         .and_then(|len| len.checked_add(DATA))
-        .ok_or_else(|| Error::Limit("an object of that size does not fit in memory".into()))?;
+        .filter(|&len| len as u64 <= memory::physical()) // asking for more would have somebody killed
+        .ok_or_else(too_large)?;
+    let size = u32::try_from(slot_size / SLOT).map_err(|_| too_large())?;
     let segment = Segment::create_unlisted(Kind::Arena, label, data)?;
-    let control: &Control = segment.place(PAYLOAD);
     segment.commit(PAYLOAD, BITMAPS - PAYLOAD)?;
     segment.commit(DATA, data - DATA)?;
-    control.slot_size.store(
-        u32::try_from(slot_size / SLOT)
-            .map_err(|_| Error::Limit("an object of that size does not fit".into()))?,
-        Ordering::Relaxed,
-    );
+    segment.place::<Control>(PAYLOAD).slot_size.store(size, Ordering::Relaxed);
+    Ok(segment)
+}
+
+fn add_arena(local: &mut Local, segment: Arc<Segment>) -> usize {
     local.list(&segment);
     local.arenas.push(LocalArena::new(segment));
-    Ok(local.arenas.len() - 1)
+    local.arenas.len() - 1
 }
 
 fn check_size(segment: &Segment) -> Result<(), Error> {
