@@ -3,6 +3,7 @@
 mod support;
 
 use support::{Child, Ended, fork, watchdog};
+use tasuki::raw::{RawValue, element};
 use tasuki::synchronize::LockError;
 use tasuki::{Process, Queue, Value};
 
@@ -95,6 +96,16 @@ fn an_update_is_refused_after_a_death_inside_until_the_value_is_declared_whole()
     value.clear_poison();
     value.update(|value| *value += 1).unwrap();
     assert_eq!(value.get(), 7);
+}
+
+#[test]
+fn a_value_larger_than_memory_is_refused_and_the_next_one_is_made() {
+    let _watchdog = watchdog();
+    for len in [1 << 40, 1 << 50, usize::MAX / 2, usize::MAX - 4096, usize::MAX] {
+        let refused = RawValue::create(element::OPAQUE, len).unwrap_err();
+        assert!(matches!(refused, tasuki::Error::Limit(_)), "{refused}");
+    }
+    assert_eq!(Value::new(5_u8).unwrap().get(), 5);
 }
 
 #[tasuki::task]
