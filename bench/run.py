@@ -24,7 +24,7 @@ from statistics import median
 HERE = Path(__file__).resolve().parent
 SETTINGS = {  # rounds, seconds per measurement, seconds for everything
     "full": (5, 0.3, 900),
-    "quick": (3, 0.06, 240),
+    "quick": (3, 0.1, 240),
 }
 FEWEST, MOST = 4, 50_000_000
 ONE_RUN = 60  # seconds
@@ -98,13 +98,18 @@ def seconds_per_operation(watchdog: Watchdog, suite: Suite, name: str, side: str
 
 
 def enough_operations(watchdog: Watchdog, suite: Suite, name: str, side: str, wanted: float) -> int:
-    """How many operations take about `wanted` seconds."""
+    """How many operations take about `wanted` seconds.
+
+    Few operations say little, since a team's start takes some milliseconds on a busy machine: so the number grows until
+    they take half of that.
+    """
     count = FEWEST
     while True:
         each, seconds = seconds_per_operation(watchdog, suite, name, side, count)
-        if seconds >= wanted / 8 or count >= MOST:
-            return max(FEWEST, min(MOST, round(wanted / each)))
-        count = min(MOST, max(count * 4, round(wanted / 4 / max(each, 1e-9)) if seconds > 0.001 else count * 16))
+        estimate = round(wanted / max(each, 1e-9))
+        if seconds >= wanted / 2 or count >= MOST:
+            return max(FEWEST, min(MOST, estimate))
+        count = min(MOST, max(count * 4, min(estimate, count * 32)))
 
 
 def compare(watchdog: Watchdog, suite: Suite, question: dict, rounds: int, wanted: float):
