@@ -175,18 +175,21 @@ def run_all(python: Path, groups: list[Group], scratch: Path, jobs: int, label: 
 
 
 def baseline(interpreter: dict[str, str], wanted: list[str], scratch: Path, jobs: int) -> Outcomes:
-    """The outcomes on the standard library, from the cache where they are known."""
-    suite = Path(interpreter["tests"]) / "_test_multiprocessing.py"
-    key = hashlib.sha256(suite.read_bytes() + "".join(wanted).encode()).hexdigest()[:12]
-    cache = CACHE / f"standard-{interpreter['version']}-{key}.json"
-    if cache.exists():
-        return {name: Outcome(**outcome) for name, outcome in json.loads(cache.read_text()).items()}
-    python = overlay.build(scratch / "standard", interpreter, None)
-    groups = listed(python, wanted)
-    outcomes = run_all(python, groups, scratch, jobs, f"{interpreter['version']} standard")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    cache.write_text(json.dumps({name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()}))
-    return outcomes
+    """The outcomes on the standard library, from the cache where they are known; a file for each module."""
+    suite = (Path(interpreter["tests"]) / "_test_multiprocessing.py").read_bytes()
+    key = f"{interpreter['version']}-{hashlib.sha256(suite).hexdigest()[:12]}"
+    caches = {module: CACHE / f"{module}-{key}.json" for module in wanted}
+    missing = [module for module in wanted if not caches[module].exists()]
+    if missing:
+        python = overlay.build(scratch / "standard", interpreter, None)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for module in missing:
+            outcomes = run_all(python, listed(python, [module]), scratch, jobs, f"{interpreter['version']} standard")
+            text = json.dumps({name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()})
+            caches[module].write_text(text)
+    return {
+        name: Outcome(**outcome) for cache in caches.values() for name, outcome in json.loads(cache.read_text()).items()
+    }
 
 
 def allowed() -> dict[str, str]:
