@@ -136,13 +136,23 @@ def _run_once(python: Path, group: Group, methods: list[str], notes: Path) -> tu
         try:
             ended = _watch(child, notes)
         finally:
-            try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            child.kill()
             child.wait()
+            _end_group(child.pid)
         output.seek(0)
         return ended, output.read().decode(errors="replace")
+
+
+def _end_group(group: int) -> None:
+    """Give the standard library's resource tracker a moment to unlink what a killed test left, then kill the rest."""
+    patience = time.monotonic() + 2
+    try:
+        while time.monotonic() < patience:
+            os.killpg(group, 0)
+            time.sleep(0.02)
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def _watch(child: subprocess.Popen[bytes], notes: Path) -> str:
