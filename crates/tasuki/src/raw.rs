@@ -424,8 +424,13 @@ impl RawValue {
         self.view().is_owned_by_this_process().unwrap_or(false)
     }
 
-    /// Undoes `acquire_once`.
+    /// Undoes `acquire_once` if nobody waits and nothing is poisoned; else try `release_once`.
     #[inline]
+    pub(crate) fn release_own(&self) -> bool {
+        self.view().release_own()
+    }
+
+    /// Undoes `acquire_once`.
     pub(crate) fn release_once(&self) -> bool {
         self.view().release().is_ok()
     }

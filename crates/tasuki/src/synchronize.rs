@@ -217,18 +217,38 @@ impl<T: Plain> DerefMut for LockGuard<'_, T> {
 impl<T: Plain> Drop for LockGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have released
-        // it, which any process may. There is nothing to do then.
-        if !self.lock.raw.is_mine_once() {
-            return;
+        let panicked = std::thread::panicking() && self.state & PANICKING == 0;
+        if panicked {
+            return self.release_poisoned();
         }
-        if self.state & CHANGED != 0 {
+        if self.state & CHANGED != 0 && self.lock.raw.is_mine_once() {
             self.lock.raw.write(self.data);
         }
-        if std::thread::panicking() && self.state & PANICKING == 0 {
+        if !self.lock.raw.release_own() {
+            self.release_slowly();
+        }
+    }
+}
+
+impl<T: Plain> LockGuard<'_, T> {
+    #[cold]
+    fn release_poisoned(&self) {
+        if self.lock.raw.is_mine_once() {
+            if self.state & CHANGED != 0 {
+                self.lock.raw.write(self.data);
+            }
             self.lock.raw.poison();
         }
-        let _ = self.lock.raw.release_once();
+        self.release_slowly();
+    }
+
+    #[cold]
+    fn release_slowly(&self) {
+        // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have released
+        // it, which any process may. There is nothing to do then.
+        if self.lock.raw.is_mine_once() {
+            let _ = self.lock.raw.release_once();
+        }
     }
 }
 

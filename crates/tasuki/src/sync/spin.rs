@@ -32,13 +32,15 @@ impl Spin {
         let start = Instant::now();
         let limit = Duration::from_nanos(u64::from(budget));
         loop {
-            // Reading the clock costs as much as a pause or two: look sixteen times per reading.
-            for _ in 0..16 {
+            for pauses in [1, 2, 4, 8, 8, 8] {
                 if ready() {
                     self.budget.store((budget + budget / 2).min(LONGEST), Ordering::Relaxed);
                     return true;
                 }
-                std::hint::spin_loop();
+                // Each look takes the line away from the one who writes it, so looks get rarer.
+                for _ in 0..pauses {
+                    std::hint::spin_loop();
+                }
             }
             if start.elapsed() >= limit {
                 self.budget.store((budget - budget / 4).max(SHORTEST), Ordering::Relaxed);
