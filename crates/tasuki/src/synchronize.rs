@@ -319,7 +319,7 @@ pub struct Poisoned<Guard> {
 
 fn poisoned_text(pid: u32) -> String {
     match pid {
-        0 => "the lock is poisoned: an owner panicked while it held it".into(),
+        0 => "the lock is poisoned: an owner panicked or died while it held it".into(),
         pid => format!("the lock is poisoned: process {pid} died while it held it"),
     }
 }
@@ -330,7 +330,7 @@ impl<Guard> Poisoned<Guard> {
         self.guard
     }
 
-    /// The process that died; 0 when it was a panic.
+    /// The process that died; 0 when it was a panic, or when nobody can tell any more.
     pub fn pid(&self) -> u32 {
         self.pid
     }

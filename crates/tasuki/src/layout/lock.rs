@@ -7,6 +7,7 @@
 //! thread     id of the owning thread, for recursion; 0 while nobody owns it recursively
 //! depth      how often that thread holds it
 //! died       pid of the last owner that died
+//! owner u64  token and pid of the last owner: who it was, should its row be another's when its death is noticed
 //! ```
 //! All zero is free. The owner is a process: any of its threads, and any other process, may release. The kernel
 //! does not watch this lock (it may be held for hours, many at a time); a waiter looks whether the owner lives
@@ -19,7 +20,7 @@
 
 use crate::error::Error;
 use crate::segment::{Segment, Shared, Token};
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{GaveUp, Spin, Wait, futex, kill_point};
 use crate::sys::identity::thread_id;
 
@@ -34,6 +35,7 @@ pub(crate) struct LockWords {
     thread: AtomicU32,
     depth: AtomicU32,
     died: AtomicU32,
+    owner: AtomicU64,
 }
 
 // SAFETY: atomics only.
@@ -101,6 +103,7 @@ impl LockView<'_> {
         let taken =
             self.words.word.compare_exchange(0, me.bits(), Ordering::Acquire, Ordering::Relaxed);
         if taken.is_ok() {
+            self.note_owner(me);
             kill_point!(UserLockTaken);
         }
         taken.is_ok()
@@ -237,6 +240,7 @@ impl LockView<'_> {
                 let taken = me.bits() | (seen & (POISONED | WAITERS)) | keep;
                 if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
                 {
+                    self.note_owner(me);
                     kill_point!(UserLockTaken);
                     return Ok(self.how(seen));
                 }
@@ -244,9 +248,10 @@ impl LockView<'_> {
             };
             if owner != me && !self.segment.roster().is_alive(owner) {
                 let taken = me.bits() | POISONED | (seen & WAITERS) | keep;
-                let pid = self.segment.roster().pid(owner);
+                let pid = self.pid_of(owner);
                 if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
                 {
+                    self.note_owner(me);
                     self.words.died.store(pid, Ordering::Relaxed);
                     self.words.depth.store(0, Ordering::Relaxed);
                     self.words.thread.store(0, Ordering::Relaxed);
@@ -274,6 +279,23 @@ impl LockView<'_> {
             futex::wait(word, marked, Some(slice));
             // Others may sleep whose mark the releaser took away.
             keep = WAITERS;
+        }
+    }
+
+    #[inline]
+    fn note_owner(self, me: Token) {
+        let owner = u64::from(me.bits()) | u64::from(self.segment.known_pid()) << 32;
+        self.words.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// The pid of an owner; 0 when its row is another's by now and it died before it noted itself.
+    fn pid_of(self, owner: Token) -> u32 {
+        match self.segment.roster().pid(owner) {
+            0 => {
+                let noted = self.words.owner.load(Ordering::Relaxed);
+                if noted as u32 == owner.bits() { (noted >> 32) as u32 } else { 0 }
+            }
+            pid => pid,
         }
     }
 

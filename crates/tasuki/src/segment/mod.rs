@@ -173,6 +173,12 @@ impl Segment {
         self.row.cached()
     }
 
+    /// This process's pid, without asking the kernel, once it has a row.
+    #[inline]
+    pub(crate) fn known_pid(&self) -> u32 {
+        self.row.pid()
+    }
+
     /// The shared value at an offset that the code computed from constants and checked sizes.
     ///
     /// # Panics

@@ -240,6 +240,8 @@ impl Row {
 pub(super) struct MyRow {
     /// Low half: the token; high half: the fork epoch it belongs to.
     cached: std::sync::atomic::AtomicU64,
+    /// The pid that belongs to it.
+    pid: std::sync::atomic::AtomicU32,
 }
 
 /// Keeps two threads from claiming a row each for one segment.
@@ -247,7 +249,16 @@ static CLAIMS: Private<()> = Private::new(());
 
 impl MyRow {
     pub(super) fn new() -> MyRow {
-        MyRow { cached: std::sync::atomic::AtomicU64::new(0) }
+        MyRow {
+            cached: std::sync::atomic::AtomicU64::new(0),
+            pid: std::sync::atomic::AtomicU32::new(0),
+        }
+    }
+
+    /// This process's pid, after `cached` gave a row.
+    #[inline]
+    pub(super) fn pid(&self) -> u32 {
+        self.pid.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     #[inline]
@@ -268,6 +279,7 @@ impl MyRow {
         }
         let token = segment.roster().claim()?;
         let cached = u64::from(token.bits()) | fork::epoch() << 32;
+        self.pid.store(std::process::id(), std::sync::atomic::Ordering::Relaxed);
         self.cached.store(cached, std::sync::atomic::Ordering::Release);
         Ok(token)
     }
