@@ -1,0 +1,109 @@
+//! The engine without types, for the front of another language: bytes, words and handles.
+//!
+//! Rust programs use [`Queue`](crate::Queue), [`Lock`](crate::Lock) and [`Value`](crate::Value). What is here has the same
+//! guarantees and leaves encoding, policy and names to the caller.
+
+pub mod element;
+mod queues;
+mod sharedctypes;
+mod synchronize;
+
+use std::os::fd::OwnedFd;
+
+pub use queues::{LargeMessage, QueueOptions, RawQueue, Taken};
+pub use sharedctypes::RawValue;
+pub use synchronize::RawLock;
+
+use crate::error::Error;
+use crate::handle;
+pub use crate::layout::lock::Acquired;
+use crate::layout::lock::NotAcquired;
+use crate::layout::queue::{NotGot, NotPut};
+use crate::protocol::transfer::TransferError;
+pub use crate::sync::{GaveUp, Wait};
+
+/// Why a call ended without what it was for.
+#[derive(Debug)]
+pub enum Failure {
+    /// The time was over, or the caller's check called the wait off. Nothing was done.
+    GaveUp(GaveUp),
+    /// It cannot be done.
+    Failed(Error),
+}
+
+impl From<NotPut> for Failure {
+    fn from(why: NotPut) -> Failure {
+        match why {
+            NotPut::GaveUp(why) => Failure::GaveUp(why),
+            NotPut::Failed(error) => Failure::Failed(error),
+        }
+    }
+}
+
+impl From<NotGot> for Failure {
+    fn from(why: NotGot) -> Failure {
+        match why {
+            NotGot::GaveUp(why) => Failure::GaveUp(why),
+            NotGot::Failed(error) => Failure::Failed(error),
+        }
+    }
+}
+
+impl From<NotAcquired> for Failure {
+    fn from(why: NotAcquired) -> Failure {
+        match why {
+            NotAcquired::GaveUp(why) => Failure::GaveUp(why),
+            NotAcquired::Failed(error) => Failure::Failed(error),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Failed(error)
+    }
+}
+
+/// Any handle that came in a message.
+#[derive(Debug)]
+pub enum RawHandle {
+    /// A queue.
+    Queue(RawQueue),
+    /// A lock, recursive or not.
+    Lock(RawLock),
+    /// A value with its lock.
+    Value(RawValue),
+}
+
+impl RawHandle {
+    /// Opens what a record names; `descriptor` gives the message's descriptor with an index.
+    pub fn open(
+        record: &[u8],
+        descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
+    ) -> Result<RawHandle, Error> {
+        handle::open(record, descriptor)
+    }
+
+    /// The indices of the descriptors that [`open`](RawHandle::open) will ask for.
+    pub fn indices(record: &[u8]) -> Result<Vec<u32>, Error> {
+        handle::indices(record)
+    }
+}
+
+impl RawHandle {
+    /// What it is, for messages to people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            RawHandle::Queue(_) => "a queue",
+            RawHandle::Lock(lock) if lock.is_recursive() => "a recursive lock",
+            RawHandle::Lock(_) => "a lock",
+            RawHandle::Value(_) => "a value",
+        }
+    }
+}
+
+/// A duplicate of a descriptor of another process: for a ticket, which names one that its sender still has. Descriptors
+/// of files can also be reopened through `/proc/PID/fd`, which asks for fewer rights; sockets cannot.
+pub fn take_descriptor(pid: u32, number: i32) -> std::io::Result<OwnedFd> {
+    crate::sys::descriptors::take_from_process(pid, number)
+}

@@ -1,0 +1,166 @@
+//! A queue of frames: a codec's tag, bytes and descriptors.
+#![allow(unsafe_code)] // copies a large message to an address that the caller vouches for
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::Failure;
+use crate::error::Error;
+use crate::handle;
+use crate::layout::queue::{self, Extras, Outbound, SharedQueue};
+use crate::protocol::codec::StructuredCodec;
+use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::sync::Wait;
+
+/// What a queue is to be; see [`RawQueue::create`].
+#[derive(Clone, Debug, Default)]
+pub struct QueueOptions {
+    /// Most messages at a time; `None` is no limit.
+    pub capacity: Option<u64>,
+    /// Most bytes of messages at a time; `None` is no limit.
+    pub byte_limit: Option<u64>,
+    /// How structured data is written into this queue.
+    pub structured: StructuredCodec,
+    /// A name for people who look into /proc.
+    pub label: String,
+}
+
+/// A queue of frames: a codec tag, bytes and descriptors.
+#[derive(Clone, Debug)]
+pub struct RawQueue {
+    shared: Arc<SharedQueue>,
+}
+
+impl RawQueue {
+    /// Makes an empty queue.
+    pub fn create(options: QueueOptions) -> Result<RawQueue, Error> {
+        let QueueOptions { capacity, byte_limit, structured, label } = options;
+        if capacity == Some(0) {
+            return Err(Error::Invalid(
+                "a queue of capacity 0 could never hold a message; ask for at least 1".into(),
+            ));
+        }
+        let structured = structured.codec().tag();
+        let options = queue::Options { capacity, byte_limit, structured, label };
+        Ok(RawQueue { shared: Arc::new(SharedQueue::create(&options)?) })
+    }
+
+    pub(crate) fn from_shared(shared: Arc<SharedQueue>) -> RawQueue {
+        RawQueue { shared }
+    }
+
+    /// Puts a message of `codec` that consists of `parts`, one after the other, together with `fds`.
+    ///
+    /// When this returns `Ok`, whoever learns of it and then gets will see the message, even if this process is killed
+    /// at once. On any failure the message is wholly outside.
+    #[inline]
+    pub fn put(
+        &self,
+        codec: u16,
+        parts: &[&[u8]],
+        fds: &[OwnedFd],
+        wait: &mut Wait<'_>,
+    ) -> Result<(), Failure> {
+        if codec == queue::NO_CODEC {
+            return Err(Error::Invalid(format!(
+                "{codec} is no codec: it marks a queue's own frames"
+            ))
+            .into());
+        }
+        Ok(self.shared.put(&Outbound { codec, parts, fds }, wait)?)
+    }
+
+    /// Takes the oldest message. A small one's bytes are in `buffer` then, which is emptied first; a large one's are
+    /// in the returned [`LargeMessage`].
+    #[inline]
+    pub fn get(&self, buffer: &mut Vec<u8>, wait: &mut Wait<'_>) -> Result<Taken, Failure> {
+        let mut extras = Extras::default();
+        let codec = self.get_with(buffer, &mut extras, wait)?;
+        let large = extras.block.map(|block| LargeMessage { block });
+        Ok(Taken { codec, large, fds: extras.fds })
+    }
+
+    /// As `get`; what few messages have goes into `extras`, which comes empty.
+    pub(crate) fn get_with(
+        &self,
+        buffer: &mut Vec<u8>,
+        extras: &mut Extras,
+        wait: &mut Wait<'_>,
+    ) -> Result<u16, Failure> {
+        Ok(self.shared.get(buffer, extras, wait)?)
+    }
+
+    /// How many messages wait at this moment; whoever acts on it may find it changed.
+    pub fn len(&self) -> u64 {
+        self.shared.len()
+    }
+
+    /// Whether no message waits at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Most messages at a time; `None` is no limit.
+    pub fn capacity(&self) -> Option<u64> {
+        self.shared.capacity()
+    }
+
+    /// How structured data is written into this queue.
+    pub fn structured(&self) -> StructuredCodec {
+        StructuredCodec::from_tag(self.shared.structured()).unwrap_or_default()
+    }
+
+    /// The queue's own number, equal for all handles to it in all processes.
+    pub fn id(&self) -> [u8; 16] {
+        self.shared.id().0
+    }
+
+    /// The queue's descriptors: its segment and the socket that carries handles.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        self.shared.descriptors()
+    }
+
+    /// The record that names this queue in a message; its descriptors go into `table`.
+    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
+        handle::write_queue(&self.shared, table)
+    }
+}
+
+/// A message that was taken from a queue.
+#[derive(Debug)]
+pub struct Taken {
+    /// What the bytes mean.
+    pub codec: u16,
+    /// The bytes, when they are too many for the caller's buffer.
+    pub large: Option<LargeMessage>,
+    /// The descriptors that came along.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// The bytes of a large message, still in shared memory and nobody else's; given back when dropped.
+#[derive(Debug)]
+pub struct LargeMessage {
+    block: Box<queue::Block>,
+}
+
+impl LargeMessage {
+    /// How many bytes there are.
+    #[allow(clippy::len_without_is_empty)] // a large message is never empty
+    pub fn len(&self) -> usize {
+        self.block.len()
+    }
+
+    /// Copies all bytes to `target`.
+    ///
+    /// # Safety
+    /// `target` points to `len()` bytes that may be written and are no part of shared memory.
+    pub unsafe fn copy_to(&self, target: *mut u8) {
+        // SAFETY: as this function demands.
+        unsafe { self.block.copy_to(target) };
+    }
+
+    /// The bytes, copied.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.block.to_vec()
+    }
+}

@@ -1,0 +1,130 @@
+//! A lock without data: recursive or not.
+
+use std::os::fd::OwnedFd;
+
+use super::{Failure, RawValue};
+use crate::error::Error;
+use crate::handle;
+use crate::layout::lock::{Acquired, LockView, LockWords};
+use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::sync::{Spin, Wait};
+
+/// A lock that any process may hold: recursive or not, with recovery when its owner died.
+#[derive(Debug)]
+pub struct RawLock {
+    slot: Slot,
+    spin: Spin,
+    recursive: bool,
+}
+
+pub(super) const LOCK_KIND: SlotKind = SlotKind(1);
+pub(super) const RLOCK_KIND: SlotKind = SlotKind(2);
+
+impl RawLock {
+    /// Makes a free lock.
+    pub fn create(recursive: bool) -> Result<RawLock, Error> {
+        let kind = if recursive { RLOCK_KIND } else { LOCK_KIND };
+        Ok(RawLock {
+            slot: Slot::allocate(kind, size_of::<LockWords>())?,
+            spin: Spin::new(),
+            recursive,
+        })
+    }
+
+    pub(crate) fn open(
+        arena: OwnedFd,
+        address: SlotAddress,
+        recursive: bool,
+    ) -> Result<RawLock, Error> {
+        let kind = if recursive { RLOCK_KIND } else { LOCK_KIND };
+        let slot = Slot::open(arena, kind, address, size_of::<LockWords>())?;
+        Ok(RawLock { slot, spin: Spin::new(), recursive })
+    }
+
+    /// Whether a thread that holds the lock may take it again.
+    pub fn is_recursive(&self) -> bool {
+        self.recursive
+    }
+
+    #[inline]
+    fn view(&self) -> LockView<'_> {
+        LockView { words: self.slot.place(0), segment: self.slot.segment(), spin: &self.spin }
+    }
+
+    /// Takes the lock.
+    #[inline]
+    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
+        let view = self.view();
+        Ok(if self.recursive { view.acquire_recursive(wait)? } else { view.acquire(wait)? })
+    }
+
+    /// Frees the lock, or undoes one of several takes; false when it was not held (recursive: by this thread).
+    #[inline]
+    #[must_use]
+    pub fn release(&self) -> bool {
+        let view = self.view();
+        if self.recursive { view.release_recursive().is_ok() } else { view.release().is_ok() }
+    }
+
+    /// Whether anybody holds it.
+    pub fn is_locked(&self) -> bool {
+        self.view().is_locked()
+    }
+
+    /// Whether this process holds it; for a recursive lock, whether this thread does.
+    pub fn is_mine(&self) -> Result<bool, Error> {
+        let view = self.view();
+        if self.recursive { view.is_mine() } else { view.is_owned_by_this_process() }
+    }
+
+    /// How often the calling thread holds a recursive lock; 1 or 0 for this process and any other lock.
+    pub fn depth(&self) -> Result<u32, Error> {
+        Ok(match (self.is_mine()?, self.recursive) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => self.view().depth(),
+        })
+    }
+
+    /// How often any thread of this process holds it.
+    pub fn depth_in_process(&self) -> Result<u32, Error> {
+        self.view().depth_in_process(self.recursive)
+    }
+
+    /// Whether an owner died and nobody cleared that.
+    pub fn is_poisoned(&self) -> bool {
+        self.view().is_poisoned()
+    }
+
+    /// Marks the lock as if its owner had died.
+    pub fn poison(&self) {
+        self.view().poison();
+    }
+
+    /// Declares that what the lock guards is whole again.
+    pub fn clear_poison(&self) {
+        self.view().clear_poison();
+    }
+
+    /// The record that names this lock in a message; the descriptor that keeps it alive goes into `table`.
+    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
+        handle::write_lock(&self.slot, self.recursive, table)
+    }
+
+    /// The same lock as a value without bytes.
+    pub(crate) fn into_value(self) -> RawValue {
+        RawValue::of_lock(self.slot, self.spin)
+    }
+
+    /// What distinguishes this lock from all others of this process.
+    pub fn key(&self) -> (u64, u32) {
+        (self.slot.segment().file_id().1, self.slot.address().slot)
+    }
+}
+
+impl Clone for RawLock {
+    fn clone(&self) -> RawLock {
+        RawLock { slot: self.slot.clone(), spin: Spin::new(), recursive: self.recursive }
+    }
+}
