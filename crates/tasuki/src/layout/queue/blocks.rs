@@ -272,12 +272,13 @@ impl SharedQueue {
         let entry = self.block(id);
         let size = SMALLEST << id.class;
         if entry.offset.load(Ordering::Relaxed) == 0 {
-            let used = control.unused_from.load(Ordering::Relaxed);
-            let left = (self.blocks.end - self.blocks.base) as u64;
-            if used.saturating_add(size as u64) > left {
-                return Err(self.too_large(len));
-            }
-            let place = control.unused_from.fetch_add(size as u64, Ordering::Relaxed);
+            let room = (self.blocks.end - self.blocks.base) as u64;
+            let place = control
+                .unused_from
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                    used.checked_add(size as u64).filter(|&end| end <= room)
+                })
+                .map_err(|_| self.too_large(len))?;
             entry.offset.store(place + self.blocks.base as u64, Ordering::Relaxed);
         }
         let offset = self.checked_offset(id, size)?;
