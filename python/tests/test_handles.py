@@ -15,8 +15,6 @@ import pytest
 
 import tasuki
 
-pytestmark = pytest.mark.skipif("Queue" not in tasuki.ENGINE, reason="these are promises of the engine's objects")
-
 
 def _segments(pid: int | str = "self") -> list[str]:
     """The descriptors of a process that are memory of ours."""

@@ -14,8 +14,6 @@ import pytest
 
 import tasuki
 
-pytestmark = pytest.mark.skipif("Lock" not in tasuki.ENGINE, reason="these are promises of the engine's locks")
-
 
 @pytest.fixture(params=["Lock", "RLock"])
 def make(request: pytest.FixtureRequest) -> Any:

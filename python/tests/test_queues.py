@@ -16,8 +16,6 @@ import pytest
 
 import tasuki
 
-pytestmark = pytest.mark.skipif("Queue" not in tasuki.ENGINE, reason="these are promises of the engine's queue")
-
 
 class Color(enum.IntEnum):
     RED = 1

@@ -16,10 +16,7 @@ import pytest
 
 import tasuki
 
-pytestmark = [
-    pytest.mark.skipif("Queue" not in tasuki.ENGINE, reason="these are promises of the engine"),
-    pytest.mark.timeout(3600),
-]
+pytestmark = pytest.mark.timeout(3600)
 
 ROUNDS = int(os.environ.get("TASUKI_STORM_ROUNDS", "40"))
 SIZES = (0, 10, 300, 4_000, 5_000, 70_000)
