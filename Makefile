@@ -90,7 +90,7 @@ build: $(VENV)/.native ## build the Python package and the demo
 
 .PHONY: clean
 clean: ## remove everything that was built or installed here
-	rm -rf .venv .venv-* target bench/target fuzz/target .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* target bench/target fuzz/target .pytest_cache .pytest_tmp .mypy_cache .ruff_cache
 	find python examples demo bench -name __pycache__ -prune -exec rm -rf {} +
 	rm -f python/src/tasuki/*.so
 
