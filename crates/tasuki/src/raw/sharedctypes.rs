@@ -37,7 +37,7 @@ impl RawValue {
     }
 
     /// A lock, seen as a value without bytes.
-    pub(super) fn of_lock(slot: Slot, spin: Spin) -> RawValue {
+    pub(crate) fn of_lock(slot: Slot, spin: Spin) -> RawValue {
         RawValue { slot, spin, element: element::OPAQUE, len: 0 }
     }
 

@@ -2,11 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{Failure, RawValue};
 use crate::error::Error;
 use crate::handle;
 use crate::layout::lock::{Acquired, LockView, LockWords};
 use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::raw::{Failure, RawValue};
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
 use crate::sync::{Spin, Wait};
 
@@ -18,8 +18,8 @@ pub struct RawLock {
     recursive: bool,
 }
 
-pub(super) const LOCK_KIND: SlotKind = SlotKind(1);
-pub(super) const RLOCK_KIND: SlotKind = SlotKind(2);
+pub(crate) const LOCK_KIND: SlotKind = SlotKind(1);
+pub(crate) const RLOCK_KIND: SlotKind = SlotKind(2);
 
 impl RawLock {
     /// Makes a free lock.

@@ -1,0 +1,5 @@
+//! The synchronisation primitives as Python sees them, with what the standard library asks of a `_semlock`.
+
+mod lock;
+
+pub use lock::{Lock, Lockable, RLock};

@@ -1,0 +1,6 @@
+//! What processes and threads synchronise with: one file for each primitive.
+
+mod lock;
+
+pub use lock::{Lock, LockError, LockGuard, Poisoned};
+pub(crate) use lock::{deserialize_value, serialize_value};
