@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use support::{Child, Ended, fork, until, watchdog};
 use tasuki::raw::{Acquired, RawLock, Wait};
@@ -143,6 +143,42 @@ fn the_same_holds_for_an_owner_that_was_started_and_not_forked() {
     owner.join().unwrap_err();
 }
 
+#[tasuki::task]
+fn leave(lock: Lock<u64>) {
+    std::mem::forget(lock.lock().unwrap());
+    std::mem::forget(lock);
+}
+
+#[test]
+fn an_owner_is_known_by_name_and_whether_it_was_killed_or_left() {
+    let _watchdog = watchdog();
+    let lock = Lock::new(0_u64).unwrap();
+    let ready = Queue::unbounded().unwrap();
+    let before = SystemTime::now() - Duration::from_millis(1); // deaths are noted in whole milliseconds
+    for leaves in [false, true] {
+        let arguments = (lock.clone(), ready.clone());
+        if leaves {
+            Process::builder(leave, (lock.clone(),))
+                .name("leaver")
+                .spawn()
+                .unwrap()
+                .join()
+                .unwrap();
+        } else {
+            let owner = Process::builder(hold, arguments).name("victim").spawn().unwrap();
+            ready.get().unwrap();
+            owner.kill().unwrap();
+            owner.join().unwrap_err();
+        }
+        let LockError::Poisoned(poisoned) = lock.lock().unwrap_err() else { panic!() };
+        let death = *poisoned.death();
+        assert_eq!(death.name(), if leaves { "leaver" } else { "victim" });
+        assert_eq!(death.left_normally(), leaves);
+        assert!((before..=SystemTime::now()).contains(&death.noticed()));
+        lock.clear_poison();
+    }
+}
+
 #[test]
 fn a_stopped_owner_is_not_a_dead_one() {
     let _watchdog = watchdog();
@@ -207,7 +243,7 @@ fn a_recursive_lock_of_a_dead_owner_begins_anew() {
     let mut owner = fork(|| (0..3).for_each(|_| drop(lock.acquire(&mut Wait::now()))));
     assert_eq!(owner.wait(), Ended::WELL);
     let acquired = lock.acquire(&mut Wait::timeout(support::NEVER)).unwrap();
-    assert_eq!(acquired, Acquired::OwnerDied { pid: owner.pid() });
+    assert!(matches!(acquired, Acquired::OwnerDied(death) if death.pid() == owner.pid()));
     assert_eq!(lock.depth().unwrap(), 1);
     assert!(lock.release() && !lock.is_locked());
 }

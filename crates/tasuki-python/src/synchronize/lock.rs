@@ -104,10 +104,10 @@ impl Lockable {
         };
         match acquired {
             Ok(Acquired::Clean) => Ok(true),
-            Ok(Acquired::OwnerDied { pid }) => {
+            Ok(Acquired::OwnerDied(death)) => {
                 self.clear_poison();
                 let _ = self.unlock();
-                Err(errors::owner_died(py, pid))
+                Err(errors::owner_died(py, death.pid()))
             }
             Err(Failure::GaveUp(_)) => Ok(false),
             Err(Failure::Failed(error)) => Err(errors::engine(error)),

@@ -112,6 +112,7 @@ fn serve(socket: OwnedFd, message: Message) -> ! {
         live_with_parent(socket.as_fd());
     }
     process::set_thread_name(start.name);
+    crate::raw::set_process_name(start.name);
     context::become_process(context::CurrentProcess::child(
         start.name,
         start.lineage,

@@ -6,7 +6,7 @@
 //!            bit 31    WAITERS: somebody may sleep on the word
 //! thread     id of the owning thread, for recursion; 0 while nobody owns it recursively
 //! depth      how often that thread holds it
-//! died       pid of the last owner that died
+//! died       the last owner that died: pid, name, when that was noticed
 //! owner u64  token and pid of the last owner: who it was, should its row be another's when its death is noticed
 //! ```
 //! All zero is free. The owner is a process: any of its threads, and any other process, may release. The kernel
@@ -19,6 +19,7 @@
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 use crate::error::Error;
+use crate::segment::death::{Death, DeathWords};
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{GaveUp, Spin, Wait, futex, kill_point};
@@ -34,8 +35,8 @@ pub(crate) struct LockWords {
     word: AtomicU32,
     thread: AtomicU32,
     depth: AtomicU32,
-    died: AtomicU32,
     owner: AtomicU64,
+    died: DeathWords,
 }
 
 // SAFETY: atomics only.
@@ -47,11 +48,8 @@ unsafe impl Shared for LockWords {}
 pub enum Acquired {
     /// From nobody, or from an owner that released it.
     Clean,
-    /// It is poisoned: this process, which held it, died before it released it. 0 when unknown.
-    OwnerDied {
-        /// The dead owner's process id.
-        pid: u32,
-    },
+    /// It is poisoned: this process, which held it, ended before it released it.
+    OwnerDied(Death),
 }
 
 /// Why a lock was not got.
@@ -218,6 +216,7 @@ impl LockView<'_> {
 
     #[cold]
     pub(crate) fn poison(self) {
+        self.words.died.clear(); // nobody died: a thread panicked
         self.words.word.fetch_or(POISONED, Ordering::Relaxed);
     }
 
@@ -248,14 +247,14 @@ impl LockView<'_> {
             };
             if owner != me && !self.segment.roster().is_alive(owner) {
                 let taken = me.bits() | POISONED | (seen & WAITERS) | keep;
-                let pid = self.pid_of(owner);
+                let death = self.segment.roster().death_of(owner, self.noted_pid(owner));
                 if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
                 {
                     self.note_owner(me);
-                    self.words.died.store(pid, Ordering::Relaxed);
+                    self.words.died.note(&death);
                     self.words.depth.store(0, Ordering::Relaxed);
                     self.words.thread.store(0, Ordering::Relaxed);
-                    return Ok(Acquired::OwnerDied { pid });
+                    return Ok(Acquired::OwnerDied(death));
                 }
                 continue;
             }
@@ -288,21 +287,16 @@ impl LockView<'_> {
         self.words.owner.store(owner, Ordering::Relaxed);
     }
 
-    /// The pid of an owner; 0 when its row is another's by now and it died before it noted itself.
-    fn pid_of(self, owner: Token) -> u32 {
-        match self.segment.roster().pid(owner) {
-            0 => {
-                let noted = self.words.owner.load(Ordering::Relaxed);
-                if noted as u32 == owner.bits() { (noted >> 32) as u32 } else { 0 }
-            }
-            pid => pid,
-        }
+    /// The pid that an owner noted; 0 when it died before that.
+    fn noted_pid(self, owner: Token) -> u32 {
+        let noted = self.words.owner.load(Ordering::Relaxed);
+        if noted as u32 == owner.bits() { (noted >> 32) as u32 } else { 0 }
     }
 
     fn how(self, seen: u32) -> Acquired {
         if seen & POISONED == 0 {
             return Acquired::Clean;
         }
-        Acquired::OwnerDied { pid: self.words.died.load(Ordering::Relaxed) }
+        Acquired::OwnerDied(self.words.died.read().unwrap_or_else(|| Death::of_pid(0)))
     }
 }

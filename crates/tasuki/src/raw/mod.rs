@@ -20,6 +20,7 @@ pub use crate::layout::lock::Acquired;
 use crate::layout::lock::NotAcquired;
 use crate::layout::queue::{NotGot, NotPut};
 use crate::protocol::transfer::TransferError;
+pub use crate::segment::death::Death;
 pub use crate::sync::{GaveUp, Wait};
 
 /// Why a call ended without what it was for.
@@ -100,6 +101,17 @@ impl RawHandle {
             RawHandle::Value(_) => "a value",
         }
     }
+}
+
+/// Names this process for those who survive it, see [`Death::name`]. `Process` does it for the tasks it runs.
+pub fn set_process_name(name: &str) {
+    crate::segment::local::set_process_name(name);
+}
+
+/// Says that this process ends by itself, see [`Death::left_normally`]. `exit` does it; a front whose processes end by
+/// `_exit` calls this first.
+pub fn note_leaving() {
+    crate::segment::local::note_leaving();
 }
 
 /// A duplicate of a descriptor of another process: for a ticket, which names one that its sender still has. Descriptors

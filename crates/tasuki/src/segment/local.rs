@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use super::arena::{self, LocalArena};
 use super::{Segment, roster};
 use crate::sync::private::{Private, PrivateGuard};
-use crate::sys::fork;
+use crate::sys::{fork, process};
 
 /// The state of this process; see the file's head.
 pub(super) struct Local {
@@ -35,6 +35,7 @@ static HOOKED: AtomicBool = AtomicBool::new(false);
 extern "C" fn hook() {
     if !HOOKED.swap(true, Ordering::SeqCst) {
         fork::around_fork(prepare, parent, child);
+        process::at_exit(note_leaving);
     }
 }
 
@@ -81,6 +82,29 @@ pub(super) fn remember_unless_known(segment: Arc<Segment>) -> Arc<Segment> {
 /// Called while a segment is dropped: forgets it, but not a live one that has the same file.
 pub(super) fn forget(file: FileId) {
     lock().segments.retain(|(id, weak)| *id != file || weak.strong_count() > 0);
+}
+
+/// Tells this process's rows that it ends by itself: what it holds then was left, not lost in a kill. Run by
+/// `exit`; a front whose processes end otherwise calls it.
+pub(crate) extern "C" fn note_leaving() {
+    // A signal handler may call `exit` while its own thread is in here: then it counts as killed.
+    let Some(local) = LOCAL.lock_unless_stuck() else { return };
+    let segments = live(&local);
+    drop(local); // before the segments, whose drop takes the lock
+    segments.iter().for_each(|segment| segment.row.note_leaving(segment));
+}
+
+/// Names this process for those who survive it.
+pub(crate) fn set_process_name(name: &str) {
+    roster::set_process_name(name);
+    let local = lock();
+    let segments = live(&local);
+    drop(local);
+    segments.iter().for_each(|segment| segment.row.rename(segment));
+}
+
+fn live(local: &Local) -> Vec<Arc<Segment>> {
+    local.segments.iter().filter_map(|(_, weak)| weak.upgrade()).collect()
 }
 
 extern "C" fn prepare() {

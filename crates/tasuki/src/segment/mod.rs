@@ -6,6 +6,7 @@
 #![allow(unsafe_code)] // turns offsets into references, after checking bounds and alignment
 
 pub(crate) mod arena;
+pub(crate) mod death;
 pub(crate) mod header;
 pub(crate) mod local;
 pub(crate) mod roster;

@@ -12,6 +12,7 @@
 //! A token whose generation is not its row's any more belongs to somebody who is gone: so nothing has to be
 //! cleaned up before a dead process's row is used again.
 
+use super::death::{Death, NAME, ProcessName};
 use super::{Kind, PAYLOAD, Segment, Shared, arena};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -43,7 +44,7 @@ fn worker(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
-/// One process's row: 64 bytes, a cache line.
+/// One process's row: two cache lines.
 #[repr(C, align(64))]
 pub(crate) struct Row {
     state: AtomicU64,
@@ -55,13 +56,16 @@ pub(crate) struct Row {
     pid: AtomicU32,
     /// Sender and receiver bits, for disconnection.
     pub(crate) roles: AtomicU32,
-    reserved: [AtomicU64; 2],
+    /// 1 once the process ends by itself; 0 when it was killed.
+    left: AtomicU64,
+    name: [AtomicU64; NAME / 8],
+    reserved: [AtomicU64; 6],
 }
 
 // SAFETY: atomics only.
 unsafe impl Shared for Row {}
 
-const _: () = assert!(size_of::<Row>() == 64 && PAYLOAD == TABLE + BYTES);
+const _: () = assert!(size_of::<Row>() == 128 && PAYLOAD == TABLE + BYTES);
 
 /// A process's row together with its generation: who owns a lock or a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +147,19 @@ impl<'a> Roster<'a> {
         if its_own && row.state.load(Ordering::Relaxed) == before { pid } else { 0 }
     }
 
+    /// Who the owner that a token names was, noticed as dead just now. `known_pid` is what the caller knows of it should
+    /// its row be another's by now, or 0.
+    pub(crate) fn death_of(self, token: Token, known_pid: u32) -> Death {
+        let death = Death::of_pid(known_pid);
+        let Some(row) = self.row(token.row()) else { return death };
+        let (name, left) = (ProcessName::read(&row.name), row.left.load(Ordering::Relaxed) != 0);
+        // Last: only if the row still is that process's was what we read its own.
+        match self.pid(token) {
+            0 => death,
+            pid => Death { pid, name, left, ..death },
+        }
+    }
+
     /// Whether a row is in use by anybody, alive or not yet reaped.
     pub(crate) fn is_taken(self, index: usize) -> bool {
         self.row(index).is_some_and(|row| row.state.load(Ordering::Acquire) & STATE != FREE)
@@ -203,6 +220,7 @@ impl<'a> Roster<'a> {
                 if self.segment.kind == Kind::Arena {
                     arena::forget_row(self.segment, index)?;
                 }
+                process_name().write(&row.name);
                 row.pid.store(me.pid, Ordering::Relaxed);
                 row.start.store(me.start, Ordering::Relaxed);
                 row.pidfd_inode.store(me.pidfd_inode, Ordering::Relaxed);
@@ -232,6 +250,7 @@ impl Row {
         self.in_hand_ticket.store(0, Ordering::Relaxed);
         self.in_hand_len.store(0, Ordering::Relaxed);
         self.roles.store(0, Ordering::Relaxed);
+        self.left.store(0, Ordering::Relaxed);
     }
 }
 
@@ -284,6 +303,20 @@ impl MyRow {
         Ok(token)
     }
 
+    /// Notes in the row, if this process has one, that this process ends by itself.
+    pub(super) fn note_leaving(&self, segment: &Segment) {
+        if let Some(row) = self.cached().and_then(|token| segment.roster().row(token.row())) {
+            row.left.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes this process's name into the row, if there is one.
+    pub(super) fn rename(&self, segment: &Segment) {
+        if let Some(row) = self.cached().and_then(|token| segment.roster().row(token.row())) {
+            process_name().write(&row.name);
+        }
+    }
+
     /// Frees the row, if this process has one.
     pub(super) fn leave(&self, segment: &Segment) {
         let Some(token) = self.cached() else { return };
@@ -296,11 +329,24 @@ impl MyRow {
     }
 }
 
-/// What happens to `CLAIMS` around a fork; called by `local`.
+/// What this process is called in the rosters.
+static PROCESS_NAME: Private<ProcessName> = Private::new(ProcessName::EMPTY);
+
+fn process_name() -> ProcessName {
+    *PROCESS_NAME.lock()
+}
+
+pub(super) fn set_process_name(name: &str) {
+    *PROCESS_NAME.lock() = ProcessName::new(name);
+}
+
+/// What happens to these locks around a fork; called by `local`.
 pub(super) fn hold_for_fork() {
     CLAIMS.hold_for_fork();
+    PROCESS_NAME.hold_for_fork();
 }
 
 pub(super) fn release_after_fork() {
+    PROCESS_NAME.release_after_fork();
     CLAIMS.release_after_fork();
 }

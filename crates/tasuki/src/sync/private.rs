@@ -26,6 +26,18 @@ impl<T> Private<T> {
         PrivateGuard { of: self }
     }
 
+    /// As `lock`, but None if it stays taken for long: by the calling thread itself, perhaps.
+    pub(crate) fn lock_unless_stuck(&self) -> Option<PrivateGuard<'_, T>> {
+        for _ in 0..10_000 {
+            // SYNC: as in `hold_for_fork`.
+            if !self.taken.swap(true, Ordering::Acquire) {
+                return Some(PrivateGuard { of: self });
+            }
+            std::thread::yield_now();
+        }
+        None
+    }
+
     /// Takes the lock without a guard: the first half of what happens around a fork.
     pub(crate) fn hold_for_fork(&self) {
         let mut tries = 0u32;

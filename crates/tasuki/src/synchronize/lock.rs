@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::handle;
 use crate::plain::{Plain, element_of};
 use crate::protocol::transfer;
-use crate::raw::{Acquired, Failure, RawHandle, RawLock, RawValue, Wait};
+use crate::raw::{Acquired, Death, Failure, RawHandle, RawLock, RawValue, Wait};
 
 /// Mutual exclusion between processes and threads, around some plain data.
 ///
@@ -112,8 +112,8 @@ impl<T: Plain> Lock<T> {
         }
         match self.acquire_slowly(wait) {
             Ok(Acquired::Clean) => Ok(self.guard()),
-            Ok(Acquired::OwnerDied { pid }) => {
-                Err(LockError::Poisoned(Poisoned { guard: self.guard(), pid }))
+            Ok(Acquired::OwnerDied(death)) => {
+                Err(LockError::Poisoned(Poisoned { guard: self.guard(), death }))
             }
             Err(Failure::GaveUp(_)) => Err(LockError::TimedOut),
             Err(Failure::Failed(error)) => Err(LockError::Failed(error)),
@@ -282,8 +282,8 @@ impl<Guard> LockError<Guard> {
     /// The same error when the lock is not kept.
     pub(crate) fn without_guard(self) -> LockError<()> {
         match self {
-            LockError::Poisoned(Poisoned { pid, .. }) => {
-                LockError::Poisoned(Poisoned { guard: (), pid })
+            LockError::Poisoned(Poisoned { death, .. }) => {
+                LockError::Poisoned(Poisoned { guard: (), death })
             }
             LockError::TimedOut => LockError::TimedOut,
             LockError::Failed(error) => LockError::Failed(error),
@@ -311,16 +311,16 @@ impl<Guard> fmt::Debug for LockError<Guard> {
 
 /// The guard of a lock whose owner died or panicked inside.
 #[derive(thiserror::Error)]
-#[error("{}", poisoned_text(*pid))]
+#[error("{}", poisoned_text(death))]
 pub struct Poisoned<Guard> {
     guard: Guard,
-    pid: u32,
+    death: Death,
 }
 
-fn poisoned_text(pid: u32) -> String {
-    match pid {
+fn poisoned_text(death: &Death) -> String {
+    match death.pid() {
         0 => "the lock is poisoned: an owner panicked or died while it held it".into(),
-        pid => format!("the lock is poisoned: process {pid} died while it held it"),
+        _ => format!("the lock is poisoned: {death} while it held it"),
     }
 }
 
@@ -332,12 +332,17 @@ impl<Guard> Poisoned<Guard> {
 
     /// The process that died; 0 when it was a panic, or when nobody can tell any more.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.death.pid()
+    }
+
+    /// All that is known of the process that died.
+    pub fn death(&self) -> &Death {
+        &self.death
     }
 }
 
 impl<Guard> fmt::Debug for Poisoned<Guard> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poisoned").field("pid", &self.pid).finish_non_exhaustive()
+        f.debug_struct("Poisoned").field("death", &self.death).finish_non_exhaustive()
     }
 }

@@ -2,5 +2,6 @@
 
 mod lock;
 
+pub use crate::raw::Death;
 pub use lock::{Lock, LockError, LockGuard, Poisoned};
 pub(crate) use lock::{deserialize_value, serialize_value};

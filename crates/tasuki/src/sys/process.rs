@@ -346,6 +346,12 @@ pub(crate) fn is_executable(file: &Path) -> bool {
     file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
+/// Runs the function when this process ends by `exit`, also in children forked from now on.
+pub(crate) fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: the function is `'static` and takes no arguments. A refusal, for lack of memory, loses the call.
+    unsafe { libc::atexit(handler) };
+}
+
 /// Shows `name` (at most 15 bytes of it) as this thread's name in `ps` and `top`.
 pub(crate) fn set_thread_name(name: &str) {
     if let Ok(name) = CString::new(name.replace('\0', "")) {
