@@ -45,6 +45,7 @@ RawValue = _default.RawValue
 Semaphore = _default.Semaphore
 SimpleQueue = _default.SimpleQueue
 TimeoutError = _default.TimeoutError
+Timer = _default.Timer
 Value = _default.Value
 active_children = _default.active_children
 allow_connection_pickling = _default.allow_connection_pickling
@@ -65,7 +66,7 @@ set_start_method = _default.set_start_method
 SUBDEBUG = 5
 SUBWARNING = 25
 
-#: Every public name of the standard package, of this Python; what a later one adds is inherited here as well.
+#: Every public name of the standard package, of this Python, and ours; what a later one adds is inherited as well.
 _STANDARD_NAMES = tuple(name for name in dir(_default) if not name.startswith("_"))
 for _name in _STANDARD_NAMES:
     globals().setdefault(_name, getattr(_default, _name))

@@ -20,6 +20,7 @@ from multiprocessing.context import (
 )
 
 from tasuki._private import installing
+from tasuki.timer import BaseTimer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,12 +39,16 @@ __all__ = (
     "ForkProcess",
     "ForkServerContext",
     "ForkServerProcess",
+    "ForkServerTimer",
+    "ForkTimer",
     "OwnerDied",
     "Process",
     "ProcessError",
     "SpawnContext",
     "SpawnProcess",
+    "SpawnTimer",
     "TimeoutError",
+    "Timer",
     "get_spawning_popen",
     "set_spawning_popen",
 )
@@ -73,8 +78,11 @@ class OwnerDied(RuntimeError):
 class _Engine(BaseContext):
     """What a tasuki context does in its own way: the names on the engine, and finding the other contexts.
 
-    A method's return annotation is the class that `tasuki.ENGINE` names.
+    A method's return annotation is the class that `tasuki.ENGINE` names; a class stands for itself.
     """
+
+    #: A process that calls a function after a while; each context has the one for its processes.
+    Timer = BaseTimer
 
     def Lock(self) -> tasuki.synchronize.Lock:  # type: ignore[override]
         """Returns a lock that any process or thread may release."""
@@ -167,22 +175,41 @@ class ForkServerProcess(_standard.ForkServerProcess):
         return _standard.ForkServerProcess._after_fork()  # type: ignore[attr-defined]
 
 
+class Timer(BaseTimer, Process):
+    """A function called after a while, in a process started by the default start method, unless cancelled before."""
+
+
+class ForkTimer(BaseTimer, ForkProcess):
+    """A timer whose process is started by os.fork()."""
+
+
+class SpawnTimer(BaseTimer, SpawnProcess):
+    """A timer whose process is started as a fresh interpreter."""
+
+
+class ForkServerTimer(BaseTimer, ForkServerProcess):
+    """A timer whose process is forked by a server."""
+
+
 class ForkContext(_Engine, _standard.ForkContext):
     """The context of the start method 'fork'."""
 
     Process = ForkProcess
+    Timer = ForkTimer
 
 
 class SpawnContext(_Engine, _standard.SpawnContext):
     """The context of the start method 'spawn'."""
 
     Process = SpawnProcess
+    Timer = SpawnTimer
 
 
 class ForkServerContext(_Engine, _standard.ForkServerContext):
     """The context of the start method 'forkserver'."""
 
     Process = ForkServerProcess
+    Timer = ForkServerTimer
 
 
 class DefaultContext(_Engine, _standard.DefaultContext):
@@ -193,6 +220,7 @@ class DefaultContext(_Engine, _standard.DefaultContext):
     """
 
     Process = Process  # type: ignore[assignment]
+    Timer = Timer  # type: ignore[misc]
 
     def __init__(self) -> None:
         """Deliberately does not call the standard initialiser: there is nothing to initialise."""
@@ -237,9 +265,11 @@ def _theirs(context: Any) -> Any:
 def _engine_names() -> dict[str, str]:
     """The names that `_Engine` serves with a class of ours, and that class."""
     return {
-        name: function.__annotations__["return"].partition("[")[0]
-        for name, function in vars(_Engine).items()
-        if name[0].isupper() and callable(function)
+        name: f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, type)
+        else value.__annotations__["return"].partition("[")[0]
+        for name, value in vars(_Engine).items()
+        if name[0].isupper() and callable(value)
     }
 
 
