@@ -30,8 +30,6 @@ class BaseTimer(process.BaseProcess):
     finds what `threading.Timer` has: `interval`, `function`, `args`, `kwargs`, and the event `finished`.
     """
 
-    _start_method: str | None
-
     def __init__(
         self,
         interval: float,
@@ -81,7 +79,7 @@ class BaseTimer(process.BaseProcess):
     def _context(self) -> Any:
         from tasuki.context import _default_context
 
-        return _default_context.get_context(self._start_method)
+        return _default_context.get_context(self._start_method)  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
