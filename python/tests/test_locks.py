@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing.synchronize
 import os
-import pickle
 import signal
 import threading
 import time
@@ -218,11 +217,6 @@ def test_a_waiter_hears_of_the_death_within_a_second(ctx: Any, make: Any) -> Non
         lock.acquire(timeout=20)
     timer.join()
     process.join(30)
-
-
-def test_owner_died_can_be_pickled() -> None:
-    error = pickle.loads(pickle.dumps(tasuki.OwnerDied("gone", 7)))
-    assert (error.pid, error.args) == (7, ("gone",))
 
 
 def test_ctrl_c_interrupts_an_acquire(make: Any) -> None:

@@ -27,19 +27,6 @@ fn raise(py: Python<'_>, class: &PyOnceLock<Py<PyType>>, module: &str, name: &st
     }
 }
 
-/// `tasuki.OwnerDied` of the lock's owner.
-pub fn owner_died(py: Python<'_>, pid: u32) -> PyErr {
-    static OWNER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let text = match pid {
-        0 => "the process that held the lock died".to_owned(),
-        pid => format!("process {pid} died while it held the lock"),
-    };
-    match OWNER_DIED.import(py, "tasuki.context", "OwnerDied") {
-        Ok(class) => PyErr::from_type(class.clone(), (text, pid)),
-        Err(error) => error,
-    }
-}
-
 /// The exception for what went wrong in the engine.
 pub fn engine(error: Error) -> PyErr {
     match error {

@@ -8,6 +8,7 @@ mod errors;
 mod handles;
 mod msgpack;
 mod pickling;
+mod process;
 mod queues;
 mod sharedctypes;
 mod synchronize;
@@ -27,6 +28,8 @@ mod _tasuki {
     };
     #[pymodule_export]
     use crate::msgpack::{_pack, _unpack};
+    #[pymodule_export]
+    use crate::process::{note_leaving, set_process_name};
     #[pymodule_export]
     use crate::queues::Queue;
     #[pymodule_export]

@@ -14,7 +14,7 @@ use pyo3::{ffi, intern};
 use tasuki::raw::RawValue;
 
 use crate::errors;
-use crate::synchronize::{Lockable, RLock};
+use crate::synchronize::{Lockable, Policy, RLock};
 use crate::waiting::Patience;
 
 /// The memory of one value, with a lock beside it; the Python class `_Block` derives from it.
@@ -138,6 +138,16 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// Takes the value's lock, which has its owner's policy from the object that users know it as.
+    #[inline]
+    fn lock(&self, py: Python<'_>) -> PyResult<bool> {
+        self.memory.lock(py, Patience::Forever, || {
+            self.lock.bind(py).cast::<RLock>().map_or(Policy::Raise, |lock| lock.get().policy())
+        })
+    }
+}
+
 impl Number {
     #[inline]
     fn parts(&self) -> PyResult<&Parts> {
@@ -176,7 +186,7 @@ impl Number {
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.parts()?.memory.lock(py, Patience::Forever)
+        self.parts()?.lock(py)
     }
 
     #[pyo3(signature = (_kind=None, _error=None, _traceback=None))]
@@ -193,7 +203,7 @@ impl Number {
     #[getter]
     fn get_value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let parts = self.parts()?;
-        parts.memory.lock(py, Patience::Forever)?;
+        parts.lock(py)?;
         let bits = parts.load();
         let _ = parts.memory.unlock();
         Ok(match parts.layout {
@@ -221,7 +231,7 @@ impl Number {
             Layout::Float64 => value.cast_exact::<PyFloat>().ok().map(|f| f.value().to_bits()),
             _ => None,
         };
-        parts.memory.lock(py, Patience::Forever)?;
+        parts.lock(py)?;
         let stored = match bits {
             Some(bits) => {
                 parts.store(bits);

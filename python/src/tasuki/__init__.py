@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 OwnerDied = context.OwnerDied
+OwnerDiedWarning = context.OwnerDiedWarning
 _default = context._default_context
 
 Array = _default.Array
@@ -74,7 +75,16 @@ for _name in _STANDARD_NAMES:
 #: The names that run on the engine, each with the class that serves it.
 ENGINE = _EngineNames(context._engine_names(), _STANDARD_NAMES)
 
-__all__ = ["ENGINE", "Command", "OwnerDied", "inherited", "inherited_names", "install", *_STANDARD_NAMES]
+__all__ = [
+    "ENGINE",
+    "Command",
+    "OwnerDied",
+    "OwnerDiedWarning",
+    "inherited",
+    "inherited_names",
+    "install",
+    *_STANDARD_NAMES,
+]
 
 _SUBMODULES = frozenset(
     "connection context dummy forkserver heap managers pool process queues reduction resource_sharer resource_tracker "

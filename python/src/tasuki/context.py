@@ -20,15 +20,19 @@ from multiprocessing.context import (
 )
 
 from tasuki._private import installing
+from tasuki._private.owner_died import OwnerDied, OwnerDiedWarning
 from tasuki.timer import BaseTimer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Literal
 
     import tasuki.queues
     import tasuki.sharedctypes
     import tasuki.synchronize
+
+    #: What the next one to take something gets after its owner died.
+    OnOwnerDied = Literal["raise", "warn", "ignore"]
 
 __all__ = (
     "AuthenticationError",
@@ -42,6 +46,7 @@ __all__ = (
     "ForkServerTimer",
     "ForkTimer",
     "OwnerDied",
+    "OwnerDiedWarning",
     "Process",
     "ProcessError",
     "SpawnContext",
@@ -58,23 +63,6 @@ _standard_default: Any = _standard._default_context
 _standard_contexts: dict[str, BaseContext] = dict(_standard._concrete_contexts)  # type: ignore[attr-defined]
 
 
-class OwnerDied(RuntimeError):
-    """The process that had the lock died with it; what the lock protects may be half changed.
-
-    Raised once for each death, to the first one who asks for the lock afterwards; the lock is free then.
-    """
-
-    #: The process that died.
-    pid: int
-
-    def __init__(self, message: str, pid: int) -> None:
-        super().__init__(message)
-        self.pid = pid
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (*self.args, self.pid)
-
-
 class _Engine(BaseContext):
     """What a tasuki context does in its own way: the names on the engine, and finding the other contexts.
 
@@ -84,17 +72,17 @@ class _Engine(BaseContext):
     #: A process that calls a function after a while; each context has the one for its processes.
     Timer = BaseTimer
 
-    def Lock(self) -> tasuki.synchronize.Lock:  # type: ignore[override]
+    def Lock(self, *, on_owner_died: OnOwnerDied = "raise") -> tasuki.synchronize.Lock:  # type: ignore[override]
         """Returns a lock that any process or thread may release."""
         from tasuki.synchronize import Lock
 
-        return Lock()
+        return Lock(on_owner_died=on_owner_died)
 
-    def RLock(self) -> tasuki.synchronize.RLock:  # type: ignore[override]
+    def RLock(self, *, on_owner_died: OnOwnerDied = "raise") -> tasuki.synchronize.RLock:  # type: ignore[override]
         """Returns a lock that its owner may take again."""
         from tasuki.synchronize import RLock
 
-        return RLock()
+        return RLock(on_owner_died=on_owner_died)
 
     def Queue(self, maxsize: int = 0, *, codec: str = "pickle") -> tasuki.queues.Queue[Any]:  # type: ignore[override]
         """Returns a queue; `codec="msgpack"` makes one whose structured messages Rust reads too."""

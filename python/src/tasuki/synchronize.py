@@ -1,8 +1,9 @@
 """Locks between processes: `Lock` and `RLock` on the engine, everything that is built from locks from the standard
 library, where it runs on ours unchanged.
 
-A lock is an object in shared memory with an owner. When its owner dies, the next one to ask gets `OwnerDied`, once,
-and the lock is free.
+A lock is an object in shared memory with an owner. When its owner dies, `on_owner_died` says what the next one to ask
+gets: "raise": `OwnerDied`, and the lock is free; "warn": the lock, and an `OwnerDiedWarning`; "ignore": the lock. It is an
+attribute of the object, and goes along when the object is sent.
 """
 
 from __future__ import annotations
@@ -12,39 +13,31 @@ from multiprocessing.synchronize import BoundedSemaphore, Condition, Event, Sema
 
 from tasuki import _tasuki
 from tasuki._private import handles
-from tasuki.context import OwnerDied
+from tasuki.context import OwnerDied, OwnerDiedWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["BoundedSemaphore", "Condition", "Event", "Lock", "OwnerDied", "RLock", "Semaphore"]
+    from tasuki.context import OnOwnerDied
+
+__all__ = ["BoundedSemaphore", "Condition", "Event", "Lock", "OwnerDied", "OwnerDiedWarning", "RLock", "Semaphore"]
 
 
-class Lock(_tasuki.Lock, _standard.Lock):
+class Lock(_tasuki.Lock, handles.Owned, _standard.Lock):
     """A lock that any process or thread may release."""
 
-    def __init__(self, *, ctx: Any = None) -> None:
+    def __init__(self, *, on_owner_died: OnOwnerDied = "raise", ctx: Any = None) -> None:
         self._create()
-
-    def __getstate__(self) -> Any:
-        return handles.pack(self)
-
-    def __setstate__(self, state: Any) -> None:
-        handles.unpack(self, state)
+        self.on_owner_died = on_owner_died
 
 
-class RLock(_tasuki.RLock, _standard.RLock):
+class RLock(_tasuki.RLock, handles.Owned, _standard.RLock):
     """A lock that its owner, a thread of a process, may take again."""
 
-    def __init__(self, *, ctx: Any = None) -> None:
+    def __init__(self, *, on_owner_died: OnOwnerDied = "raise", ctx: Any = None) -> None:
         self._create()
-
-    def __getstate__(self) -> Any:
-        return handles.pack(self)
-
-    def __setstate__(self, state: Any) -> None:
-        handles.unpack(self, state)
+        self.on_owner_died = on_owner_died
 
 
 def __getattr__(name: str) -> Any:

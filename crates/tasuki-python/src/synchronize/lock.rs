@@ -10,6 +10,7 @@ use tasuki::Error;
 use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::{Acquired, Failure, GaveUp, RawLock, RawValue, Wait};
 
+use super::policy::{Policy, PolicyCell};
 use crate::errors;
 use crate::sharedctypes::Block;
 use crate::waiting::{Blocking, Patience};
@@ -93,9 +94,15 @@ impl Lockable {
         }
     }
 
-    /// Takes the lock; whether it was got in time. The death of an owner is raised once, and the lock is free then.
+    /// Takes the lock; whether it was got in time. The death of an owner is told once, in the way of `policy`; on an
+    /// error the lock is not held.
     #[inline]
-    pub fn lock(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+    pub fn lock(
+        &self,
+        py: Python<'_>,
+        patience: Patience,
+        policy: impl FnOnce() -> Policy,
+    ) -> PyResult<bool> {
         let acquired = match self.acquire(&mut Wait::now()) {
             Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
                 patience.wait(py, |mut wait| self.acquire(&mut wait))?
@@ -106,8 +113,13 @@ impl Lockable {
             Ok(Acquired::Clean) => Ok(true),
             Ok(Acquired::OwnerDied(death)) => {
                 self.clear_poison();
-                let _ = self.unlock();
-                Err(errors::owner_died(py, death.pid()))
+                match policy().told(py, &death, "the lock") {
+                    Ok(()) => Ok(true),
+                    Err(error) => {
+                        let _ = self.unlock();
+                        Err(error)
+                    }
+                }
             }
             Err(Failure::GaveUp(_)) => Ok(false),
             Err(Failure::Failed(error)) => Err(errors::engine(error)),
@@ -132,6 +144,7 @@ const SEMAPHORE: u32 = 1;
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct Lock {
     raw: OnceLock<Lockable>,
+    policy: PolicyCell,
     /// The thread of this process that took it last, as Python numbers threads.
     taken_by: AtomicU64,
 }
@@ -152,7 +165,7 @@ impl Lock {
 
     #[inline]
     fn lock(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        let got = self.raw()?.lock(py, patience)?;
+        let got = self.raw()?.lock(py, patience, || self.policy.get())?;
         if got {
             self.taken_by.store(this_thread(), Ordering::Relaxed);
         }
@@ -182,7 +195,11 @@ impl Lock {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Lock {
-        Lock { raw: OnceLock::new(), taken_by: AtomicU64::new(0) }
+        Lock {
+            raw: OnceLock::new(),
+            policy: PolicyCell::new(Policy::Raise),
+            taken_by: AtomicU64::new(0),
+        }
     }
 
     fn _create(&self) -> PyResult<()> {
@@ -218,6 +235,17 @@ impl Lock {
         _traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         self.unlock()
+    }
+
+    /// What the next one to take the lock after its owner's death gets: "raise", "warn" or "ignore".
+    #[getter]
+    fn get_on_owner_died(&self) -> &'static str {
+        self.policy.get().name()
+    }
+
+    #[setter]
+    fn set_on_owner_died(&self, policy: Policy) {
+        self.policy.set(policy);
     }
 
     /// Whether anybody holds the lock at this moment.
@@ -272,6 +300,7 @@ impl Lock {
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct RLock {
     raw: OnceLock<Lockable>,
+    policy: PolicyCell,
 }
 
 impl RLock {
@@ -286,6 +315,16 @@ impl RLock {
 
     pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
         Ok(self.raw()?.record(table))
+    }
+
+    /// What the next one to take it after an owner's death is told.
+    pub fn policy(&self) -> Policy {
+        self.policy.get()
+    }
+
+    #[inline]
+    fn lock(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+        self.raw()?.lock(py, patience, || self.policy.get())
     }
 
     #[inline]
@@ -308,7 +347,7 @@ impl RLock {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> RLock {
-        RLock { raw: OnceLock::new() }
+        RLock { raw: OnceLock::new(), policy: PolicyCell::new(Policy::Raise) }
     }
 
     fn _create(&self) -> PyResult<()> {
@@ -329,7 +368,7 @@ impl RLock {
         block: Blocking,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        self.raw()?.lock(py, Patience::new(block, timeout)?)
+        self.lock(py, Patience::new(block, timeout)?)
     }
 
     /// Undoes one acquire of this thread.
@@ -338,7 +377,7 @@ impl RLock {
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.raw()?.lock(py, Patience::Forever)
+        self.lock(py, Patience::Forever)
     }
 
     #[pyo3(signature = (_kind=None, _error=None, _traceback=None))]
@@ -349,6 +388,17 @@ impl RLock {
         _traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         self.unlock()
+    }
+
+    /// What the next one to take the lock after its owner's death gets: "raise", "warn" or "ignore".
+    #[getter]
+    fn get_on_owner_died(&self) -> &'static str {
+        self.policy.get().name()
+    }
+
+    #[setter]
+    fn set_on_owner_died(&self, policy: Policy) {
+        self.policy.set(policy);
     }
 
     /// Whether anybody holds the lock at this moment.

@@ -1,5 +1,7 @@
 //! The synchronisation primitives as Python sees them, with what the standard library asks of a `_semlock`.
 
 mod lock;
+mod policy;
 
 pub use lock::{Lock, Lockable, RLock};
+pub use policy::Policy;

@@ -16,12 +16,13 @@ import threading
 from multiprocessing import context
 
 from tasuki import _tasuki
+from tasuki._private import introducing  # noqa: F401  every object with owners travels, so this is where to start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Literal
 
-__all__ = ("close_inherited", "pack", "unpack")
+__all__ = ("Owned", "close_inherited", "pack", "unpack")
 
 # The descriptors that this process inherited and that were used to open objects: close_inherited() closes them.
 _inherited: set[int] = set()
@@ -49,6 +50,19 @@ def unpack(obj: Any, state: tuple[Any, ...]) -> None:
         _unpack_ticket(obj, record, *more)
     else:
         raise ValueError(f"not a tasuki handle: {kind!r}")
+
+
+class Owned:
+    """Base of what processes own: it travels with what the next owner is told of a death."""
+
+    on_owner_died: Literal["raise", "warn", "ignore"]
+
+    def __getstate__(self) -> Any:
+        return self.on_owner_died, pack(self)
+
+    def __setstate__(self, state: Any) -> None:
+        self.on_owner_died, handle = state
+        unpack(self, handle)
 
 
 # --- while a process is started
