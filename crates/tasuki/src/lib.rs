@@ -22,6 +22,7 @@ pub mod sharedctypes;
 mod sync;
 pub mod synchronize;
 mod sys;
+pub mod timer;
 
 pub use command::{Command, inherited};
 pub use context::{active_children, current_process};
@@ -39,3 +40,4 @@ pub mod kill_points {
 }
 pub use process::{Process, ProcessError};
 pub use tasuki_macros::{main, task};
+pub use timer::Timer;

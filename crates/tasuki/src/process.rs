@@ -18,6 +18,7 @@ use crate::launch::parent::{self, Environment, TaskPlan};
 use crate::launch::{Task, name_of};
 use crate::protocol::transfer;
 use crate::sys::signal;
+use crate::timer::{self, Timer};
 
 /// A function that runs in a process of its own and returns an `R`.
 ///
@@ -120,6 +121,7 @@ impl Process<()> {
                 daemon: None,
                 executable: None,
                 environment: Environment::default(),
+                delayed: false,
             },
             arguments,
             task: PhantomData,
@@ -176,16 +178,34 @@ where
     ///
     /// As [`Process::spawn`]; and [`ChildOfDaemon`](ProcessError::ChildOfDaemon).
     pub fn spawn(self) -> Result<Process<F::Output>, ProcessError> {
-        self.plan.check()?;
-        let (bytes, outgoing) = transfer::collect(|| postcard::to_stdvec(&self.arguments));
-        let bytes = bytes.map_err(|error| ProcessError::Arguments { reason: error.to_string() })?;
-        let running = self.plan.start(&bytes, &outgoing.descriptors())?;
-        Ok(Process {
-            child: ChildProcess::new(running),
-            taken: AtomicBool::new(false),
-            result: PhantomData,
-        })
+        start(self.plan, &self.arguments)
     }
+
+    /// Starts the process, which calls the function when `delay` has passed, unless the timer is
+    /// cancelled before.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Builder::spawn); and when the system refuses memory for the timer.
+    pub fn start_after(mut self, delay: Duration) -> Result<Timer<F::Output>, ProcessError> {
+        self.plan.check()?;
+        self.plan.delayed = true;
+        let (canceller, delay) = timer::begin(delay)?;
+        Ok(Timer::new(start(self.plan, &(delay, self.arguments))?, canceller))
+    }
+}
+
+/// Starts a process whose message carries these values.
+fn start<R>(plan: TaskPlan, values: &impl Serialize) -> Result<Process<R>, ProcessError> {
+    plan.check()?;
+    let (bytes, outgoing) = transfer::collect(|| postcard::to_stdvec(values));
+    let bytes = bytes.map_err(|error| ProcessError::Arguments { reason: error.to_string() })?;
+    let running = plan.start(&bytes, &outgoing.descriptors())?;
+    Ok(Process {
+        child: ChildProcess::new(running),
+        taken: AtomicBool::new(false),
+        result: PhantomData,
+    })
 }
 
 impl<R: DeserializeOwned> Process<R> {
@@ -359,7 +379,7 @@ impl ChildProcess {
 }
 
 impl<R> Process<R> {
-    fn running(&self) -> &Running {
+    pub(crate) fn running(&self) -> &Running {
         &self.child.running
     }
 }

@@ -21,6 +21,7 @@ use crate::protocol::transfer;
 use crate::sys::descriptors::Wait;
 use crate::sys::process;
 use crate::sys::signal::{self, Peer};
+use crate::timer::Delay;
 
 /// Exit code of a process that could not begin.
 const REFUSED: i32 = Exit::Refused as i32;
@@ -131,7 +132,10 @@ fn serve(socket: OwnedFd, message: Message) -> ! {
     };
     let length = payload.len();
     let exit = match entry {
-        Ok(entry) => (entry.run)(Call { arguments: message.into_payload(length), parent }),
+        Ok(entry) => {
+            let delayed = start.delayed;
+            (entry.run)(Call { arguments: message.into_payload(length), delayed, parent })
+        }
         Err(refusal) => {
             parent.tell(&refusal);
             Exit::Refused
@@ -187,6 +191,8 @@ pub enum Exit {
 #[doc(hidden)]
 pub struct Call {
     arguments: Payload,
+    /// A delay stands before the arguments.
+    delayed: bool,
     parent: &'static Parent,
 }
 
@@ -198,10 +204,16 @@ where
     Function: Task<Args>,
     Function::Output: Travels,
 {
-    let Call { arguments, parent } = call;
+    let Call { arguments, delayed, parent } = call;
+    let read = || match delayed {
+        false => arguments.read::<Args>().map(|arguments| (None, arguments)),
+        true => {
+            arguments.read::<(Delay, Args)>().map(|(delay, arguments)| (Some(delay), arguments))
+        }
+    };
     // Reading and writing run code of the user's types: it may panic as the function may.
-    let arguments = match panic::catch_unwind(AssertUnwindSafe(|| arguments.read::<Args>())) {
-        Ok(Ok(arguments)) => arguments,
+    let (delay, arguments) = match panic::catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(read)) => read,
         Ok(Err(reason)) => {
             parent.tell(&Answer::BadArguments(reason));
             return Exit::Refused;
@@ -210,7 +222,11 @@ where
     };
     parent.tell(&Answer::Ready);
     let written = panic::catch_unwind(AssertUnwindSafe(|| {
-        let result = function.call(arguments);
+        let Some(delay) = delay else {
+            let result = function.call(arguments);
+            return transfer::collect(|| postcard::to_stdvec(&result));
+        };
+        let result = delay.passes().then(|| function.call(arguments));
         transfer::collect(|| postcard::to_stdvec(&result))
     }));
     match written {

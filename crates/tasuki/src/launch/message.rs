@@ -21,7 +21,7 @@ use crate::sys::descriptors::{self, Received, Wait};
 const MAGIC: [u8; 3] = *b"tsk";
 
 /// Changes with every change of these messages: the two sides may be two programs.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const INLINE: u8 = 0;
 const MEMORY: u8 = 1;
@@ -48,6 +48,8 @@ pub(super) struct TaskStart<'a> {
     pub lineage: &'a str,
     pub daemon: bool,
     pub parent: u32,
+    /// The payload begins with a [`Delay`](crate::timer::Delay), and the result will be an `Option`.
+    pub delayed: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,7 +75,7 @@ pub(super) struct HandleStart<'a> {
 /// that dies tells nothing more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// The task was found and its arguments were read; it starts now.
+    /// The task was found and its arguments were read; it starts now, or when its time has come.
     Ready,
     /// End: the function returned; the payload is its result.
     Returned,
@@ -223,14 +225,14 @@ mod tests {
             (&b"hi"[..], "is none"),
             (b"http\0", "is none"),
             (b"tsk\x09\0", "version"),
-            (b"tsk\x01\x01", "nowhere"),
-            (b"tsk\x01\x07", "nowhere"),
+            (b"tsk\x02\x01", "nowhere"),
+            (b"tsk\x02\x07", "nowhere"),
         ] {
             descriptors::send(a.as_fd(), packet, &[]).unwrap();
             let error = receive(b.as_fd(), Wait::Never).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
-        descriptors::send(a.as_fd(), b"tsk\x01\0\xff", &[]).unwrap();
+        descriptors::send(a.as_fd(), b"tsk\x02\0\xff", &[]).unwrap();
         assert!(message(&b).split::<Answer>().is_err());
     }
 

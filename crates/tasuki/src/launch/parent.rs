@@ -78,6 +78,8 @@ pub(crate) struct TaskPlan {
     pub daemon: Option<bool>,
     pub executable: Option<PathBuf>,
     pub environment: Environment,
+    /// Whether a delay stands before the arguments.
+    pub delayed: bool,
 }
 
 impl TaskPlan {
@@ -119,6 +121,7 @@ impl TaskPlan {
             lineage: &lineage,
             daemon,
             parent: std::process::id(),
+            delayed: self.delayed,
         });
         let (process, socket) = (|| {
             let executable = match &self.executable {
