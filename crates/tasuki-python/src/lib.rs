@@ -33,7 +33,7 @@ mod _tasuki {
     #[pymodule_export]
     use crate::queues::Queue;
     #[pymodule_export]
-    use crate::sharedctypes::{Block, Number};
+    use crate::sharedctypes::{Block, Guarded, Number};
     #[pymodule_export]
     use crate::synchronize::{Lock, RLock};
 }

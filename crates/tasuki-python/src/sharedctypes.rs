@@ -73,6 +73,34 @@ impl Block {
     }
 }
 
+/// Base of what has a lock in its attribute `_lock`: `with` takes that lock in one native call, in which no signal handler
+/// runs once the lock is taken. A method in Python would leave it held when a handler raises right after that.
+#[pyclass(frozen, subclass, module = "tasuki._tasuki")]
+pub struct Guarded;
+
+#[pymethods]
+impl Guarded {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Guarded {
+        Guarded
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        slf.getattr(intern!(py, "_lock"))?.call_method0(intern!(py, "__enter__"))
+    }
+
+    #[pyo3(signature = (*how))]
+    fn __exit__<'py>(
+        slf: &Bound<'py, Self>,
+        how: &Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        slf.getattr(intern!(py, "_lock"))?.call_method1(intern!(py, "__exit__"), how)
+    }
+}
+
 /// How a number is laid out, by ctypes' letter for its type.
 #[derive(Clone, Copy)]
 enum Layout {

@@ -23,6 +23,7 @@ __all__ = [
     "set_process_name",
     "Queue",
     "Block",
+    "Guarded",
     "Number",
     "Lock",
     "RLock",
@@ -109,6 +110,11 @@ class Block:
     @property
     def _element(self) -> int: ...
     def __len__(self) -> int: ...
+
+class Guarded:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(self, *how: Any) -> Any: ...
 
 @disjoint_base
 class Number:

@@ -43,8 +43,9 @@ class _OwnLock(RLock):
         self._bind(block)
 
 
-class _Shared(_standard.SynchronizedBase):  # type: ignore[type-arg]
-    """What our synchronised wrappers do in their own way: they can be pickled at any time."""
+class _Shared(_tasuki.Guarded, _standard.SynchronizedBase):  # type: ignore[type-arg]
+    """What our synchronised wrappers do in their own way: they can be pickled at any time, and signals cannot interrupt
+    them with the lock held."""
 
     _obj: Any
     _lock: Any
@@ -63,8 +64,24 @@ class _Shared(_standard.SynchronizedBase):  # type: ignore[type-arg]
         return block
 
 
+def _guarded(name: str) -> Any:
+    """A property for an attribute of the ctypes object, read and written under the lock."""
+
+    def get(self: Any) -> Any:
+        with self:
+            return getattr(self._obj, name)
+
+    def set_(self: Any, value: Any) -> None:
+        with self:
+            setattr(self._obj, name, value)
+
+    return property(get, set_)
+
+
 class Synchronized(_Shared, _standard.Synchronized):  # type: ignore[type-arg]
     """A simple ctypes object with its lock."""
+
+    value = _guarded("value")
 
 
 class SynchronizedNumber(_tasuki.Number, Synchronized):
@@ -81,6 +98,9 @@ class SynchronizedArray(_Shared, _standard.SynchronizedArray):  # type: ignore[t
 
 class SynchronizedString(_Shared, _standard.SynchronizedString):
     """An array of characters used as the type of a value, with its lock."""
+
+    value = _guarded("value")
+    raw = _guarded("raw")
 
 
 def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) -> Any:
@@ -146,8 +166,7 @@ def _structure_wrapper(type_: Any) -> Any:
     """The wrapper class for a Structure or Union: a property for each field."""
     wrapper = _structure_wrappers.get(type_)
     if wrapper is None:
-        make_property = _standard.make_property  # type: ignore[attr-defined]
-        fields = {field[0]: make_property(field[0]) for field in type_._fields_}
+        fields = {field[0]: _guarded(field[0]) for field in type_._fields_}
         wrapper = _structure_wrappers[type_] = type(f"Synchronized{type_.__name__}", (_Shared,), fields)
     return wrapper
 
