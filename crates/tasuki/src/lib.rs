@@ -22,6 +22,7 @@ pub mod sharedctypes;
 mod sync;
 pub mod synchronize;
 mod sys;
+pub mod thread;
 pub mod timer;
 
 pub use command::{Command, inherited};

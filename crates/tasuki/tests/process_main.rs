@@ -181,6 +181,15 @@ const SCENARIOS: &[(&str, Scenario)] = &[
         Ok(())
     }),
     ("speaks", || Process::spawn(speaks, ()).unwrap().join().map_err(|error| error.to_string())),
+    ("leaves threads", || {
+        let say = |what| println!("{what}");
+        let other = || thread::sleep(Duration::from_millis(200));
+        let late = move || tasuki::thread::Process::spawn(say, ("late",)).map(drop).unwrap();
+        tasuki::thread::Process::spawn(move || (other(), late()), ()).unwrap();
+        let forever = || thread::sleep(Duration::from_secs(600));
+        tasuki::thread::Process::builder(forever, ()).daemon(true).spawn().unwrap();
+        Err("early".to_owned())
+    }),
     ("starts when told", || {
         println!("ready");
         let mut line = String::new();
@@ -359,6 +368,11 @@ const TESTS: &[(&str, fn())] = &[
         gate.open();
         assert_eq!(child.wait().unwrap().code(), Some(101));
         assert!(!runs(other));
+    }),
+    ("threads_are_waited_for_unless_they_are_daemons", || {
+        let (status, output, errors) = rest(start("leaves threads"));
+        assert_eq!((status.code(), &*output), (Some(1), "late\n"));
+        assert!(errors.contains("early"));
     }),
     ("exit_ends_daemons_and_waits_for_nobody", || {
         let (mut child, daemon, other, gate) = start_with_both("exits");

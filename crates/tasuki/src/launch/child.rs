@@ -21,6 +21,7 @@ use crate::protocol::transfer;
 use crate::sys::descriptors::Wait;
 use crate::sys::process;
 use crate::sys::signal::{self, Peer};
+use crate::thread;
 use crate::timer::Delay;
 
 /// Exit code of a process that could not begin.
@@ -39,11 +40,13 @@ static PARENT: OnceLock<Parent> = OnceLock::new();
 
 /// Runs a program's `main`, or the task that this process was started for.
 ///
-/// After `main`, whether it returned or panicked, daemons are ended and other processes waited for.
+/// After `main`, whether it returned or panicked, threads of tasuki that are no daemons are waited for; then daemons are
+/// ended and other processes waited for.
 pub fn enter<T: Termination>(main: impl FnOnce() -> T) -> ExitCode {
     begin(|| {});
     // An error of main is shown now, not after waiting for processes that perhaps wait for us.
     let code = panic::catch_unwind(AssertUnwindSafe(|| main().report()));
+    thread::finish();
     children::finish();
     code.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
@@ -141,6 +144,7 @@ fn serve(socket: OwnedFd, message: Message) -> ! {
             Exit::Refused
         }
     };
+    thread::finish();
     children::finish();
     std::process::exit(exit as i32)
 }
@@ -250,7 +254,7 @@ fn panicked(parent: &Parent, panic: &(dyn Any + Send)) -> Exit {
     Exit::Panicked
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
     if let Some(message) = panic.downcast_ref::<&str>() {
         message
     } else if let Some(message) = panic.downcast_ref::<String>() {

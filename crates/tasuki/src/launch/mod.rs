@@ -11,6 +11,7 @@ pub(crate) mod parent;
 mod registry;
 mod task;
 
+pub(crate) use child::message_of;
 pub use child::{Call, Exit, before_tests, enter, run};
 pub use inventory;
 pub use registry::{Entry, name_of, signature_of};
