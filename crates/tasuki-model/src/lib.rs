@@ -16,6 +16,8 @@ mod queue {
 
     mod models;
 }
+#[path = "../../tasuki/src/layout/event.rs"]
+mod event;
 /// No time passes in a model.
 mod sys {
     pub(crate) mod clock {
@@ -24,4 +26,5 @@ mod sys {
         }
     }
 }
+mod event_models;
 mod lock_models;

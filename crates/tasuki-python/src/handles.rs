@@ -17,7 +17,7 @@ use tasuki::raw::RawHandle;
 
 use crate::queues::Queue;
 use crate::sharedctypes::Block;
-use crate::synchronize::{Lock, RLock};
+use crate::synchronize::{Event, Lock, RLock};
 use crate::{errors, msgpack};
 
 thread_local! {
@@ -74,6 +74,8 @@ fn record(object: &Bound<'_, PyAny>, table: &mut Outgoing) -> PyResult<Vec<u8>> 
         lock.get().record(table)?
     } else if let Ok(block) = object.cast::<Block>() {
         block.get().raw()?.record(table)
+    } else if let Ok(event) = object.cast::<Event>() {
+        event.get().record(table)?
     } else {
         return Err(PyTypeError::new_err(format!("not a tasuki handle: {object:?}")));
     };
@@ -175,6 +177,11 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return lock.get().adopt(raw.into());
             }
         }
+        RawHandle::Event(raw) => {
+            if let Ok(event) = object.cast::<Event>() {
+                return event.get().adopt(raw);
+            }
+        }
     }
     let class = object.get_type();
     Err(PyTypeError::new_err(format!("{name} came where a {} was expected", class.name()?)))
@@ -208,6 +215,7 @@ fn is_handle(object: &Bound<'_, PyAny>) -> bool {
         || object.is_instance_of::<Lock>()
         || object.is_instance_of::<RLock>()
         || object.is_instance_of::<Block>()
+        || object.is_instance_of::<Event>()
 }
 
 /// The Python object for a handle that came in a message without saying its class: what MessagePack has.
@@ -216,6 +224,7 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     static LOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static RLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static BLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static EVENT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let handle = RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?;
     let class = match &handle {
         RawHandle::Queue(_) => QUEUE.import(py, "tasuki.queues", "Queue")?,
@@ -224,6 +233,7 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
         }
         RawHandle::Lock(_) => LOCK.import(py, "tasuki.synchronize", "Lock")?,
         RawHandle::Value(_) => BLOCK.import(py, "tasuki.sharedctypes", "_Block")?,
+        RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
     };
     let object = class.call_method1("__new__", (class,))?;
     adopt(&object, handle)?;

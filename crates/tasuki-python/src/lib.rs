@@ -35,5 +35,5 @@ mod _tasuki {
     #[pymodule_export]
     use crate::sharedctypes::{Block, Guarded, Number};
     #[pymodule_export]
-    use crate::synchronize::{Lock, RLock};
+    use crate::synchronize::{Event, Lock, RLock};
 }

@@ -6,6 +6,7 @@
 //!   lock   1 descriptor: arena    | u32 slot | u32 generation
 //!   rlock  as lock
 //!   value  1 descriptor: arena    | u32 slot | u32 generation | u16 element | u64 len
+//!   event  as lock
 //! ```
 //! Numbers are little-endian. Both languages send the same records, so a handle may go from one to the other and
 //! back. Called by the fronts; it never touches shared memory itself.
@@ -16,13 +17,14 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::layout::queue::SharedQueue;
 use crate::protocol::transfer::{self, Outgoing, TransferError};
-use crate::raw::{RawHandle, RawLock, RawQueue, RawValue};
+use crate::raw::{RawEvent, RawHandle, RawLock, RawQueue, RawValue};
 use crate::segment::arena::{Slot, SlotAddress};
 
 const QUEUE: u8 = 1;
 const LOCK: u8 = 2;
 const RLOCK: u8 = 3;
 const VALUE: u8 = 4;
+const EVENT: u8 = 6;
 
 /// Writes a queue's record; its descriptors go into `table`.
 pub(crate) fn write_queue(
@@ -43,6 +45,11 @@ pub(crate) fn write_lock(
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
     write_slot(if recursive { RLOCK } else { LOCK }, slot, table)
+}
+
+/// Writes an event's record.
+pub(crate) fn write_event(slot: &Slot, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
+    write_slot(EVENT, slot, table)
 }
 
 /// Writes a value's record.
@@ -100,6 +107,7 @@ pub(crate) fn open(
             let len = usize::try_from(fields.u64()?).map_err(|_| malformed())?;
             RawHandle::Value(RawValue::open(next()?, address, element, len)?)
         }
+        EVENT => RawHandle::Event(RawEvent::open(next()?, fields.address()?)?),
         _ => return Err(malformed()),
     };
     if !fields.0.is_empty() {

@@ -32,7 +32,7 @@ pub use plain::Plain;
 pub use protocol::codec::{Message, StructuredCodec};
 pub use queues::Queue;
 pub use sharedctypes::Value;
-pub use synchronize::{Lock, LockGuard};
+pub use synchronize::{Event, Lock, LockGuard};
 
 /// Places in the engine where a test can make the process die.
 #[cfg(feature = "kill-points")]

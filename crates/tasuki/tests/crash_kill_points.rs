@@ -128,6 +128,8 @@ fn table(point: KillPoint) -> &'static [Work] {
         KillPoint::UserLockTaken => &[Lock(Section::Poisoned)],
         KillPoint::UserLockFreed => &[Lock(Section::Complete)],
         KillPoint::SlotTaken | KillPoint::SlotHeld | KillPoint::SlotDropped => &[Slots],
+        // `crash_event.rs`
+        KillPoint::EventMarked | KillPoint::EventSet => &[],
     }
 }
 

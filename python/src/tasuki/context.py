@@ -84,6 +84,12 @@ class _Engine(BaseContext):
 
         return RLock(on_owner_died=on_owner_died)
 
+    def Event(self) -> tasuki.synchronize.Event:  # type: ignore[override]
+        """Returns an event, which is not set."""
+        from tasuki.synchronize import Event
+
+        return Event()
+
     def Queue(self, maxsize: int = 0, *, codec: str = "pickle") -> tasuki.queues.Queue[Any]:  # type: ignore[override]
         """Returns a queue; `codec="msgpack"` makes one whose structured messages Rust reads too."""
         from tasuki.queues import Queue
@@ -269,6 +275,7 @@ def _install_classes() -> None:
 
     standard.Lock = synchronize.Lock  # type: ignore[misc]
     standard.RLock = synchronize.RLock  # type: ignore[misc]
+    standard.Event = synchronize.Event  # type: ignore[misc]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ attribute of the object, and goes along when the object is sent.
 from __future__ import annotations
 
 import multiprocessing.synchronize as _standard
-from multiprocessing.synchronize import BoundedSemaphore, Condition, Event, Semaphore
+from multiprocessing.synchronize import BoundedSemaphore, Condition, Semaphore
 
 from tasuki import _tasuki
 from tasuki._private import handles
@@ -38,6 +38,23 @@ class RLock(_tasuki.RLock, handles.Owned, _standard.RLock):
     def __init__(self, *, on_owner_died: OnOwnerDied = "raise", ctx: Any = None) -> None:
         self._create()
         self.on_owner_died = on_owner_died
+
+
+class Event(_tasuki.Event, _standard.Event):
+    """Something that happened or not yet; processes wait for it. `set()` releases all who wait, even if `clear()` follows."""
+
+    def __init__(self, *, ctx: Any = None) -> None:
+        self._create()
+
+    def __repr__(self) -> str:
+        status = "set" if self.is_set() else "unset"
+        return f"<{type(self).__qualname__} at {id(self):#x} {status}>"
+
+    def __getstate__(self) -> Any:
+        return handles.pack(self)
+
+    def __setstate__(self, state: Any) -> None:
+        handles.unpack(self, state)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,6 @@
-//! What lies in shared memory and the protocols on it: queues and the users' locks, offsets and atomics only.
+//! What lies in shared memory and the protocols on it: queues and what users synchronise with, offsets and atomics only.
+//! `README.md` beside this file has a section for each.
 
+pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod queue;

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 
 pub use queues::{LargeMessage, QueueOptions, RawQueue, Taken};
 pub use sharedctypes::RawValue;
-pub use synchronize::RawLock;
+pub use synchronize::{RawEvent, RawLock};
 
 use crate::error::Error;
 use crate::handle;
@@ -74,6 +74,8 @@ pub enum RawHandle {
     Lock(RawLock),
     /// A value with its lock.
     Value(RawValue),
+    /// An event.
+    Event(RawEvent),
 }
 
 impl RawHandle {
@@ -99,6 +101,7 @@ impl RawHandle {
             RawHandle::Lock(lock) if lock.is_recursive() => "a recursive lock",
             RawHandle::Lock(_) => "a lock",
             RawHandle::Value(_) => "a value",
+            RawHandle::Event(_) => "an event",
         }
     }
 }

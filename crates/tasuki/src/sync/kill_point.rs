@@ -73,6 +73,10 @@ kill_points! {
     SlotHeld,
     /// arena: the holder's row is cleared, the slot not yet free.
     SlotDropped,
+    /// event: a waiter has marked the word and does not sleep yet.
+    EventMarked,
+    /// event: it is set, those who wait are not woken.
+    EventSet,
 }
 
 macro_rules! kill_point {

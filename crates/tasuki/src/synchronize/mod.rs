@@ -1,7 +1,9 @@
 //! What processes and threads synchronise with: one file for each primitive.
 
+mod event;
 mod lock;
 
 pub use crate::raw::Death;
+pub use event::Event;
 pub use lock::{Lock, LockError, LockGuard, Poisoned};
 pub(crate) use lock::{deserialize_value, serialize_value};

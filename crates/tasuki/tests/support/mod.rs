@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Once, mpsc};
 use std::time::{Duration, Instant};
 
+pub mod memory;
 pub mod messages;
 
 /// How long something may take before it counts as "never": far beyond any promise, for loaded machines.
@@ -346,4 +347,13 @@ pub fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc");
     let pages: u64 = statm.split(' ').nth(1).expect("a second field").parse().expect("a number");
     pages * 4096
+}
+
+/// The processor time that a process has used, to a hundredth of a second.
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or("").split_ascii_whitespace().collect();
+    let ticks = |field: usize| fields[field].parse::<u64>().expect("a number");
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }

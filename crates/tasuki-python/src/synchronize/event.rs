@@ -1,0 +1,79 @@
+//! Event as Python sees it.
+
+use std::sync::OnceLock;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use tasuki::protocol::transfer::{Outgoing, TransferError};
+use tasuki::raw::{GaveUp, RawEvent, Wait};
+
+use crate::errors;
+use crate::waiting::{Blocking, Patience};
+
+/// An event of the engine; the Python class of this name derives from it.
+#[pyclass(frozen, subclass, module = "tasuki._tasuki")]
+pub struct Event {
+    raw: OnceLock<RawEvent>,
+}
+
+impl Event {
+    #[inline]
+    fn raw(&self) -> PyResult<&RawEvent> {
+        self.raw.get().ok_or_else(|| {
+            PyRuntimeError::new_err("this event was never made: call super().__init__() first")
+        })
+    }
+
+    pub fn adopt(&self, raw: RawEvent) -> PyResult<()> {
+        self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this event is made already"))
+    }
+
+    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
+        Ok(self.raw()?.record(table))
+    }
+}
+
+#[pymethods]
+impl Event {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Event {
+        Event { raw: OnceLock::new() }
+    }
+
+    fn _create(&self) -> PyResult<()> {
+        self.adopt(RawEvent::create().map_err(errors::engine)?)
+    }
+
+    /// Whether the event is set.
+    fn is_set(&self) -> PyResult<bool> {
+        Ok(self.raw()?.is_set())
+    }
+
+    /// Sets the event and releases all who wait.
+    fn set(&self) -> PyResult<()> {
+        self.raw()?.set();
+        Ok(())
+    }
+
+    /// Makes the event unset.
+    fn clear(&self) -> PyResult<()> {
+        self.raw()?.clear();
+        Ok(())
+    }
+
+    /// Waits until the event is set; returns whether it was in time.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let patience = Patience::new(Blocking(true), timeout)?;
+        let raw = self.raw()?;
+        let done = match raw.wait(&mut Wait::now()) {
+            Err(GaveUp::TimedOut) if !patience.is_none() => {
+                patience.wait(py, |mut wait| raw.wait(&mut wait))?
+            }
+            other => other,
+        };
+        Ok(done.is_ok())
+    }
+}
