@@ -169,7 +169,7 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return lock.get().adopt(raw.into());
             }
         }
-        RawHandle::Value(raw) => {
+        RawHandle::Value(raw) | RawHandle::Array(raw) => {
             if let Ok(block) = object.cast::<Block>() {
                 return block.get().adopt(raw);
             }
@@ -232,7 +232,9 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
             RLOCK.import(py, "tasuki.synchronize", "RLock")?
         }
         RawHandle::Lock(_) => LOCK.import(py, "tasuki.synchronize", "Lock")?,
-        RawHandle::Value(_) => BLOCK.import(py, "tasuki.sharedctypes", "_Block")?,
+        RawHandle::Value(_) | RawHandle::Array(_) => {
+            BLOCK.import(py, "tasuki.heap", "BufferWrapper")?
+        }
         RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
     };
     let object = class.call_method1("__new__", (class,))?;

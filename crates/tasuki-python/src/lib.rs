@@ -33,7 +33,7 @@ mod _tasuki {
     #[pymodule_export]
     use crate::queues::Queue;
     #[pymodule_export]
-    use crate::sharedctypes::{Block, Guarded, Number};
+    use crate::sharedctypes::{Block, Guarded, Items, Number};
     #[pymodule_export]
     use crate::synchronize::{Event, Lock, RLock};
 }

@@ -6,6 +6,7 @@
 //!   lock   1 descriptor: arena    | u32 slot | u32 generation
 //!   rlock  as lock
 //!   value  1 descriptor: arena    | u32 slot | u32 generation | u16 element | u64 len
+//!   array  as value, then         | u64 size of an element
 //!   event  as lock
 //! ```
 //! Numbers are little-endian. Both languages send the same records, so a handle may go from one to the other and
@@ -24,6 +25,7 @@ const QUEUE: u8 = 1;
 const LOCK: u8 = 2;
 const RLOCK: u8 = 3;
 const VALUE: u8 = 4;
+const ARRAY: u8 = 16;
 const EVENT: u8 = 6;
 
 /// Writes a queue's record; its descriptors go into `table`.
@@ -52,16 +54,20 @@ pub(crate) fn write_event(slot: &Slot, table: &mut Outgoing) -> Result<Vec<u8>, 
     write_slot(EVENT, slot, table)
 }
 
-/// Writes a value's record.
+/// Writes a value's record, or an array's, whose elements are `item` bytes each.
 pub(crate) fn write_value(
     slot: &Slot,
     element: u16,
     len: usize,
+    item: Option<usize>,
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
-    let mut record = write_slot(VALUE, slot, table)?;
+    let mut record = write_slot(if item.is_some() { ARRAY } else { VALUE }, slot, table)?;
     record.extend(element.to_le_bytes());
     record.extend((len as u64).to_le_bytes());
+    if let Some(item) = item {
+        record.extend((item as u64).to_le_bytes());
+    }
     Ok(record)
 }
 
@@ -102,10 +108,13 @@ pub(crate) fn open(
         LOCK => RawHandle::Lock(RawLock::open(next()?, fields.address()?, false)?),
         RLOCK => RawHandle::Lock(RawLock::open(next()?, fields.address()?, true)?),
         VALUE => {
-            let address = fields.address()?;
-            let element = fields.u16()?;
-            let len = usize::try_from(fields.u64()?).map_err(|_| malformed())?;
-            RawHandle::Value(RawValue::open(next()?, address, element, len)?)
+            let (address, element, len) = (fields.address()?, fields.u16()?, fields.size()?);
+            RawHandle::Value(RawValue::open(next()?, address, element, len, None)?)
+        }
+        ARRAY => {
+            let (address, element, len) = (fields.address()?, fields.u16()?, fields.size()?);
+            let item = Some(fields.size()?);
+            RawHandle::Array(RawValue::open(next()?, address, element, len, item)?)
         }
         EVENT => RawHandle::Event(RawEvent::open(next()?, fields.address()?)?),
         _ => return Err(malformed()),
@@ -156,6 +165,10 @@ impl Fields<'_> {
 
     fn u64(&mut self) -> Result<u64, Error> {
         Ok(u64::from_le_bytes(self.take()?))
+    }
+
+    fn size(&mut self) -> Result<usize, Error> {
+        usize::try_from(self.u64()?).map_err(|_| malformed())
     }
 
     fn address(&mut self) -> Result<SlotAddress, Error> {

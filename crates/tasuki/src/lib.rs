@@ -31,7 +31,7 @@ pub use error::Error;
 pub use plain::Plain;
 pub use protocol::codec::{Message, StructuredCodec};
 pub use queues::Queue;
-pub use sharedctypes::Value;
+pub use sharedctypes::{Array, ArrayGuard, Value};
 pub use synchronize::{Event, Lock, LockGuard};
 
 /// Places in the engine where a test can make the process die.

@@ -25,6 +25,7 @@ from tasuki.timer import BaseTimer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ctypes
     from typing import Any, Literal
 
     import tasuki.queues
@@ -103,6 +104,26 @@ class _Engine(BaseContext):
         from tasuki.sharedctypes import Value
 
         return Value(typecode_or_type, *args, lock=lock)  # type: ignore[no-any-return]
+
+    def Array(  # type: ignore[override]
+        self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True
+    ) -> tasuki.sharedctypes.SynchronizedArray:
+        """Returns a ctypes array in shared memory, in a wrapper with its lock unless `lock` is False."""
+        from tasuki.sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock)  # type: ignore[no-any-return]
+
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> ctypes._SimpleCData[Any]:  # type: ignore[override]
+        """Returns a ctypes object in shared memory, without a lock."""
+        from tasuki.sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)  # type: ignore[no-any-return]
+
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> ctypes.Array[Any]:  # type: ignore[override]
+        """Returns a ctypes array in shared memory, without a lock."""
+        from tasuki.sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)  # type: ignore[no-any-return]
 
     def get_context(self, method: str | None = None) -> Any:
         """Returns the context of a start method; without one, this context (the module: the default one)."""

@@ -3,6 +3,8 @@
 //! Rust programs use [`Queue`](crate::Queue), [`Lock`](crate::Lock) and [`Value`](crate::Value). What is here has the same
 //! guarantees and leaves encoding, policy and names to the caller.
 
+mod access;
+mod atomics;
 pub mod element;
 mod queues;
 mod sharedctypes;
@@ -10,6 +12,8 @@ mod synchronize;
 
 use std::os::fd::OwnedFd;
 
+pub use access::AtomicWord;
+pub use atomics::{Number, Operation};
 pub use queues::{LargeMessage, QueueOptions, RawQueue, Taken};
 pub use sharedctypes::RawValue;
 pub use synchronize::{RawEvent, RawLock};
@@ -74,6 +78,8 @@ pub enum RawHandle {
     Lock(RawLock),
     /// A value with its lock.
     Value(RawValue),
+    /// An array with its lock.
+    Array(RawValue),
     /// An event.
     Event(RawEvent),
 }
@@ -101,6 +107,7 @@ impl RawHandle {
             RawHandle::Lock(lock) if lock.is_recursive() => "a recursive lock",
             RawHandle::Lock(_) => "a lock",
             RawHandle::Value(_) => "a value",
+            RawHandle::Array(_) => "an array",
             RawHandle::Event(_) => "an event",
         }
     }

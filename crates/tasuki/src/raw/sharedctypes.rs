@@ -1,54 +1,77 @@
-//! Some bytes of shared memory with a lock beside them.
-#![allow(unsafe_code)] // hands out the address of the bytes, and reads and writes there
+//! Some bytes of shared memory with a lock beside them: one value, or an array of equal ones.
+#![allow(unsafe_code)] // hands out the address of the bytes
 
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::synchronize::{LOCK_KIND, RLOCK_KIND};
 use super::{Failure, element};
 use crate::error::Error;
 use crate::handle;
 use crate::layout::lock::{Acquired, LockView};
-use crate::plain::Plain;
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::segment::arena::{SLOT, Slot, SlotAddress, SlotKind};
 use crate::sync::{Spin, Wait};
 
-/// Some bytes of shared memory with a lock beside them.
+/// Some bytes of shared memory with a lock beside them: one value, or an array of equal ones.
 #[derive(Debug)]
 pub struct RawValue {
     slot: Slot,
     spin: Spin,
     element: u16,
     len: usize,
+    /// The size of an array's elements; None for a value.
+    item: Option<NonZeroUsize>,
 }
 
 /// Values have kinds from here on: this plus what the element is.
 const VALUE_KIND: u16 = 0x100;
+/// Arrays have kinds from here on, so that an array of one element is not opened as a value.
+const ARRAY_KIND: u16 = 0x200;
 
 impl RawValue {
     /// Makes `len` zero bytes. `element` says what they are, so that another program does not open an integer as a
     /// float; see [`element`].
     pub fn create(element: u16, len: usize) -> Result<RawValue, Error> {
-        let kind = value_kind(element)?;
-        let slot = Slot::allocate(kind, whole(len)?)?;
-        Ok(RawValue { slot, spin: Spin::new(), element, len })
+        RawValue::make(element, len, None)
+    }
+
+    /// Makes an array of `count` elements of `item` zero bytes each; `element` says what one of them is.
+    pub fn create_array(element: u16, item: usize, count: usize) -> Result<RawValue, Error> {
+        let size = NonZeroUsize::new(item)
+            .ok_or_else(|| Error::Invalid("an array of elements without bytes".into()))?;
+        let len = count.checked_mul(item).ok_or_else(too_large)?;
+        RawValue::make(element, len, Some(size))
+    }
+
+    fn make(element: u16, len: usize, item: Option<NonZeroUsize>) -> Result<RawValue, Error> {
+        let slot = Slot::allocate(slot_kind(element, item)?, whole(len)?)?;
+        Ok(RawValue { slot, spin: Spin::new(), element, len, item })
     }
 
     /// A lock, seen as a value without bytes.
     pub(crate) fn of_lock(slot: Slot, spin: Spin) -> RawValue {
-        RawValue { slot, spin, element: element::OPAQUE, len: 0 }
+        RawValue { slot, spin, element: element::OPAQUE, len: 0, item: None }
     }
 
+    /// Opens what a handle names: a value, or an array when `item` says how large its elements are.
     pub(crate) fn open(
         arena: OwnedFd,
         address: SlotAddress,
         element: u16,
         len: usize,
+        item: Option<usize>,
     ) -> Result<RawValue, Error> {
-        let slot = Slot::open(arena, value_kind(element)?, address, whole(len)?)?;
-        Ok(RawValue { slot, spin: Spin::new(), element, len })
+        let item = match item {
+            None => None,
+            Some(size) => match NonZeroUsize::new(size) {
+                Some(item) if len.is_multiple_of(size) => Some(item),
+                _ => return Err(Error::Invalid("an array of broken elements".into())),
+            },
+        };
+        let slot = Slot::open(arena, slot_kind(element, item)?, address, whole(len)?)?;
+        Ok(RawValue { slot, spin: Spin::new(), element, len, item })
     }
 
     /// How many bytes there are.
@@ -59,6 +82,21 @@ impl RawValue {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Whether this is an array, of however many elements.
+    pub fn is_array(&self) -> bool {
+        self.item.is_some()
+    }
+
+    /// How many bytes an element has: all of them when this is a value.
+    pub fn item(&self) -> usize {
+        self.item.map_or(self.len, NonZeroUsize::get)
+    }
+
+    /// How many elements there are: one when this is a value.
+    pub fn count(&self) -> usize {
+        self.item.map_or(1, |item| self.len / item)
     }
 
     /// What the bytes are.
@@ -120,66 +158,6 @@ impl RawValue {
         self.view().release().is_ok()
     }
 
-    /// A copy of the bytes; up to 8 of them in one piece.
-    #[inline]
-    pub(crate) fn read<T: Plain>(&self) -> T {
-        assert!(size_of::<T>() == self.len, "a value of this type");
-        let mut value = T::new_zeroed();
-        match value.as_mut_bytes() {
-            [] => {}
-            [byte] => *byte = self.atomic::<AtomicU8>().load(Ordering::Relaxed),
-            bytes => match bytes.len() {
-                2 => bytes.copy_from_slice(
-                    &self.atomic::<AtomicU16>().load(Ordering::Relaxed).to_ne_bytes(),
-                ),
-                4 => bytes.copy_from_slice(
-                    &self.atomic::<AtomicU32>().load(Ordering::Relaxed).to_ne_bytes(),
-                ),
-                8 => bytes.copy_from_slice(
-                    &self.atomic::<AtomicU64>().load(Ordering::Relaxed).to_ne_bytes(),
-                ),
-                // SAFETY: the source is `len` bytes of the mapping, the target a private value of the same size, for
-                // which any bytes are valid.
-                len => unsafe {
-                    bytes.as_mut_ptr().copy_from_nonoverlapping(self.address().as_ptr(), len);
-                },
-            },
-        }
-        value
-    }
-
-    /// Replaces the bytes; up to 8 of them in one piece.
-    #[inline]
-    pub(crate) fn write<T: Plain>(&self, value: T) {
-        assert!(size_of::<T>() == self.len, "a value of this type");
-        let bytes = value.as_bytes();
-        let exactly = "as many bytes as the length says";
-        match bytes.len() {
-            0 => {}
-            1 => self.atomic::<AtomicU8>().store(bytes[0], Ordering::Relaxed),
-            2 => self
-                .atomic::<AtomicU16>()
-                .store(u16::from_ne_bytes(bytes.try_into().expect(exactly)), Ordering::Relaxed),
-            4 => self
-                .atomic::<AtomicU32>()
-                .store(u32::from_ne_bytes(bytes.try_into().expect(exactly)), Ordering::Relaxed),
-            8 => self
-                .atomic::<AtomicU64>()
-                .store(u64::from_ne_bytes(bytes.try_into().expect(exactly)), Ordering::Relaxed),
-            // SAFETY: the target is `len` bytes of the mapping, and the source is private.
-            len => unsafe {
-                self.address().as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), len);
-            },
-        }
-    }
-
-    fn atomic<A: Atomic>(&self) -> &A {
-        assert!(size_of::<A>() <= self.len, "inside the value");
-        // SAFETY: the address is aligned to a cache line and the bytes lie in the mapping, which `self` keeps; every
-        // bit pattern is a valid atomic integer.
-        unsafe { self.address().cast::<A>().as_ref() }
-    }
-
     /// Whether an owner of the lock died and nobody cleared that.
     pub fn is_poisoned(&self) -> bool {
         self.view().is_poisoned()
@@ -217,7 +195,8 @@ impl RawValue {
         if self.slot.kind() == LOCK_KIND || self.slot.kind() == RLOCK_KIND {
             return handle::write_lock(&self.slot, self.slot.kind() == RLOCK_KIND, table);
         }
-        handle::write_value(&self.slot, self.element, self.len, table)
+        let item = self.item.map(NonZeroUsize::get);
+        handle::write_value(&self.slot, self.element, self.len, item, table)
     }
 
     /// What distinguishes this value from all others of this process.
@@ -232,23 +211,19 @@ impl Clone for RawValue {
     }
 }
 
-/// Atomic integers, to read and write small values in one piece.
-trait Atomic {}
-impl Atomic for AtomicU8 {}
-impl Atomic for AtomicU16 {}
-impl Atomic for AtomicU32 {}
-impl Atomic for AtomicU64 {}
-
 /// The lock's words have a slot of their own, so that the bytes are aligned and nobody spins on their cache line.
 fn whole(len: usize) -> Result<usize, Error> {
-    len.max(1)
-        .checked_add(SLOT)
-        .ok_or_else(|| Error::Limit("a value of that size does not fit in memory".into()))
+    len.max(1).checked_add(SLOT).ok_or_else(too_large)
 }
 
-fn value_kind(element: u16) -> Result<SlotKind, Error> {
-    VALUE_KIND
-        .checked_add(element)
-        .map(SlotKind)
-        .ok_or_else(|| Error::Invalid(format!("an unknown kind of value: {element}")))
+fn too_large() -> Error {
+    Error::Limit("a value of that size does not fit in memory".into())
+}
+
+fn slot_kind(element: u16, item: Option<NonZeroUsize>) -> Result<SlotKind, Error> {
+    let base = if item.is_some() { ARRAY_KIND } else { VALUE_KIND };
+    if element >= ARRAY_KIND - VALUE_KIND {
+        return Err(Error::Invalid(format!("an unknown kind of value: {element}")));
+    }
+    Ok(SlotKind(base + element))
 }

@@ -229,14 +229,33 @@ fn too_large() -> Error {
     Error::Limit("an object of that size does not fit in memory".into())
 }
 
+/// An object that is large enough to matter gets an error where the kernel would kill somebody instead.
+fn refuse_more_than_is_free(len: u64) -> Result<(), Error> {
+    const MATTERS: u64 = 64 << 20;
+    if len < MATTERS {
+        return Ok(());
+    }
+    let free = memory::available();
+    if len <= free {
+        return Ok(());
+    }
+    let gib = |bytes: u64| bytes as f64 / (1_u64 << 30) as f64;
+    Err(Error::Limit(format!(
+        "an object of {:.1} GiB does not fit in memory, of which {:.1} GiB are free",
+        gib(len),
+        gib(free)
+    )))
+}
+
 /// Makes the segment of an arena that nobody knows of yet.
 fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
     let (label, slots) = if slot_size == SLOT { ("small", SLOTS) } else { ("large", 1) };
     let data = slot_size
         .checked_mul(slots)
         .and_then(|len| len.checked_add(DATA))
-        .filter(|&len| len as u64 <= memory::physical()) // asking for more would have somebody killed
+        .filter(|&len| isize::try_from(len).is_ok())
         .ok_or_else(too_large)?;
+    refuse_more_than_is_free(slot_size as u64)?;
     let size = u32::try_from(slot_size / SLOT).map_err(|_| too_large())?;
     let segment = Segment::create_unlisted(Kind::Arena, label, data)?;
     segment.commit(PAYLOAD, BITMAPS - PAYLOAD)?;
@@ -356,8 +375,9 @@ impl LocalArena {
             .ok_or_else(|| Error::Invalid("an arena whose slot size was overwritten".into()))?;
         let generation = (self.entry(slot).load(Ordering::Relaxed) >> 32) as u32;
         let generation = generation.wrapping_add(1);
-        // Zero is the fresh state of everything that is put into a slot.
-        for word in 0..room / 8 {
+        // Zero is the fresh state of everything that is put into a slot. A large object's memory comes from the kernel.
+        let dirty = if self.slot_size() == SLOT { room / 8 } else { 0 };
+        for word in 0..dirty {
             self.segment.place::<AtomicU64>(offset + word * 8).store(0, Ordering::Relaxed);
         }
         for inside in slot + 1..slot + run {

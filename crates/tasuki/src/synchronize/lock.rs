@@ -110,14 +110,7 @@ impl<T: Plain> Lock<T> {
         if self.raw.acquire_free() {
             return Ok(self.guard());
         }
-        match self.acquire_slowly(wait) {
-            Ok(Acquired::Clean) => Ok(self.guard()),
-            Ok(Acquired::OwnerDied(death)) => {
-                Err(LockError::Poisoned(Poisoned { guard: self.guard(), death }))
-            }
-            Err(Failure::GaveUp(_)) => Err(LockError::TimedOut),
-            Err(Failure::Failed(error)) => Err(LockError::Failed(error)),
-        }
+        guarded(self.acquire_slowly(wait), || self.guard())
     }
 
     #[cold]
@@ -255,6 +248,22 @@ impl<T: Plain> LockGuard<'_, T> {
 impl<T: Plain + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.data.fmt(f)
+    }
+}
+
+/// What became of asking for a lock, with its guard if it was taken.
+#[inline(always)]
+pub(crate) fn guarded<Guard>(
+    acquired: Result<Acquired, Failure>,
+    guard: impl FnOnce() -> Guard,
+) -> Result<Guard, LockError<Guard>> {
+    match acquired {
+        Ok(Acquired::Clean) => Ok(guard()),
+        Ok(Acquired::OwnerDied(death)) => {
+            Err(LockError::Poisoned(Poisoned { guard: guard(), death }))
+        }
+        Err(Failure::GaveUp(_)) => Err(LockError::TimedOut),
+        Err(Failure::Failed(error)) => Err(LockError::Failed(error)),
     }
 }
 

@@ -6,4 +6,4 @@ mod lock;
 pub use crate::raw::Death;
 pub use event::Event;
 pub use lock::{Lock, LockError, LockGuard, Poisoned};
-pub(crate) use lock::{deserialize_value, serialize_value};
+pub(crate) use lock::{deserialize_value, guarded, serialize_value};

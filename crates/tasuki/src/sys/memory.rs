@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::ptr::NonNull;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -74,7 +75,48 @@ pub(crate) fn give_back(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Re
 /// How much memory the machine has, in bytes.
 pub(crate) fn physical() -> u64 {
     let info = rustix::system::sysinfo();
-    info.totalram * u64::from(info.mem_unit)
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
+/// How much memory could still be had, in bytes, as far as the kernel can tell: what the machine has free or could free,
+/// and what the limits of this process's cgroups leave.
+///
+/// Asking for more than that is answered by the kernel with killing somebody, not with an error.
+pub(crate) fn available() -> u64 {
+    let machine = match std::fs::read_to_string("/proc/meminfo") {
+        Ok(info) => {
+            let kib = |name| field(&info, name).unwrap_or(0);
+            (kib("MemAvailable:") + kib("SwapFree:")).saturating_mul(1024)
+        }
+        Err(_) => physical(),
+    };
+    machine.min(left_by_cgroups().unwrap_or(u64::MAX))
+}
+
+/// What the limits of this process's cgroup and of those around it leave; None when there are none.
+fn left_by_cgroups() -> Option<u64> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let root = Path::new("/sys/fs/cgroup");
+    let left = |folder: &Path| -> Option<u64> {
+        let read = |name| std::fs::read_to_string(folder.join(name)).ok();
+        let limit: u64 = read("memory.max")?.trim().parse().ok()?; // or "max"
+        let used: u64 = read("memory.current")?.trim().parse().ok()?;
+        let parts = read("memory.stat").unwrap_or_default();
+        let part = |name| field(&parts, name).unwrap_or(0);
+        // Cached files give way; shared memory is counted among them and does not.
+        let cached = part("file").saturating_sub(part("shmem"));
+        Some(limit.saturating_sub(used.saturating_sub(cached)))
+    };
+    root.join(path).ancestors().take_while(|folder| folder.starts_with(root)).filter_map(left).min()
+}
+
+/// The number behind a name in one of the kernel's tables.
+fn field(table: &str, name: &str) -> Option<u64> {
+    table.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next() == Some(name)).then(|| words.next()?.parse().ok())?
+    })
 }
 
 /// Fills `buffer` with random bytes from the kernel.

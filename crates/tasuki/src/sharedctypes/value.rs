@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::plain::Plain;
+use crate::raw::RawValue;
 use crate::synchronize::{Lock, LockError, LockGuard, deserialize_value, serialize_value};
 
 /// Some plain data that several processes read and change, such as a counter.
@@ -19,6 +20,8 @@ use crate::synchronize::{Lock, LockError, LockGuard, deserialize_value, serializ
 /// assert_eq!(total.get(), 5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Numbers have atomic operations, too: [`fetch_add`](Value::fetch_add) and its relatives take no lock.
 pub struct Value<T: Plain> {
     lock: Lock<T>,
 }
@@ -64,6 +67,10 @@ impl<T: Plain> Value<T> {
             Ok(mut guard) => Ok(change(&mut guard)),
             Err(error) => Err(error.without_guard()),
         }
+    }
+
+    pub(crate) fn raw(&self) -> &RawValue {
+        self.lock.raw()
     }
 
     /// Takes the value's lock.

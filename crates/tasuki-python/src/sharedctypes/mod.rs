@@ -1,0 +1,12 @@
+//! Shared ctypes objects: their memory, and wrappers that read and write it under a lock in one call.
+
+mod atomics;
+mod block;
+mod guarded;
+mod items;
+mod number;
+
+pub use block::Block;
+pub use guarded::Guarded;
+pub use items::Items;
+pub use number::Number;
