@@ -398,6 +398,13 @@ def test_a_killed_holder_is_reported_and_what_it_wrote_stays(ctx: Any) -> None:
     assert shared[:] == [5, 0, 0]
 
 
+def test_what_is_to_happen_after_a_death_travels_along() -> None:
+    shared, mail = tasuki.Array("i", 1), tasuki.Queue()
+    shared.get_lock().on_owner_died = "ignore"
+    mail.put(shared)
+    assert mail.get(timeout=10).get_lock().on_owner_died == "ignore"
+
+
 def _hold(shared: Any, ready: Any) -> None:
     shared.acquire()
     shared[0] = 5

@@ -26,11 +26,10 @@ use crate::synchronize::{LockError, guarded, serialize_value};
 /// ```
 /// let temperatures: tasuki::Array<f64> = tasuki::Array::new(24)?;
 /// temperatures.set(12, 21.5)?;
-/// let mut guard = temperatures.lock()?; // others wait now
+/// let mut guard = temperatures.lock().unwrap(); // others wait now
 /// guard.write(13, &[22.0, 22.5]);
 /// assert_eq!(guard.read(12..15), [21.5, 22.0, 22.5]);
-/// # drop(guard);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), tasuki::Error>(())
 /// ```
 ///
 /// Numbers have atomic operations, too: [`fetch_add`](Array::fetch_add) and its relatives take no lock.
@@ -334,12 +333,11 @@ impl<T: Plain> ArrayGuard<'_, T> {
     ///
     /// ```
     /// let numbers = tasuki::Array::from_slice(&[3, 1, 2])?;
-    /// let mut guard = numbers.lock()?;
+    /// let mut guard = numbers.lock().unwrap();
     /// // SAFETY: this program is the only one, and uses the array under its lock.
     /// unsafe { guard.as_mut_slice() }.sort();
     /// assert_eq!(guard.read(..), [1, 2, 3]);
-    /// # drop(guard);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), tasuki::Error>(())
     /// ```
     ///
     /// # Safety
