@@ -334,6 +334,10 @@ fn poisoned_text(death: &Death) -> String {
 }
 
 impl<Guard> Poisoned<Guard> {
+    pub(super) fn new(guard: Guard, death: Death) -> Poisoned<Guard> {
+        Poisoned { guard, death }
+    }
+
     /// The guard, to look whether the data is whole.
     pub fn into_inner(self) -> Guard {
         self.guard

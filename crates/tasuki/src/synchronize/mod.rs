@@ -2,8 +2,10 @@
 
 mod event;
 mod lock;
+mod rlock;
 
 pub use crate::raw::Death;
 pub use event::Event;
 pub use lock::{Lock, LockError, LockGuard, Poisoned};
 pub(crate) use lock::{deserialize_value, guarded, serialize_value};
+pub use rlock::{RLock, RLockGuard};
