@@ -16,8 +16,8 @@ WORKERS = {"square_worker"}
 #: The examples of one language alone, with the arguments that name their worker in the other one.
 RUST_WORKER = {"rust_worker_from_python": [PROGRAMS / "square_worker"]}
 PYTHON_WORKER = {"python_worker_from_rust": [sys.executable, EXAMPLES / "python/square_worker.py"]}
-#: What the standard library cannot do: send a queue through a queue, share anything with a Rust program.
-ONLY_TASUKI = {"pass_handles", *RUST_WORKER}
+#: What the standard library cannot do: send a queue through a queue, start something later, share anything with Rust.
+ONLY_TASUKI = {"pass_handles", "timer", *RUST_WORKER}
 
 IN_PYTHON = [name for name in NAMES if name not in PYTHON_WORKER]
 IN_RUST = [name for name in NAMES if name not in RUST_WORKER]
@@ -50,6 +50,8 @@ def test_python_on_the_standard_library(printed_by, name, tmp_path):
     text = (EXAMPLES / "python" / f"{name}.py").read_text()
     text, replaced = re.subn(r"^import tasuki as multiprocessing$", "import multiprocessing", text, flags=re.M)
     assert replaced == 1
+    text = text.replace("from tasuki import dummy", "from multiprocessing import dummy")
+    assert "import tasuki" not in text and "from tasuki" not in text
     script = tmp_path / f"{name}.py"
     script.write_text(text)
     assert printed_by(sys.executable, script) == expected(name)

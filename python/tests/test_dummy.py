@@ -303,6 +303,8 @@ def test_values_and_arrays_have_what_those_of_processes_have() -> None:
         assert mp.Value("i", lock=lock).get_lock() is lock
         with pytest.raises(AttributeError, match="has no method 'acquire'"):
             mp.Value("i", lock=7)
+        assert (number.fetch_add(3), number.value) == (0, 3)
+        assert mp.Array("i", [1, 2]).fetch_add(1, 5) == 2
 
 
 def test_asking_for_shared_data_fixes_no_start_method(run: Any) -> None:

@@ -92,6 +92,22 @@ def test_another_process_cancels(ctx: Any) -> None:
     assert (other.exitcode, timer.exitcode, queue.empty()) == (0, 0, True)
 
 
+def _cancel_next(timers: Any) -> None:
+    timers.get(timeout=30).cancel()
+
+
+def test_a_process_that_got_it_through_a_queue_cancels(ctx: Any) -> None:
+    timers = ctx.Queue()
+    other = ctx.Process(target=_cancel_next, args=(timers,))
+    other.start()
+    timer = ctx.Timer(NEVER, _fail)
+    timer.start()
+    timers.put(timer)
+    timer.join(30)
+    other.join(30)
+    assert (other.exitcode, timer.exitcode) == (0, 0)
+
+
 def test_cancel_does_nothing_once_the_function_runs(ctx: Any) -> None:
     begun, proceed = ctx.Queue(), ctx.Queue()
     timer = ctx.Timer(0, _announce_and_wait, (begun, proceed))

@@ -2,7 +2,8 @@
 
 Every name of `tasuki` is here that has a meaning for threads, with the same arguments, methods and errors, so that one
 word changes a program from threads to processes and back. Underneath are the standard library's own threads, locks and
-queues: a `Process` is a `threading.Thread`, a `Queue` a `queue.Queue`. What cannot be the same:
+queues: a `Process` is a `threading.Thread`, a `Queue` a `queue.Queue`. Values and arrays are those of processes. What
+cannot be the same:
 
 - A thread cannot be ended from outside: `terminate`, `kill` and `interrupt` raise, unless it has ended already.
 - Threads share their objects, they have no copies: `close` of a queue or of an end of a pipe does nothing, since
@@ -25,17 +26,23 @@ from tasuki.context import (
     OwnerDiedWarning,
     ProcessError,
     TimeoutError,
+    _default_context,
 )
 from tasuki.dummy.managers import Manager
 from tasuki.dummy.process import Process, Timer, active_children, current_process, parent_process
 from tasuki.dummy.queues import JoinableQueue, Queue, SimpleQueue
-from tasuki.dummy.sharedctypes import Array, RawArray, RawValue, Value
 from tasuki.dummy.synchronize import BoundedSemaphore, Condition, Lock, RLock, Semaphore
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable
     from multiprocessing.pool import ThreadPool
+
+# Shared data works between threads as it does between processes, with the same types, locks and atomic operations.
+Array = _default_context.Array
+RawArray = _default_context.RawArray
+RawValue = _default_context.RawValue
+Value = _default_context.Value
 
 __all__ = [
     "Array",
