@@ -12,9 +12,12 @@ PROGRAMS = Path(os.environ.get("TASUKI_TARGET", EXAMPLES.parent / "target")) / "
 
 NAMES = sorted(path.stem for path in (EXAMPLES / "expected").glob("*.txt"))
 #: Started by the example of the other language, never alone.
-WORKERS = {"square_worker"}
+WORKERS = {"square_worker", "scale_worker"}
 #: The examples of one language alone, with the arguments that name their worker in the other one.
-RUST_WORKER = {"rust_worker_from_python": [PROGRAMS / "square_worker"]}
+RUST_WORKER = {
+    "rust_worker_from_python": [PROGRAMS / "square_worker"],
+    "rust_worker_on_array": [PROGRAMS / "scale_worker"],
+}
 PYTHON_WORKER = {"python_worker_from_rust": [sys.executable, EXAMPLES / "python/square_worker.py"]}
 #: What the standard library cannot do: send a queue through a queue, start something later, share anything with Rust.
 ONLY_TASUKI = {"pass_handles", "timer", *RUST_WORKER}
@@ -63,5 +66,5 @@ def test_rust(printed_by, name):
 
 
 def test_every_program_is_tested():
-    assert {path.stem for path in (EXAMPLES / "python").glob("*.py")} == {*IN_PYTHON, *WORKERS}
-    assert {path.stem for path in (EXAMPLES / "rust/src/bin").glob("*.rs")} == {*IN_RUST, *WORKERS}
+    assert {path.stem for path in (EXAMPLES / "python").glob("*.py")} - WORKERS == set(IN_PYTHON)
+    assert {path.stem for path in (EXAMPLES / "rust/src/bin").glob("*.rs")} - WORKERS == set(IN_RUST)

@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # importing typing would cost more than all the rest; typ
 if TYPE_CHECKING:
     from typing import Any as _Any
 
+    from tasuki.arrays import shared_array, shared_array_from
     from tasuki.command import Command, inherited, inherited_names
 
 __version__ = "0.1.0"
@@ -87,13 +88,15 @@ __all__ = [
 ]
 
 _SUBMODULES = frozenset(
-    "connection context dummy forkserver heap managers pool process queues reduction resource_sharer resource_tracker "
+    "arrays connection context dummy forkserver heap managers pool process queues reduction resource_sharer resource_tracker "
     "shared_memory sharedctypes spawn synchronize util".split()
 )
 
 
 # Names that a program may never ask for, in modules that are loaded when it does.
 _LAZY = dict.fromkeys(("Command", "inherited", "inherited_names"), "tasuki.command")
+# Not in __all__: `from tasuki import *` must not need numpy.
+_LAZY |= dict.fromkeys(("shared_array", "shared_array_from"), "tasuki.arrays")
 
 
 def __getattr__(name: str) -> _Any:

@@ -58,6 +58,12 @@ impl Block {
         Ok(raw.is_array().then(|| raw.item()))
     }
 
+    /// Where the bytes are in this process, to recognise what lies in them.
+    #[getter]
+    fn _address(&self) -> PyResult<usize> {
+        Ok(self.raw()?.address().addr().get())
+    }
+
     fn __len__(&self) -> PyResult<usize> {
         Ok(self.raw()?.len())
     }
