@@ -9,7 +9,7 @@ use support::{
     watchdog,
 };
 use tasuki::raw::{RawLock, RawValue, Wait, element};
-use tasuki::{Lock, Queue, Value};
+use tasuki::{Array, Lock, Queue, Value};
 
 #[test]
 fn ten_thousand_creations_and_drops_leave_no_descriptor_and_no_memory() {
@@ -44,6 +44,25 @@ fn large_values_come_and_go_as_well() {
             };
         }
         assert!(descriptor_count() <= before + 1);
+    });
+}
+
+#[test]
+fn two_thousand_arrays_of_some_pages_cost_two_descriptors_and_give_their_memory_back() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let before = descriptor_count();
+        let make = |n: u64| Array::from_slice(&[n; 1000]).unwrap();
+        let arrays: Vec<Array<u64>> = (0..2000).map(make).collect();
+        assert!((0..).zip(&arrays).all(|(n, array)| array.to_vec() == [n; 1000]));
+        let cost = descriptor_count() - before;
+        assert!(cost <= 3, "{cost} descriptors");
+        let full = resident();
+        drop(arrays);
+        let given_back = full.saturating_sub(resident());
+        assert!(given_back > 8 << 20, "{given_back} bytes");
+        let again: Vec<Array<u64>> = (0..2000).map(|_| Array::new(1000).unwrap()).collect();
+        assert!(again.iter().all(|array| array.to_vec() == [0; 1000]), "zero again");
     });
 }
 

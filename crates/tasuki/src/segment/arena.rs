@@ -1,6 +1,6 @@
 //! Many small objects in one segment: ten thousand locks cost a handful of descriptors.
 //!
-//! An arena has 4096 slots; an object takes a run of them. A slot is in use while any live process holds it (a bit
+//! An arena has 4096 slots, all of a cache line or all of a page; an object takes a run of them. A slot is in use while any live process holds it (a bit
 //! in that process's bitmap) or a lease on it is in flight inside a message. So the slots of killed processes
 //! need no funeral: when an arena runs full, those without a holder are found and used again.
 //!
@@ -31,7 +31,9 @@ use crate::sys::memory::{self, PAGE};
 pub(crate) const SLOTS: usize = 4096;
 /// The slot size of the arenas that small objects share: a cache line.
 pub(crate) const SLOT: usize = 64;
-/// An object that needs more slots than this gets an arena of its own.
+/// The slot size of the arenas that middle-sized objects share, whose memory comes and goes with the objects.
+const PAGE_SLOT: usize = PAGE;
+/// An object that needs more slots than this, of either size, gets an arena of its own.
 const LONGEST_RUN: usize = 64;
 
 const TABLE: usize = PAYLOAD + PAGE;
@@ -87,16 +89,17 @@ pub(crate) struct Slot {
 impl Slot {
     /// Takes zeroed room for an object of `len` bytes in an arena that this process has, or in a new one.
     pub(crate) fn allocate(kind: SlotKind, len: usize) -> Result<Slot, Error> {
-        let run = len.div_ceil(SLOT).max(1);
-        if run > LONGEST_RUN {
+        let sizes = [SLOT, PAGE_SLOT];
+        let Some(size) = sizes.into_iter().find(|size| len.div_ceil(*size) <= LONGEST_RUN) else {
             let arena = new_arena(len.checked_next_multiple_of(SLOT).ok_or_else(too_large)?)?;
             let mut local = local::lock();
             let index = add_arena(&mut local, arena);
             return local.arenas[index].take(kind, 1, len).map(|slot| slot.expect("a fresh arena"));
-        }
+        };
+        let run = len.div_ceil(size).max(1);
         let mut local = local::lock();
         for arena in &mut local.arenas {
-            if arena.slot_size() == SLOT {
+            if arena.slot_size() == size {
                 if let Some(slot) = arena.take(kind, run, len)? {
                     return Ok(slot);
                 }
@@ -104,7 +107,7 @@ impl Slot {
         }
         // Unlocked: a segment that could not get its memory is dropped, which takes the lock.
         drop(local);
-        let arena = new_arena(SLOT)?;
+        let arena = new_arena(size)?;
         let mut local = local::lock();
         let index = add_arena(&mut local, arena);
         local.arenas[index].take(kind, run, len).map(|slot| slot.expect("a fresh arena"))
@@ -202,8 +205,13 @@ impl Drop for Slot {
         }
         arena.used -= 1;
         arena.leave(slot);
-        // The last arena of the shared size stays, for the next small object.
-        if arena.used == 0 && (arena.slot_size() != SLOT || local.arenas.len() > 1) {
+        // The last arena of a shared size stays, for the next object of that size.
+        let size = arena.slot_size();
+        let is_last = |arenas: &[LocalArena]| {
+            matches!(size, SLOT | PAGE_SLOT)
+                && arenas.iter().filter(|other| other.slot_size() == size).count() == 1
+        };
+        if arena.used == 0 && !is_last(&local.arenas) {
             let unused = local.arenas.swap_remove(index);
             drop(local);
             drop(unused); // may unmap the segment, which takes the lock again
@@ -249,7 +257,11 @@ fn refuse_more_than_is_free(len: u64) -> Result<(), Error> {
 
 /// Makes the segment of an arena that nobody knows of yet.
 fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
-    let (label, slots) = if slot_size == SLOT { ("small", SLOTS) } else { ("large", 1) };
+    let (label, slots) = match slot_size {
+        SLOT => ("small", SLOTS),
+        PAGE_SLOT => ("medium", SLOTS),
+        _ => ("large", 1),
+    };
     let data = slot_size
         .checked_mul(slots)
         .and_then(|len| len.checked_add(DATA))
@@ -258,8 +270,10 @@ fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
     refuse_more_than_is_free(slot_size as u64)?;
     let size = u32::try_from(slot_size / SLOT).map_err(|_| too_large())?;
     let segment = Segment::create_unlisted(Kind::Arena, label, data)?;
-    segment.commit(PAYLOAD, BITMAPS - PAYLOAD)?;
-    segment.commit(DATA, data - DATA)?;
+    segment.commit(PAYLOAD, (TABLE + slots * 8).next_multiple_of(PAGE) - PAYLOAD)?;
+    if slot_size != PAGE_SLOT {
+        segment.commit(DATA, data - DATA)?;
+    }
     segment.place::<Control>(PAYLOAD).slot_size.store(size, Ordering::Relaxed);
     Ok(segment)
 }
@@ -375,8 +389,11 @@ impl LocalArena {
             .ok_or_else(|| Error::Invalid("an arena whose slot size was overwritten".into()))?;
         let generation = (self.entry(slot).load(Ordering::Relaxed) >> 32) as u32;
         let generation = generation.wrapping_add(1);
+        if self.slot_size() == PAGE_SLOT {
+            self.segment.commit(offset, room)?; // on an error nothing is taken
+        }
         // Zero is the fresh state of everything that is put into a slot. A large object's memory comes from the kernel.
-        let dirty = if self.slot_size() == SLOT { room / 8 } else { 0 };
+        let dirty = if matches!(self.slot_size(), SLOT | PAGE_SLOT) { room / 8 } else { 0 };
         for word in 0..dirty {
             self.segment.place::<AtomicU64>(offset + word * 8).store(0, Ordering::Relaxed);
         }
@@ -476,11 +493,17 @@ impl LocalArena {
             || lease::exists(fd, FORK_LEASE).unwrap_or(true)
     }
 
-    /// Frees the run that begins at `slot`. The head goes first: dying in between leaves slots inside no run, which a
-    /// sweep finds; the other order would leave a run over slots that are another's by then.
+    /// Frees the run that begins at `slot`, after its memory, while it is still nobody else's. The head goes first: dying
+    /// in between leaves slots inside no run, which a sweep finds; the other order would leave a run over slots that are
+    /// another's by then.
     fn free(&self, slot: usize) {
         let entry = self.entry(slot).load(Ordering::Relaxed);
         let run = ((entry & 0xffff) as usize).min(SLOTS - slot);
+        if self.slot_size() == PAGE_SLOT {
+            if let Some((offset, len)) = self.room(slot, run) {
+                self.segment.give_back(offset, len);
+            }
+        }
         self.entry(slot).store(entry >> 32 << 32, Ordering::Release);
         for inside in slot + 1..slot + run {
             self.entry(inside).store(0, Ordering::Relaxed);
