@@ -307,6 +307,11 @@ def test_values_and_arrays_have_what_those_of_processes_have() -> None:
         assert mp.Array("i", [1, 2]).fetch_add(1, 5) == 2
 
 
+def test_arrays_of_numpy_are_the_same() -> None:
+    assert tasuki.dummy.shared_array is tasuki.shared_array
+    assert tasuki.dummy.shared_array_from is tasuki.shared_array_from
+
+
 def test_asking_for_shared_data_fixes_no_start_method(run: Any) -> None:
     run(
         """

@@ -161,4 +161,9 @@ def log_to_stderr(level: str | int | None = None) -> logging.Logger:
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("shared_array", "shared_array_from"):
+        # As a value, the same between threads; loaded only when it is asked for, since it needs numpy.
+        import tasuki
+
+        return getattr(tasuki, name)
     return getattr(_standard, name)
