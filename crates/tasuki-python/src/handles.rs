@@ -17,7 +17,7 @@ use tasuki::raw::RawHandle;
 
 use crate::queues::Queue;
 use crate::sharedctypes::Block;
-use crate::synchronize::{Event, Lock, RLock};
+use crate::synchronize::{Barrier, Event, Lock, RLock};
 use crate::{errors, msgpack};
 
 thread_local! {
@@ -76,6 +76,8 @@ fn record(object: &Bound<'_, PyAny>, table: &mut Outgoing) -> PyResult<Vec<u8>> 
         block.get().raw()?.record(table)
     } else if let Ok(event) = object.cast::<Event>() {
         event.get().record(table)?
+    } else if let Ok(barrier) = object.cast::<Barrier>() {
+        barrier.get().record(table)?
     } else {
         return Err(PyTypeError::new_err(format!("not a tasuki handle: {object:?}")));
     };
@@ -169,6 +171,11 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return lock.get().adopt(raw.into());
             }
         }
+        RawHandle::Barrier(raw) => {
+            if let Ok(barrier) = object.cast::<Barrier>() {
+                return barrier.get().adopt(raw);
+            }
+        }
         RawHandle::Value(raw) | RawHandle::Array(raw) => {
             if let Ok(block) = object.cast::<Block>() {
                 return block.get().adopt(raw);
@@ -192,6 +199,13 @@ pub fn pack(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
     msgpack::pack(object.py(), object, out, &mut |inner| {
         let py = inner.py();
         if is_handle(inner) {
+            if inner.is_instance_of::<Barrier>()
+                && inner.getattr(intern!(py, "_action"))?.is_truthy()?
+            {
+                return Err(PyTypeError::new_err(
+                    "a barrier with an action cannot be a handle for a program in another language",
+                ));
+            }
             return record_here(inner).map(Some);
         }
         // A value's wrapper, or a ctypes object in shared memory.
@@ -216,6 +230,7 @@ fn is_handle(object: &Bound<'_, PyAny>) -> bool {
         || object.is_instance_of::<RLock>()
         || object.is_instance_of::<Block>()
         || object.is_instance_of::<Event>()
+        || object.is_instance_of::<Barrier>()
 }
 
 /// The Python object for a handle that came in a message without saying its class: what MessagePack has.
@@ -225,6 +240,7 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     static RLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static BLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static EVENT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static BARRIER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let handle = RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?;
     let class = match &handle {
         RawHandle::Queue(_) => QUEUE.import(py, "tasuki.queues", "Queue")?,
@@ -236,6 +252,7 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
             BLOCK.import(py, "tasuki.heap", "BufferWrapper")?
         }
         RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
+        RawHandle::Barrier(_) => BARRIER.import(py, "tasuki.synchronize", "Barrier")?,
     };
     let object = class.call_method1("__new__", (class,))?;
     adopt(&object, handle)?;

@@ -35,5 +35,5 @@ mod _tasuki {
     #[pymodule_export]
     use crate::sharedctypes::{Block, Guarded, Items, Number};
     #[pymodule_export]
-    use crate::synchronize::{Event, Lock, RLock};
+    use crate::synchronize::{Barrier, Event, Lock, RLock};
 }

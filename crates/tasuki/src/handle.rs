@@ -8,6 +8,7 @@
 //!   value  1 descriptor: arena    | u32 slot | u32 generation | u16 element | u64 len
 //!   array  as value, then         | u64 size of an element
 //!   event  as lock
+//!   barrier  1 descriptor: arena  | u32 slot | u32 generation | u32 parties
 //! ```
 //! Numbers are little-endian. Both languages send the same records, so a handle may go from one to the other and
 //! back. Called by the fronts; it never touches shared memory itself.
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::layout::queue::SharedQueue;
 use crate::protocol::transfer::{self, Outgoing, TransferError};
-use crate::raw::{RawEvent, RawHandle, RawLock, RawQueue, RawValue};
+use crate::raw::{RawBarrier, RawEvent, RawHandle, RawLock, RawQueue, RawValue};
 use crate::segment::arena::{Slot, SlotAddress};
 
 const QUEUE: u8 = 1;
@@ -27,6 +28,7 @@ const RLOCK: u8 = 3;
 const VALUE: u8 = 4;
 const ARRAY: u8 = 16;
 const EVENT: u8 = 6;
+const BARRIER: u8 = 11;
 
 /// Writes a queue's record; its descriptors go into `table`.
 pub(crate) fn write_queue(
@@ -68,6 +70,17 @@ pub(crate) fn write_value(
     if let Some(item) = item {
         record.extend((item as u64).to_le_bytes());
     }
+    Ok(record)
+}
+
+/// Writes a barrier's record.
+pub(crate) fn write_barrier(
+    slot: &Slot,
+    parties: u32,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    let mut record = write_slot(BARRIER, slot, table)?;
+    record.extend(parties.to_le_bytes());
     Ok(record)
 }
 
@@ -117,6 +130,10 @@ pub(crate) fn open(
             RawHandle::Array(RawValue::open(next()?, address, element, len, item)?)
         }
         EVENT => RawHandle::Event(RawEvent::open(next()?, fields.address()?)?),
+        BARRIER => {
+            let (address, parties) = (fields.address()?, fields.u32()?);
+            RawHandle::Barrier(RawBarrier::open(next()?, address, parties)?)
+        }
         _ => return Err(malformed()),
     };
     if !fields.0.is_empty() {

@@ -32,7 +32,7 @@ pub use plain::Plain;
 pub use protocol::codec::{Message, StructuredCodec};
 pub use queues::Queue;
 pub use sharedctypes::{Array, ArrayGuard, Value};
-pub use synchronize::{Event, Lock, LockGuard, RLock, RLockGuard};
+pub use synchronize::{Barrier, Event, Lock, LockGuard, RLock, RLockGuard};
 
 /// Places in the engine where a test can make the process die.
 #[cfg(feature = "kill-points")]

@@ -127,6 +127,13 @@ fn table(point: KillPoint) -> &'static [Work] {
         KillPoint::TrimUnlinked => &[Drain(MIDDLE, Lost)],
         KillPoint::UserLockTaken => &[Lock(Section::Poisoned)],
         KillPoint::UserLockFreed => &[Lock(Section::Complete)],
+        // Those of the barrier have a table of their own (`crash_barrier.rs`).
+        KillPoint::BarrierEntered
+        | KillPoint::BarrierSeated
+        | KillPoint::BarrierAsleep
+        | KillPoint::BarrierSeatLeft
+        | KillPoint::BarrierCommitted
+        | KillPoint::BarrierUnlocked => &[],
         KillPoint::SlotTaken | KillPoint::SlotHeld | KillPoint::SlotDropped => &[Slots],
         // `crash_event.rs`
         KillPoint::EventMarked | KillPoint::EventSet => &[],

@@ -91,6 +91,12 @@ class _Engine(BaseContext):
 
         return Event()
 
+    def Barrier(self, parties: int, action: Any = None, timeout: float | None = None) -> tasuki.synchronize.Barrier:
+        """Returns a barrier, which breaks when a party that is needed dies."""
+        from tasuki.synchronize import Barrier
+
+        return Barrier(parties, action, timeout)
+
     def Queue(self, maxsize: int = 0, *, codec: str = "pickle") -> tasuki.queues.Queue[Any]:  # type: ignore[override]
         """Returns a queue; `codec="msgpack"` makes one whose structured messages Rust reads too."""
         from tasuki.queues import Queue
@@ -297,6 +303,7 @@ def _install_classes() -> None:
     standard.Lock = synchronize.Lock  # type: ignore[misc]
     standard.RLock = synchronize.RLock  # type: ignore[misc]
     standard.Event = synchronize.Event  # type: ignore[misc]
+    standard.Barrier = synchronize.Barrier  # type: ignore[misc]
 
 
 def __getattr__(name: str) -> Any:

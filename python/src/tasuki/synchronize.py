@@ -17,11 +17,22 @@ from tasuki.context import OwnerDied, OwnerDiedWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tasuki.context import OnOwnerDied
 
-__all__ = ["BoundedSemaphore", "Condition", "Event", "Lock", "OwnerDied", "OwnerDiedWarning", "RLock", "Semaphore"]
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "OwnerDied",
+    "OwnerDiedWarning",
+    "RLock",
+    "Semaphore",
+]
 
 
 class Lock(_tasuki.Lock, handles.Owned, _standard.Lock):
@@ -55,6 +66,42 @@ class Event(_tasuki.Event, _standard.Event):
 
     def __setstate__(self, state: Any) -> None:
         handles.unpack(self, state)
+
+
+class Barrier(_tasuki.Barrier, _standard.Barrier):
+    """A place where so many processes or threads wait until all have come. It breaks when one that is needed dies."""
+
+    # As one from another language has them.
+    _action: Callable[[], object] | None = None
+    _timeout: float | None = None
+
+    def __init__(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        *,
+        ctx: Any = None,
+    ) -> None:
+        if parties < 1:
+            raise ValueError("parties must be > 0")
+        self._create(parties)
+        self._action, self._timeout = action, timeout
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits until all have come, and returns a number below `parties`, another one for each of them.
+
+        The last one to come calls the action first, if there is one. Raises threading.BrokenBarrierError, whose text
+        says why, if the barrier is or gets broken; a timeout that runs out breaks it.
+        """
+        return self._wait(self._action, self._timeout if timeout is None else timeout)
+
+    def __getstate__(self) -> Any:
+        return handles.pack(self), self._action, self._timeout
+
+    def __setstate__(self, state: Any) -> None:
+        record, self._action, self._timeout = state
+        handles.unpack(self, record)
 
 
 def __getattr__(name: str) -> Any:

@@ -16,10 +16,11 @@ pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
 pub use queues::{LargeMessage, QueueOptions, RawQueue, Taken};
 pub use sharedctypes::RawValue;
-pub use synchronize::{RawEvent, RawLock};
+pub use synchronize::{ActionTurn, Arrival, RawArrived, RawBarrier, RawEvent, RawLock};
 
 use crate::error::Error;
 use crate::handle;
+pub use crate::layout::barrier::{Broken, NotPassed};
 pub use crate::layout::lock::Acquired;
 use crate::layout::lock::NotAcquired;
 use crate::layout::queue::{NotGot, NotPut};
@@ -82,6 +83,8 @@ pub enum RawHandle {
     Array(RawValue),
     /// An event.
     Event(RawEvent),
+    /// A barrier.
+    Barrier(RawBarrier),
 }
 
 impl RawHandle {
@@ -109,6 +112,7 @@ impl RawHandle {
             RawHandle::Value(_) => "a value",
             RawHandle::Array(_) => "an array",
             RawHandle::Event(_) => "an event",
+            RawHandle::Barrier(_) => "a barrier",
         }
     }
 }

@@ -160,6 +160,12 @@ impl Slot {
         self.segment.place(self.offset + offset)
     }
 
+    /// As `place`, for `count` values side by side.
+    pub(crate) fn places<T: Shared>(&self, offset: usize, count: usize) -> &[T] {
+        assert!(offset + count * size_of::<T>() <= self.len, "inside the object");
+        self.segment.get_many(self.offset + offset, count).expect("a place inside the segment")
+    }
+
     /// The object's bytes.
     pub(crate) fn bytes(&self) -> NonNull<u8> {
         self.segment.bytes(self.offset, self.len).expect("checked when the slot was opened")

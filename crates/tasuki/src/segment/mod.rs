@@ -202,6 +202,18 @@ impl Segment {
         Some(unsafe { self.map.base().add(offset).cast::<T>().as_ref() })
     }
 
+    /// As `get`, for `count` of them side by side.
+    pub(crate) fn get_many<T: Shared>(&self, offset: usize, count: usize) -> Option<&[T]> {
+        let end = count.checked_mul(size_of::<T>())?.checked_add(offset)?;
+        if end > self.map.len() || !offset.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: as in `get`, for a range that lies inside the mapping as a whole; `T` is changed only atomically.
+        Some(unsafe {
+            std::slice::from_raw_parts(self.map.base().add(offset).cast::<T>().as_ptr(), count)
+        })
+    }
+
     /// The address of `len` bytes at `offset`, if they are inside. What is there may change at any moment.
     #[inline]
     pub(crate) fn bytes(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {

@@ -40,6 +40,10 @@ fn generation(word: u64) -> u64 {
     word >> 3 & (GENERATIONS - 1)
 }
 
+fn left_bit(generation: u64) -> u64 {
+    1 << (generation % 64)
+}
+
 fn worker(word: u64) -> u32 {
     (word >> 32) as u32
 }
@@ -56,7 +60,8 @@ pub(crate) struct Row {
     pid: AtomicU32,
     /// Sender and receiver bits, for disconnection.
     pub(crate) roles: AtomicU32,
-    /// 1 once the process ends by itself; 0 when it was killed.
+    /// Bit `g % 64`: the process of generation g ended by itself, or dropped its last handle; else it was killed. So this
+    /// is known of a process whose row is another's by now.
     left: AtomicU64,
     name: [AtomicU64; NAME / 8],
     reserved: [AtomicU64; 6],
@@ -150,14 +155,25 @@ impl<'a> Roster<'a> {
     /// Who the owner that a token names was, noticed as dead just now. `known_pid` is what the caller knows of it should
     /// its row be another's by now, or 0.
     pub(crate) fn death_of(self, token: Token, known_pid: u32) -> Death {
-        let death = Death::of_pid(known_pid);
+        let left = self.has_left(token).unwrap_or(false);
+        let death = Death { left, ..Death::of_pid(known_pid) };
         let Some(row) = self.row(token.row()) else { return death };
-        let (name, left) = (ProcessName::read(&row.name), row.left.load(Ordering::Relaxed) != 0);
+        let name = ProcessName::read(&row.name);
         // Last: only if the row still is that process's was what we read its own.
         match self.pid(token) {
             0 => death,
-            pid => Death { pid, name, left, ..death },
+            pid => Death { pid, name, ..death },
         }
+    }
+
+    /// Whether a process that is not alive ended by itself; None when its row was too many others' since.
+    pub(crate) fn has_left(self, token: Token) -> Option<bool> {
+        let row = self.row(token.row())?;
+        let left = row.left.load(Ordering::Acquire) & left_bit(token.generation()) != 0;
+        fence(Ordering::Acquire);
+        let now = generation(row.state.load(Ordering::Acquire));
+        // The last one is left out: its bit may be being cleared for the next.
+        (now.wrapping_sub(token.generation()) % GENERATIONS < 63).then_some(left)
     }
 
     /// Whether a row is in use by anybody, alive or not yet reaped.
@@ -216,7 +232,7 @@ impl<'a> Roster<'a> {
                     continue;
                 }
                 self.segment.header().roster_high.fetch_max(index as u32 + 1, Ordering::SeqCst);
-                row.clear();
+                row.clear(generation(state));
                 if self.segment.kind == Kind::Arena {
                     arena::forget_row(self.segment, index)?;
                 }
@@ -246,11 +262,11 @@ impl Row {
         }
     }
 
-    fn clear(&self) {
+    fn clear(&self, generation: u64) {
         self.in_hand_ticket.store(0, Ordering::Relaxed);
         self.in_hand_len.store(0, Ordering::Relaxed);
         self.roles.store(0, Ordering::Relaxed);
-        self.left.store(0, Ordering::Relaxed);
+        self.left.fetch_and(!left_bit(generation), Ordering::Relaxed);
     }
 }
 
@@ -305,8 +321,9 @@ impl MyRow {
 
     /// Notes in the row, if this process has one, that this process ends by itself.
     pub(super) fn note_leaving(&self, segment: &Segment) {
-        if let Some(row) = self.cached().and_then(|token| segment.roster().row(token.row())) {
-            row.left.store(1, Ordering::Relaxed);
+        let Some(token) = self.cached() else { return };
+        if let Some(row) = segment.roster().row(token.row()) {
+            row.left.fetch_or(left_bit(token.generation()), Ordering::Release);
         }
     }
 
@@ -321,6 +338,8 @@ impl MyRow {
     pub(super) fn leave(&self, segment: &Segment) {
         let Some(token) = self.cached() else { return };
         if let Some(row) = segment.roster().row(token.row()) {
+            // By itself: whoever finds this process gone from here does not take it for killed.
+            row.left.fetch_or(left_bit(token.generation()), Ordering::Release);
             let live = pack(LIVE, token.generation(), 0);
             let free = pack(FREE, token.generation() + 1, 0);
             // Fails only when a broken peer wrote over the row.

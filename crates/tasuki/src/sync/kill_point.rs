@@ -67,6 +67,18 @@ kill_points! {
     UserLockTaken,
     /// lock: the user's lock is free, its waiter not woken.
     UserLockFreed,
+    /// barrier: inside its lock, nothing done yet.
+    BarrierEntered,
+    /// barrier: in a seat, which is not counted yet.
+    BarrierSeated,
+    /// barrier: about to sleep until the others come.
+    BarrierAsleep,
+    /// barrier: gave its seat up, which is still counted.
+    BarrierSeatLeft,
+    /// barrier: the round is over or broken, nobody was woken.
+    BarrierCommitted,
+    /// barrier: the round is over and the lock free, nobody was woken.
+    BarrierUnlocked,
     /// arena: slots are marked as taken, the holder's row not yet.
     SlotTaken,
     /// arena: the holder's row says so, the call has not returned.

@@ -82,6 +82,20 @@ impl<'a> Wait<'a> {
         }
         Ok(left.min(until_next_slice()))
     }
+
+    /// As `slice`, where the deadline does not count any more: what is waited for cannot be called off.
+    pub(crate) fn overtime(&mut self) -> Result<Duration, GaveUp> {
+        if self.interrupted.as_mut().is_some_and(|interrupted| interrupted()) {
+            return Err(GaveUp::Interrupted);
+        }
+        Ok(until_next_slice())
+    }
+}
+
+/// The number of the slice that the machine's clock is in, never 0. Sleepers that wake together see the same one, and one
+/// look at the dead is enough for all of them.
+pub(crate) fn look_number() -> u32 {
+    (crate::sys::clock::monotonic().as_nanos() / SLICE.as_nanos()) as u32 | 1 << 31
 }
 
 /// Time to the next common waking moment, which is at least a fifth of a slice away.

@@ -1,10 +1,12 @@
 //! What processes and threads synchronise with: one file for each primitive.
 
+mod barrier;
 mod event;
 mod lock;
 mod rlock;
 
 pub use crate::raw::Death;
+pub use barrier::{Barrier, BarrierError, BarrierWaitResult, Broken};
 pub use event::Event;
 pub use lock::{Lock, LockError, LockGuard, Poisoned};
 pub(crate) use lock::{deserialize_value, guarded, serialize_value};

@@ -1,8 +1,10 @@
 //! The synchronisation primitives without types and policy.
 
+mod barrier;
 mod event;
 mod lock;
 
+pub use barrier::{ActionTurn, Arrival, RawArrived, RawBarrier};
 pub use event::RawEvent;
 pub use lock::RawLock;
 pub(super) use lock::{LOCK_KIND, RLOCK_KIND};

@@ -1,0 +1,121 @@
+//! Barrier as Python sees it.
+
+use std::sync::OnceLock;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use tasuki::protocol::transfer::{Outgoing, TransferError};
+use tasuki::raw::{NotPassed, RawArrived, RawBarrier};
+
+use crate::errors;
+use crate::waiting::{Blocking, Patience};
+
+/// A barrier of the engine; the Python class of this name derives from it.
+#[pyclass(frozen, subclass, module = "tasuki._tasuki")]
+pub struct Barrier {
+    raw: OnceLock<RawBarrier>,
+}
+
+impl Barrier {
+    fn raw(&self) -> PyResult<&RawBarrier> {
+        self.raw.get().ok_or_else(|| {
+            PyRuntimeError::new_err("this barrier was never made: call super().__init__() first")
+        })
+    }
+
+    pub fn adopt(&self, raw: RawBarrier) -> PyResult<()> {
+        self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this barrier is made already"))
+    }
+
+    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
+        Ok(self.raw()?.record(table))
+    }
+}
+
+/// `threading.BrokenBarrierError`, with the reason as its text.
+fn broken(py: Python<'_>, text: String) -> PyErr {
+    static BROKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match BROKEN.import(py, "threading", "BrokenBarrierError") {
+        Ok(class) => PyErr::from_type(class.clone(), (text,)),
+        Err(error) => error,
+    }
+}
+
+fn not_passed(py: Python<'_>, why: NotPassed) -> PyErr {
+    match why {
+        NotPassed::GaveUp(_) => broken(
+            py,
+            "not all parties came to the barrier in time, which is broken now".to_owned(),
+        ),
+        NotPassed::Broken(why) => broken(py, why.to_string()),
+        NotPassed::Failed(error) => errors::engine(error),
+    }
+}
+
+#[pymethods]
+impl Barrier {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Barrier {
+        Barrier { raw: OnceLock::new() }
+    }
+
+    fn _create(&self, parties: u32) -> PyResult<()> {
+        self.adopt(RawBarrier::create(parties).map_err(errors::engine)?)
+    }
+
+    /// Waits for the others; the last one to come calls `action`, unless it is None. Returns the caller's index.
+    fn _wait(
+        &self,
+        py: Python<'_>,
+        action: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u32> {
+        let raw = self.raw()?;
+        let patience = Patience::new(Blocking(true), timeout)?;
+        let has_action = action.is_truthy()?;
+        let arrived = patience.wait(py, |mut wait| raw.arrive(has_action, &mut wait))?;
+        let passed = match arrived {
+            Ok(RawArrived::Passed(index)) => Ok(index),
+            Ok(RawArrived::RunAction(turn)) => {
+                action.call0()?; // an error drops the turn, which breaks the barrier
+                turn.done()
+            }
+            Ok(RawArrived::Waits(arrival)) => {
+                patience.wait(py, |mut wait| arrival.wait(&mut wait))?
+            }
+            Err(why) => Err(why),
+        };
+        passed.map_err(|why| not_passed(py, why))
+    }
+
+    /// Breaks the barrier: those who wait and those who come get BrokenBarrierError, until reset().
+    fn abort(&self) -> PyResult<()> {
+        self.raw()?.abort().map_err(errors::engine)
+    }
+
+    /// Makes the barrier whole and empty; those who wait at this moment get BrokenBarrierError.
+    fn reset(&self) -> PyResult<()> {
+        self.raw()?.reset().map_err(errors::engine)
+    }
+
+    /// How many parties it takes.
+    #[getter]
+    fn parties(&self) -> PyResult<u32> {
+        Ok(self.raw()?.parties())
+    }
+
+    /// How many wait at this moment.
+    #[getter]
+    fn n_waiting(&self) -> PyResult<u32> {
+        Ok(self.raw()?.waiting())
+    }
+
+    /// Whether it is broken.
+    #[getter]
+    fn broken(&self) -> PyResult<bool> {
+        Ok(self.raw()?.is_broken())
+    }
+}

@@ -1,0 +1,92 @@
+//! A broken process may write anything into the memory of what others synchronise with: they get wrong answers or errors, in
+//! time, and never crash or hang beyond their own timeouts.
+
+mod support;
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use support::memory::ObjectMemory;
+use support::{Dice, Ended, NEVER, fork, soaking, watchdog_of};
+use tasuki::raw::{NotPassed, RawArrived, RawBarrier, Wait};
+
+/// Runs `use_it` with one seed after the other, each in a child, so that a crash tells its seed.
+fn survives(what: &str, use_it: impl Fn(Dice)) {
+    let _watchdog = watchdog_of(Duration::from_secs(if soaking() { 900 } else { 120 }));
+    let mut dice = Dice::roll(what);
+    let (start, time) = (Instant::now(), Duration::from_secs(if soaking() { 300 } else { 4 }));
+    while start.elapsed() < time {
+        let seed = dice.next();
+        assert_eq!(fork(|| use_it(Dice(seed))).wait(), Ended::WELL, "seed {seed}");
+    }
+}
+
+/// Calls `call` from three threads while the words of the object that `may` allows are written over.
+fn scribble_while(
+    dice: &mut Dice,
+    memory: &ObjectMemory,
+    may: impl Fn(usize) -> bool,
+    call: impl Fn(&mut Dice) + Sync,
+) {
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let mut dice = Dice(dice.next());
+            let call = &call;
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let start = Instant::now();
+                    call(&mut dice);
+                    assert!(start.elapsed() < NEVER, "a call that does not keep its time");
+                }
+            });
+        }
+        for _ in 0..60 {
+            let mut any = || dice.below(memory.words() as u64) as usize;
+            let (to, other) = (any(), memory.word(any()).load(SeqCst));
+            let value = match dice.below(6) {
+                0 => dice.next() as u32,
+                1 => dice.below(300) as u32,
+                2 => other,
+                3 => other ^ (1 << dice.below(32)),
+                4 => {
+                    memory.word(to).load(SeqCst).wrapping_add(dice.below(17) as u32).wrapping_sub(8)
+                }
+                _ => 0,
+            };
+            if may(to) {
+                memory.write(to, value);
+            }
+            std::thread::sleep(Duration::from_micros(dice.below(300)));
+        }
+    });
+}
+
+#[test]
+fn a_barrier() {
+    survives("barrier", |mut dice| {
+        let barrier = RawBarrier::create(3).unwrap();
+        let memory = ObjectMemory::of(|table| barrier.record(table), 128 + 2 * 3 * 8);
+        let pass = |wait: &mut Wait<'_>| match barrier.arrive(false, wait)? {
+            RawArrived::Waits(arrival) => arrival.wait(wait),
+            RawArrived::RunAction(turn) => turn.done(),
+            RawArrived::Passed(index) => Ok::<u32, NotPassed>(index),
+        };
+        // All but the lock and who runs the action: a scribbler may take the one for good, and give the other to somebody
+        // who lives and knows nothing of it. Others wait then, as for a process that is stopped.
+        const NOT: [usize; 2] = [0, 5];
+        scribble_while(
+            &mut dice,
+            &memory,
+            |word| !NOT.contains(&word),
+            |dice| {
+                let time = Duration::from_millis(dice.below(4));
+                let _ = match dice.below(8) {
+                    0 => barrier.abort().is_err(),
+                    1 => barrier.reset().is_err(),
+                    _ => pass(&mut Wait::timeout(time)).is_err(),
+                };
+                let _ = (barrier.waiting(), barrier.is_broken());
+            },
+        );
+    });
+}
