@@ -25,7 +25,7 @@ class _NotOwner(RuntimeError, AssertionError):
 class Lock:
     """A lock that any thread may release."""
 
-    _new: Any = threading.Lock
+    _new: Any = staticmethod(threading.Lock)
     _error: type[RuntimeError] = _NotTaken
 
     def __init__(self, *, on_owner_died: str = "raise") -> None:
@@ -62,7 +62,7 @@ class Lock:
 class RLock(Lock):
     """A lock that its owner may take again."""
 
-    _new = threading.RLock
+    _new = staticmethod(threading.RLock)
     _error = _NotOwner
 
     def __init__(self, *, on_owner_died: str = "raise") -> None:
