@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import multiprocessing.synchronize
 import os
 import signal
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -254,3 +257,89 @@ def test_a_forked_child_does_not_own_what_its_parent_holds(make: Any) -> None:
         process.start()
         assert answers.get() == (False, True)
         process.join(30)
+
+
+# --- methods that are functions of the interpreter's own kind
+
+
+def test_arguments_by_place_and_by_name(make: Any) -> None:
+    lock = make()
+    for args, named in (((True, None), {}), ((), {"timeout": 1}), ((1,), {"timeout": 0.5}), ((), {"block": []})):
+        assert lock.acquire(*args, **named) is True
+        lock.release()
+    for args, named, text in (
+        ((True, None, 1), {}, "at most 2 arguments"),
+        ((), {"blocking": True}, "unexpected keyword argument 'blocking'"),
+        ((True,), {"block": True}, "multiple values for argument 'block'"),
+        ((True, "soon"), {}, "must be real number"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            lock.acquire(*args, **named)
+    with pytest.raises(TypeError):
+        lock.release(1)
+    assert not lock.locked()
+
+
+def test_a_lock_in_an_exit_stack(make: Any) -> None:
+    lock = make()
+    with contextlib.ExitStack() as stack:
+        assert stack.enter_context(lock) is True
+        assert lock.locked()
+    assert not lock.locked()
+    kind = type(lock)
+    assert kind.__enter__(lock) is True
+    kind.__exit__(lock, None, None, None)
+    assert (kind.__enter__.__name__, kind.__exit__.__name__) == ("__enter__", "__exit__")
+    assert not lock.locked()
+
+
+def test_the_method_of_a_lock_refuses_another_object(make: Any) -> None:
+    kind = type(make()).__mro__[1]
+    for name in ("__enter__", "__exit__"):
+        doorway = vars(kind)[name]
+        with pytest.raises(TypeError):
+            type(doorway).__get__(doorway, object(), object)
+        with pytest.raises(TypeError):
+            getattr(kind, name)(object())
+        with pytest.raises(TypeError):
+            type(doorway)()
+
+
+def test_the_bound_method_outlives_its_lock_and_keeps_nothing_alive(make: Any) -> None:
+    lock = make()
+    gone = weakref.ref(lock)
+    enter, exit_ = lock.__enter__, lock.__exit__
+    with lock:
+        pass
+    gc.disable()
+    try:
+        del lock
+        assert gone() is None, "no cycle"
+    finally:
+        gc.enable()
+    assert enter() is True
+    exit_(None, None, None)
+
+
+def test_a_lock_that_was_never_made(make: Any) -> None:
+    kind = type(make())
+    lock = kind.__new__(kind)
+    for use in (lock.acquire, lock.release, lock.__enter__, lock.__exit__, lock.locked):
+        with pytest.raises(RuntimeError, match="never made"):
+            use()
+
+
+def test_a_subclass_may_have_methods_of_its_own(make: Any) -> None:
+    kind = type(make())
+
+    class Counting(kind):  # type: ignore[misc, valid-type]
+        entered = 0
+
+        def __enter__(self) -> bool:
+            self.entered += 1
+            return bool(super().__enter__())
+
+    lock = Counting()
+    with lock:
+        assert (lock.entered, lock.locked()) == (1, True)
+    assert not lock.locked()

@@ -20,6 +20,8 @@ use pyo3::prelude::*;
 /// The native half of the package `tasuki`: use the package.
 #[pymodule(gil_used = false)]
 mod _tasuki {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::command::{Child, inherited, inherited_names, start};
     #[pymodule_export]
@@ -36,4 +38,9 @@ mod _tasuki {
     use crate::sharedctypes::{Block, Guarded, Items, Number};
     #[pymodule_export]
     use crate::synchronize::{Barrier, Event, Lock, RLock};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::synchronize::add_methods(module.py())
+    }
 }

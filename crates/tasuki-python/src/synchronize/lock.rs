@@ -1,19 +1,23 @@
 //! Lock and RLock as Python sees them, with what the standard Condition, Event, Pool and Queue ask of a `_semlock`.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::Error;
 use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::{Acquired, Failure, GaveUp, RawLock, RawValue, Wait};
 
+use super::doors::Doors;
 use super::policy::{Policy, PolicyCell};
+use super::quick::{Holder, Takeable};
 use crate::errors;
 use crate::sharedctypes::Block;
-use crate::waiting::{Blocking, Patience};
+use crate::waiting::Patience;
 
 /// What an RLock locks: an object of its own, or a value, which has a lock beside its bytes.
 pub enum Lockable {
@@ -39,6 +43,15 @@ impl Lockable {
         match self {
             Lockable::Lock(lock) => lock.acquire(wait),
             Lockable::Value(value) => value.acquire(wait),
+        }
+    }
+
+    /// Takes it if it is free; false says nothing but that `acquire` has to look.
+    #[inline]
+    fn acquire_quickly(&self) -> bool {
+        match self {
+            Lockable::Lock(lock) => lock.acquire_quickly(),
+            Lockable::Value(value) => value.acquire_quickly(),
         }
     }
 
@@ -143,51 +156,87 @@ const SEMAPHORE: u32 = 1;
 /// A lock of the engine that anybody may release; the Python class of this name derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct Lock {
-    raw: OnceLock<Lockable>,
-    policy: PolicyCell,
-    /// The thread of this process that took it last, as Python numbers threads.
-    taken_by: AtomicU64,
+    core: Arc<LockCore>,
+    doors: Doors,
 }
 
-impl Lock {
+/// What is behind a `Lock`.
+pub struct LockCore {
+    raw: OnceLock<Lockable>,
+    policy: PolicyCell,
+    /// The thread of this process that took it last.
+    taken_by: AtomicUsize,
+}
+
+impl Takeable for LockCore {
     #[inline]
-    fn raw(&self) -> PyResult<&Lockable> {
-        self.raw.get().ok_or_else(never_made)
-    }
-
-    pub fn adopt(&self, raw: Lockable) -> PyResult<()> {
-        self.raw.set(raw).map_err(made_already)
-    }
-
-    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
-        Ok(self.raw()?.record(table))
+    fn take_quickly(&self) -> bool {
+        let taken = self.raw.get().is_some_and(Lockable::acquire_quickly);
+        if taken {
+            self.taken_by.store(this_thread(), Ordering::Relaxed);
+        }
+        taken
     }
 
     #[inline]
-    fn lock(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        let got = self.raw()?.lock(py, patience, || self.policy.get())?;
+    fn give_quickly(&self) -> bool {
+        self.raw.get().is_some_and(Lockable::unlock)
+    }
+
+    fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+        let raw = self.raw.get().ok_or_else(never_made)?;
+        let got = raw.lock(py, patience, || self.policy.get())?;
         if got {
             self.taken_by.store(this_thread(), Ordering::Relaxed);
         }
         Ok(got)
     }
 
-    #[inline]
-    fn unlock(&self) -> PyResult<()> {
-        if self.raw()?.unlock() {
+    fn give(&self) -> PyResult<()> {
+        if self.raw.get().ok_or_else(never_made)?.unlock() {
             return Ok(());
         }
         Err(PyValueError::new_err("semaphore or lock released too many times"))
     }
 }
 
-/// A number for the calling thread, unique in this process while the thread lives.
-#[inline]
-fn this_thread() -> u64 {
-    thread_local! {
-        static HERE: u8 = const { 0 };
+impl Holder for Lock {
+    type Core = LockCore;
+    const ACQUIRE: &'static CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
+        Takes the lock; returns whether it was got in time.";
+    const RELEASE: &'static CStr = c"release($self, /)\n--\n\nFrees the lock, whoever holds it.";
+
+    #[inline]
+    fn core(&self) -> &Arc<LockCore> {
+        &self.core
     }
-    HERE.with(|here| std::ptr::from_ref(here).addr() as u64)
+
+    #[inline]
+    fn doors(&self) -> &Doors {
+        &self.doors
+    }
+}
+
+impl Lock {
+    #[inline]
+    fn raw(&self) -> PyResult<&Lockable> {
+        self.core.raw.get().ok_or_else(never_made)
+    }
+
+    pub fn adopt(&self, raw: Lockable) -> PyResult<()> {
+        self.core.raw.set(raw).map_err(made_already)
+    }
+
+    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
+        Ok(self.raw()?.record(table))
+    }
+}
+
+/// A number for the calling thread, which is attached; unique in this process while the thread lives.
+#[inline]
+fn this_thread() -> usize {
+    // SAFETY: the thread is attached.
+    unsafe { ffi::PyThreadState_Get() }.addr()
 }
 
 #[pymethods]
@@ -195,57 +244,27 @@ impl Lock {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Lock {
-        Lock {
+        let core = LockCore {
             raw: OnceLock::new(),
             policy: PolicyCell::new(Policy::Raise),
-            taken_by: AtomicU64::new(0),
-        }
+            taken_by: AtomicUsize::new(0),
+        };
+        Lock { core: Arc::new(core), doors: Doors::new() }
     }
 
     fn _create(&self) -> PyResult<()> {
         self.adopt(RawLock::create(false).map_err(errors::engine)?.into())
     }
 
-    /// Takes the lock; returns whether it was got in time.
-    #[pyo3(signature = (block=Blocking(true), timeout=None))]
-    #[pyo3(text_signature = "($self, block=True, timeout=None)")]
-    fn acquire(
-        &self,
-        py: Python<'_>,
-        block: Blocking,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<bool> {
-        self.lock(py, Patience::new(block, timeout)?)
-    }
-
-    /// Frees the lock, whoever holds it.
-    fn release(&self) -> PyResult<()> {
-        self.unlock()
-    }
-
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.lock(py, Patience::Forever)
-    }
-
-    #[pyo3(signature = (_kind=None, _error=None, _traceback=None))]
-    fn __exit__(
-        &self,
-        _kind: Option<&Bound<'_, PyAny>>,
-        _error: Option<&Bound<'_, PyAny>>,
-        _traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        self.unlock()
-    }
-
     /// What the next one to take the lock after its owner's death gets: "raise", "warn" or "ignore".
     #[getter]
     fn get_on_owner_died(&self) -> &'static str {
-        self.policy.get().name()
+        self.core.policy.get().name()
     }
 
     #[setter]
     fn set_on_owner_died(&self, policy: Policy) {
-        self.policy.set(policy);
+        self.core.policy.set(policy);
     }
 
     /// Whether anybody holds the lock at this moment.
@@ -259,7 +278,7 @@ impl Lock {
     }
 
     fn _is_mine(&self) -> PyResult<bool> {
-        Ok(self._count()? > 0 && self.taken_by.load(Ordering::Relaxed) == this_thread())
+        Ok(self._count()? > 0 && self.core.taken_by.load(Ordering::Relaxed) == this_thread())
     }
 
     fn _count(&self) -> PyResult<u32> {
@@ -299,18 +318,61 @@ impl Lock {
 /// A lock of the engine that its owner may take again; the Python class of this name derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct RLock {
+    core: Arc<RLockCore>,
+    doors: Doors,
+}
+
+/// What is behind an `RLock`.
+pub struct RLockCore {
     raw: OnceLock<Lockable>,
     policy: PolicyCell,
+}
+
+impl Takeable for RLockCore {
+    #[inline]
+    fn take_quickly(&self) -> bool {
+        self.raw.get().is_some_and(Lockable::acquire_quickly)
+    }
+
+    #[inline]
+    fn give_quickly(&self) -> bool {
+        self.raw.get().is_some_and(Lockable::unlock)
+    }
+
+    fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+        self.raw.get().ok_or_else(never_made)?.lock(py, patience, || self.policy.get())
+    }
+
+    fn give(&self) -> PyResult<()> {
+        RLock::released(self.raw.get().ok_or_else(never_made)?.unlock())
+    }
+}
+
+impl Holder for RLock {
+    type Core = RLockCore;
+    const ACQUIRE: &'static CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
+        Takes the lock, again if this thread has it; returns whether it was got in time.";
+    const RELEASE: &'static CStr = c"release($self, /)\n--\n\nUndoes one acquire of this thread.";
+
+    #[inline]
+    fn core(&self) -> &Arc<RLockCore> {
+        &self.core
+    }
+
+    #[inline]
+    fn doors(&self) -> &Doors {
+        &self.doors
+    }
 }
 
 impl RLock {
     #[inline]
     fn raw(&self) -> PyResult<&Lockable> {
-        self.raw.get().ok_or_else(never_made)
+        self.core.raw.get().ok_or_else(never_made)
     }
 
     pub fn adopt(&self, raw: Lockable) -> PyResult<()> {
-        self.raw.set(raw).map_err(made_already)
+        self.core.raw.set(raw).map_err(made_already)
     }
 
     pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
@@ -319,17 +381,7 @@ impl RLock {
 
     /// What the next one to take it after an owner's death is told.
     pub fn policy(&self) -> Policy {
-        self.policy.get()
-    }
-
-    #[inline]
-    fn lock(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        self.raw()?.lock(py, patience, || self.policy.get())
-    }
-
-    #[inline]
-    fn unlock(&self) -> PyResult<()> {
-        RLock::released(self.raw()?.unlock())
+        self.core.policy.get()
     }
 
     /// What the standard library says when a thread releases what it does not hold.
@@ -347,7 +399,8 @@ impl RLock {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> RLock {
-        RLock { raw: OnceLock::new(), policy: PolicyCell::new(Policy::Raise) }
+        let core = RLockCore { raw: OnceLock::new(), policy: PolicyCell::new(Policy::Raise) };
+        RLock { core: Arc::new(core), doors: Doors::new() }
     }
 
     fn _create(&self) -> PyResult<()> {
@@ -359,46 +412,15 @@ impl RLock {
         self.adopt(block.raw()?.clone().into())
     }
 
-    /// Takes the lock, again if this thread has it; returns whether it was got in time.
-    #[pyo3(signature = (block=Blocking(true), timeout=None))]
-    #[pyo3(text_signature = "($self, block=True, timeout=None)")]
-    fn acquire(
-        &self,
-        py: Python<'_>,
-        block: Blocking,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<bool> {
-        self.lock(py, Patience::new(block, timeout)?)
-    }
-
-    /// Undoes one acquire of this thread.
-    fn release(&self) -> PyResult<()> {
-        self.unlock()
-    }
-
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.lock(py, Patience::Forever)
-    }
-
-    #[pyo3(signature = (_kind=None, _error=None, _traceback=None))]
-    fn __exit__(
-        &self,
-        _kind: Option<&Bound<'_, PyAny>>,
-        _error: Option<&Bound<'_, PyAny>>,
-        _traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        self.unlock()
-    }
-
     /// What the next one to take the lock after its owner's death gets: "raise", "warn" or "ignore".
     #[getter]
     fn get_on_owner_died(&self) -> &'static str {
-        self.policy.get().name()
+        self.core.policy.get().name()
     }
 
     #[setter]
     fn set_on_owner_died(&self, policy: Policy) {
-        self.policy.set(policy);
+        self.core.policy.set(policy);
     }
 
     /// Whether anybody holds the lock at this moment.

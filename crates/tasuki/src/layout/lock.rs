@@ -107,16 +107,42 @@ impl LockView<'_> {
         taken.is_ok()
     }
 
+    /// The quick part of `acquire_recursive`: false says nothing but that the rest has to be done.
+    #[inline]
+    pub(crate) fn acquire_free_recursive(self) -> bool {
+        let Some(me) = self.segment.known_row() else { return false };
+        // SYNC: Acquire, with the Release in `release`.
+        match self.words.word.compare_exchange(0, me.bits(), Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => {
+                self.note_owner(me);
+                kill_point!(UserLockTaken);
+                self.words.depth.store(1, Ordering::Relaxed);
+                self.words.thread.store(thread_id(), Ordering::Relaxed);
+                true
+            }
+            Err(_) => matches!(self.acquire_again(), Ok(true)),
+        }
+    }
+
+    /// Takes the lock once more if this thread has it; false when it has not.
+    #[inline]
+    fn acquire_again(self) -> Result<bool, Error> {
+        if !self.is_mine()? {
+            return Ok(false);
+        }
+        // Only this thread changes the depth while it owns the lock.
+        let depth = self.words.depth.load(Ordering::Relaxed);
+        let deeper = depth
+            .checked_add(1)
+            .ok_or_else(|| Error::Limit("a lock was taken 2^32 times by one thread".into()))?;
+        self.words.depth.store(deeper, Ordering::Relaxed);
+        Ok(true)
+    }
+
     /// As `acquire`, but the thread that holds the lock may take it again.
     #[inline]
     pub(crate) fn acquire_recursive(self, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
-        if self.is_mine()? {
-            // Only this thread changes the depth while it owns the lock.
-            let depth = self.words.depth.load(Ordering::Relaxed);
-            let deeper = depth
-                .checked_add(1)
-                .ok_or_else(|| Error::Limit("a lock was taken 2^32 times by one thread".into()))?;
-            self.words.depth.store(deeper, Ordering::Relaxed);
+        if self.acquire_again()? {
             return Ok(Acquired::Clean);
         }
         let acquired = self.acquire(wait)?;

@@ -122,6 +122,14 @@ impl RawValue {
         Ok(self.view().acquire_recursive(wait)?)
     }
 
+    /// Takes the value's lock, recursively, if that is a matter of a few instructions; see
+    /// [`RawLock::acquire_quickly`](super::RawLock::acquire_quickly).
+    #[inline]
+    #[must_use]
+    pub fn acquire_quickly(&self) -> bool {
+        self.view().acquire_free_recursive()
+    }
+
     /// Frees the value's lock; false when this thread does not hold it.
     #[inline]
     #[must_use]

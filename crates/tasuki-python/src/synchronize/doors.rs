@@ -1,0 +1,259 @@
+//! `with` at the price of the lock: the interpreter makes a bound method of `__enter__` and of `__exit__` each time, which
+//! costs twice what a free lock does; here an object has its two for good.
+//!
+//! ```text
+//! type.__enter__  Doorway   asked by the interpreter for the method of an object, gives the one the object has
+//! object.doors    Doors     two builtin functions, made when first asked for
+//! their `self`    Door      keeps the core, not the object: no cycle that only the garbage collector could end
+//! ```
+//! Asked through the class, as `ExitStack` does, a doorway gives an ordinary method.
+#![allow(unsafe_code)] // a type with a slot that pyo3 would wrap, and functions that the interpreter calls
+
+use std::ffi::c_int;
+use std::sync::Arc;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use pyo3::{Borrowed, PyTypeInfo, ffi};
+
+use super::quick::{Holder, Takeable, definition, method, nothing, slowly, this, truth};
+use crate::waiting::Patience;
+
+/// The two bound methods of one object.
+pub struct Doors(PyOnceLock<[Py<PyAny>; 2]>);
+
+impl Doors {
+    pub const fn new() -> Doors {
+        Doors(PyOnceLock::new())
+    }
+}
+
+/// What the bound methods are bound to.
+#[pyclass(frozen, module = "tasuki._tasuki")]
+struct Door(Arc<dyn Takeable>);
+
+const ENTER: usize = 0;
+const EXIT: usize = 1;
+
+/// The interpreter's object for `__enter__` or `__exit__` of a class.
+#[repr(C)]
+struct Doorway {
+    head: ffi::PyObject,
+    /// The ordinary method, with a reference of its own.
+    method: *mut ffi::PyObject,
+    /// Whose instances have doors; the method keeps it alive.
+    class: *mut ffi::PyTypeObject,
+    /// A new reference to the bound method of an instance of `class`.
+    bound: unsafe fn(*mut ffi::PyObject) -> *mut ffi::PyObject,
+}
+
+/// Gives a class its methods `__enter__` and `__exit__`.
+pub fn add_methods<T: Holder + PyTypeInfo>(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let enter = ffi::PyMethodDefPointer { PyCFunction: enter_unbound::<T> };
+    let doc = c"__enter__($self, /)\n--\n\nTakes it, however long that takes.";
+    let enter = definition(c"__enter__", enter, ffi::METH_NOARGS, doc);
+    let doorway = doorway(class, method(class, enter)?, bound::<T, ENTER>)?;
+    class.setattr("__enter__", doorway)?;
+    let exit = ffi::PyMethodDefPointer { PyCFunctionFast: exit_unbound::<T> };
+    let doc = c"__exit__($self, /, *how)\n--\n\nGives it back.";
+    let exit = definition(c"__exit__", exit, ffi::METH_FASTCALL, doc);
+    let doorway = self::doorway(class, method(class, exit)?, bound::<T, EXIT>)?;
+    class.setattr("__exit__", doorway)
+}
+
+fn doorway<'py>(
+    class: &Bound<'py, PyType>,
+    method: Bound<'py, PyAny>,
+    bound: unsafe fn(*mut ffi::PyObject) -> *mut ffi::PyObject,
+) -> PyResult<Bound<'py, PyAny>> {
+    static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = class.py();
+    let kind = TYPE.get_or_try_init(py, || make_type(py))?;
+    // SAFETY: the type was made for objects of this layout; everything in it is filled in before anybody sees it.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(kind.bind(py).as_type_ptr(), 0);
+        let object = Bound::from_owned_ptr_or_err(py, object)?;
+        let doorway = object.as_ptr().cast::<Doorway>();
+        (*doorway).class = class.as_type_ptr();
+        (*doorway).bound = bound;
+        (*doorway).method = method.into_ptr();
+        Ok(object)
+    }
+}
+
+fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
+    let mut slots = [
+        ffi::PyType_Slot { slot: ffi::Py_tp_descr_get, pfunc: get as *mut _ },
+        ffi::PyType_Slot { slot: ffi::Py_tp_call, pfunc: call as *mut _ },
+        ffi::PyType_Slot { slot: ffi::Py_tp_getattro, pfunc: attribute as *mut _ },
+        ffi::PyType_Slot { slot: ffi::Py_tp_dealloc, pfunc: dealloc as *mut _ },
+        ffi::PyType_Slot { slot: 0, pfunc: std::ptr::null_mut() },
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: c"tasuki._tasuki.Doorway".as_ptr(),
+        basicsize: size_of::<Doorway>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the slots have functions of the types that they ask for, and end with a zero.
+    unsafe {
+        let kind = Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?;
+        Ok(kind.cast_into::<PyType>()?.unbind())
+    }
+}
+
+/// # Safety
+/// `doorway` is one, which the interpreter sees to; the same goes for the next three functions.
+unsafe extern "C" fn get(
+    doorway: *mut ffi::PyObject,
+    object: *mut ffi::PyObject,
+    _class: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised; `bound` is for instances of `class`.
+    unsafe {
+        let doorway = &*doorway.cast::<Doorway>();
+        if object.is_null() {
+            return ffi::Py_NewRef(doorway.method);
+        }
+        if ffi::PyObject_TypeCheck(object, doorway.class) == 0 {
+            return slowly(|_| Err(PyTypeError::new_err("the method of another class")));
+        }
+        (doorway.bound)(object)
+    }
+}
+
+unsafe extern "C" fn call(
+    doorway: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised for `get`.
+    unsafe { ffi::PyObject_Call((*doorway.cast::<Doorway>()).method, args, keywords) }
+}
+
+/// Name, text and whatever else is asked are those of the ordinary method.
+unsafe extern "C" fn attribute(
+    doorway: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised for `get`.
+    unsafe { ffi::PyObject_GetAttr((*doorway.cast::<Doorway>()).method, name) }
+}
+
+unsafe extern "C" fn dealloc(doorway: *mut ffi::PyObject) {
+    // SAFETY: as promised for `get`, and this is the last use of the object, whose type it had a reference to.
+    unsafe {
+        let kind = ffi::Py_TYPE(doorway);
+        ffi::Py_XDECREF((*doorway.cast::<Doorway>()).method);
+        ffi::PyObject_Free(doorway.cast());
+        ffi::Py_DECREF(kind.cast());
+    }
+}
+
+/// # Safety
+/// `object` is an instance of `T`, and the interpreter is attached.
+unsafe fn bound<T: Holder, const WHICH: usize>(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe {
+        let holder = this::<T>(object);
+        if let Some(doors) = holder.doors().0.get(Python::assume_attached()) {
+            return ffi::Py_NewRef(doors[WHICH].as_ptr());
+        }
+        slowly(|py| {
+            let doors = holder.doors().0.get_or_try_init(py, || make(py, holder.core().clone()))?;
+            Ok(ffi::Py_NewRef(doors[WHICH].as_ptr()))
+        })
+    }
+}
+
+fn make(py: Python<'_>, core: Arc<dyn Takeable>) -> PyResult<[Py<PyAny>; 2]> {
+    struct Definitions([*mut ffi::PyMethodDef; 2]);
+    // SAFETY: they are only read, by the interpreter.
+    unsafe impl Send for Definitions {}
+    // SAFETY: as above.
+    unsafe impl Sync for Definitions {}
+    static DEFINITIONS: PyOnceLock<Definitions> = PyOnceLock::new();
+
+    let definitions = DEFINITIONS.get_or_init(py, || {
+        let enter = ffi::PyMethodDefPointer { PyCFunction: enter };
+        let exit = ffi::PyMethodDefPointer { PyCFunctionFast: exit };
+        Definitions([
+            definition(
+                c"__enter__",
+                enter,
+                ffi::METH_NOARGS,
+                c"Takes it, however long that takes.",
+            ),
+            definition(c"__exit__", exit, ffi::METH_FASTCALL, c"Gives it back."),
+        ])
+    });
+    let door = Bound::new(py, Door(core))?;
+    let function = |definition: *mut ffi::PyMethodDef| {
+        // SAFETY: the definition lives for ever; the function takes a reference to the door.
+        unsafe {
+            let function = ffi::PyCFunction_NewEx(definition, door.as_ptr(), std::ptr::null_mut());
+            Bound::from_owned_ptr_or_err(py, function).map(Bound::unbind)
+        }
+    };
+    Ok([function(definitions.0[ENTER])?, function(definitions.0[EXIT])?])
+}
+
+fn enter_core(core: &dyn Takeable) -> *mut ffi::PyObject {
+    if core.take_quickly() {
+        return truth(true);
+    }
+    slowly(|py| core.take(py, Patience::Forever).map(truth))
+}
+
+fn exit_core(core: &dyn Takeable) -> *mut ffi::PyObject {
+    if core.give_quickly() {
+        return nothing();
+    }
+    slowly(|_| core.give().map(|()| nothing()))
+}
+
+/// # Safety
+/// Called by the interpreter as a function of a door, with which `make` made it; so is `exit`.
+unsafe extern "C" fn enter(door: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    enter_core(unsafe { &*core_of(door) })
+}
+
+unsafe extern "C" fn exit(
+    door: *mut ffi::PyObject,
+    _: *mut *mut ffi::PyObject,
+    _: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    exit_core(unsafe { &*core_of(door) })
+}
+
+unsafe fn core_of(door: *mut ffi::PyObject) -> *const dyn Takeable {
+    // SAFETY: the caller has a door, which lives during the call, and the interpreter is attached.
+    unsafe {
+        let door: Borrowed<'_, '_, PyAny> = Borrowed::from_ptr(Python::assume_attached(), door);
+        &*door.cast_unchecked::<Door>().get().0
+    }
+}
+
+/// # Safety
+/// Called by the interpreter as a method of `T`; so is `exit_unbound`.
+unsafe extern "C" fn enter_unbound<T: Holder>(
+    slf: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    enter_core(&**unsafe { this::<T>(slf) }.core())
+}
+
+unsafe extern "C" fn exit_unbound<T: Holder>(
+    slf: *mut ffi::PyObject,
+    _: *mut *mut ffi::PyObject,
+    _: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    exit_core(&**unsafe { this::<T>(slf) }.core())
+}
