@@ -14,6 +14,18 @@ pub enum Error {
         /// The system's own word for it.
         source: io::Error,
     },
+    /// Shared memory with a name could not be created, opened or removed.
+    #[error("cannot {doing} the shared memory {name:?}: {source}{hint}")]
+    SharedMemory {
+        /// What was being done, as in "create".
+        doing: &'static str,
+        /// The name, without the leading slash.
+        name: String,
+        /// The system's own word for it; `kind()` tells `NotFound` and `AlreadyExists`.
+        source: io::Error,
+        /// What is behind it and what to do, in brackets, where that is known.
+        hint: &'static str,
+    },
     /// A descriptor or shared memory does not hold what it should.
     #[error("not a usable tasuki object: {0}")]
     Invalid(String),

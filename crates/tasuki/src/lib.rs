@@ -18,6 +18,7 @@ pub mod protocol;
 pub mod queues;
 pub mod raw;
 mod segment;
+pub mod shared_memory;
 pub mod sharedctypes;
 mod sync;
 pub mod synchronize;
@@ -31,6 +32,7 @@ pub use error::Error;
 pub use plain::Plain;
 pub use protocol::codec::{Message, StructuredCodec};
 pub use queues::Queue;
+pub use shared_memory::{ShareableList, SharedMemory};
 pub use sharedctypes::{Array, ArrayGuard, Value};
 pub use synchronize::{Barrier, Event, Lock, LockGuard, RLock, RLockGuard};
 

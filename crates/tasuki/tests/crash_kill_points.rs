@@ -137,6 +137,8 @@ fn table(point: KillPoint) -> &'static [Work] {
         KillPoint::SlotTaken | KillPoint::SlotHeld | KillPoint::SlotDropped => &[Slots],
         // `crash_event.rs`
         KillPoint::EventMarked | KillPoint::EventSet => &[],
+        // `shared_memory_system.rs`
+        KillPoint::SharedMemoryFilled | KillPoint::SharedMemoryNamed => &[],
     }
 }
 

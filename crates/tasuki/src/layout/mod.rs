@@ -5,3 +5,4 @@ pub(crate) mod barrier;
 pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod queue;
+pub(crate) mod shareable_list;

@@ -7,6 +7,7 @@ mod access;
 mod atomics;
 pub mod element;
 mod queues;
+pub mod shared_memory;
 mod sharedctypes;
 mod synchronize;
 

@@ -89,6 +89,10 @@ kill_points! {
     EventMarked,
     /// event: it is set, those who wait are not woken.
     EventSet,
+    /// named shared memory: it is whole and has no name yet.
+    SharedMemoryFilled,
+    /// named shared memory: it has its name, the call has not returned.
+    SharedMemoryNamed,
 }
 
 macro_rules! kill_point {

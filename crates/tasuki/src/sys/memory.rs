@@ -1,6 +1,7 @@
 //! Shared memory without a name: a sealed memfd, mapped once, grown and given back page by page.
 //!
-//! Called by `segment` only. It never remaps and never changes a file's size after the seals are on.
+//! Called by `segment`; `raw::shared_memory` uses the mapping, for files with a name. It never remaps and never changes a
+//! file's size after the seals are on.
 #![allow(unsafe_code)] // mmap returns a raw address that only this file owns and unmaps
 
 use std::ffi::CString;
@@ -8,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -171,6 +173,46 @@ impl Mapping {
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// The address of `len` bytes at `offset`, unless they do not lie inside.
+    pub(crate) fn place(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
+        let end = offset.checked_add(len)?;
+        // SAFETY: `offset` is at most the mapping's length, as its end is.
+        (end <= self.len).then(|| unsafe { self.base.add(offset) })
+    }
+
+    /// Copies bytes out, 8 aligned ones in one piece. False, and nothing done, when they do not lie inside.
+    #[must_use]
+    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> bool {
+        let Some(from) = self.place(offset, into.len()) else { return false };
+        let word = from.cast::<AtomicU64>();
+        match <&mut [u8; 8]>::try_from(&mut *into) {
+            Ok(bytes) if word.is_aligned() => {
+                // SAFETY: eight aligned bytes of the mapping; every bit pattern is a number.
+                *bytes = unsafe { word.as_ref() }.load(Ordering::Relaxed).to_ne_bytes();
+            }
+            // SAFETY: the source lies in the mapping, the target is private; another process may write meanwhile, and
+            // then the copy is a mixture, which is good enough for bytes.
+            _ => unsafe { into.as_mut_ptr().copy_from_nonoverlapping(from.as_ptr(), into.len()) },
+        }
+        true
+    }
+
+    /// Copies bytes in, 8 aligned ones in one piece. False, and nothing done, when they do not lie inside.
+    #[must_use]
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> bool {
+        let Some(to) = self.place(offset, bytes.len()) else { return false };
+        let word = to.cast::<AtomicU64>();
+        match <[u8; 8]>::try_from(bytes) {
+            Ok(bytes) if word.is_aligned() => {
+                // SAFETY: as in `read`.
+                unsafe { word.as_ref() }.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+            }
+            // SAFETY: the target lies in the mapping, the source is private.
+            _ => unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) },
+        }
+        true
     }
 }
 

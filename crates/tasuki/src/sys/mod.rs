@@ -13,6 +13,7 @@ pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod lease;
 pub(crate) mod memory;
+pub(crate) mod named_memory;
 pub(crate) mod process;
 pub(crate) mod robust;
 pub(crate) mod sidecar;
