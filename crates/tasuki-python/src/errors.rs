@@ -31,6 +31,7 @@ fn raise(py: Python<'_>, class: &PyOnceLock<Py<PyType>>, module: &str, name: &st
 pub fn engine(error: Error) -> PyErr {
     match error {
         Error::Os { doing, source } => os(&format!("cannot {doing}"), &source),
+        Error::SharedMemory { name, source, hint, .. } => named(&name, &source, hint),
         Error::Invalid(_) => PyValueError::new_err(error.to_string()),
         Error::Limit(_) => PyMemoryError::new_err(error.to_string()),
         other => PyRuntimeError::new_err(other.to_string()),
@@ -42,5 +43,21 @@ pub fn os(doing: &str, source: &io::Error) -> PyErr {
     match source.raw_os_error() {
         Some(number) => PyOSError::new_err((number, format!("{doing}: {source}"))),
         None => io::Error::new(source.kind(), format!("{doing}: {source}")).into(),
+    }
+}
+
+/// An `OSError` as `shm_open` of the standard library raises it, with the name as its file.
+fn named(name: &str, source: &io::Error, hint: &str) -> PyErr {
+    let text = source.to_string();
+    match source.raw_os_error() {
+        Some(number) => {
+            let text = text.trim_end_matches(&format!(" (os error {number})"));
+            PyOSError::new_err((
+                number,
+                format!("{text}{hint}"),
+                format!("/{}", name.trim_start_matches('/')),
+            ))
+        }
+        None => io::Error::new(source.kind(), format!("{text}{hint}: /{name}")).into(),
     }
 }

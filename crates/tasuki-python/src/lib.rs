@@ -10,6 +10,7 @@ mod msgpack;
 mod pickling;
 mod process;
 mod queues;
+mod shared_memory;
 mod sharedctypes;
 mod synchronize;
 mod values;
@@ -34,6 +35,8 @@ mod _tasuki {
     use crate::process::{note_leaving, set_process_name};
     #[pymodule_export]
     use crate::queues::Queue;
+    #[pymodule_export]
+    use crate::shared_memory::{NamedMemory, list_image};
     #[pymodule_export]
     use crate::sharedctypes::{Block, Guarded, Items, Number};
     #[pymodule_export]

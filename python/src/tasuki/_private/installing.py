@@ -59,6 +59,46 @@ def install() -> None:
     _get_preparation_data = spawn.get_preparation_data
     spawn.get_preparation_data = _preparation_data_with_install
     _installed = True
+    if {"multiprocessing.shared_memory", "tasuki.shared_memory"} & set(sys.modules):
+        install_shared_memory()
+    else:
+        sys.meta_path.insert(0, _LateSharedMemory())
+
+
+def install_shared_memory() -> None:
+    """Put our classes into the standard module, where its managers find them too."""
+    import multiprocessing.shared_memory as standard
+
+    from tasuki import shared_memory
+
+    standard.SharedMemory = shared_memory.SharedMemory  # type: ignore[misc]
+    standard.ShareableList = shared_memory.ShareableList  # type: ignore[misc]
+
+
+class _LateSharedMemory:
+    """Has our classes put into `multiprocessing.shared_memory` once a program imports it.
+
+    Most never do, and the module takes some 5 ms to load, in each process anew.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "multiprocessing.shared_memory":
+            return None
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                load = spec.loader.exec_module
+
+                def exec_module(module: Any) -> None:
+                    load(module)
+                    # Unless ours is what imports it: then it installs itself at its end.
+                    if "tasuki.shared_memory" not in sys.modules:
+                        install_shared_memory()
+
+                setattr(spec.loader, "exec_module", exec_module)
+                return spec
+        return None
 
 
 class _InstallInChild:
