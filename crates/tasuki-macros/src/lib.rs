@@ -9,7 +9,8 @@ mod task;
 ///
 /// `Process::spawn` starts the same program again. In the new process, what this attribute adds
 /// runs the task and ends the process before the body of `main`; in the first process it runs the
-/// body, and at its end, or when it panics, ends the daemons and waits for all other processes.
+/// body, and at its end, or when it panics, waits for the threads of `tasuki::thread` that are no
+/// daemons, ends the processes that are daemons and waits for all other processes.
 ///
 /// The function may return whatever a `main` may. An error it returns is printed before the waiting
 /// begins. An asynchronous `main` needs its runtime's attribute below this one:

@@ -48,7 +48,8 @@ use crate::timer::{self, Timer};
 /// It shares standard output and error, the environment, the folder and the command line of its
 /// parent; its standard input is empty. It inherits no other descriptor and no memory. When the
 /// function has returned, the process joins its own children and ends, with exit code 0; a panic
-/// makes that 101. Other threads of it end there, as at the end of any `main`.
+/// makes that 101. Threads that were not started with [`tasuki::thread`](crate::thread) end there,
+/// as at the end of any `main`.
 ///
 /// # When nobody joins
 ///
