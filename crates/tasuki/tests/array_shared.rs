@@ -3,7 +3,7 @@
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{Child, Ended, descriptor_count, fork, in_own_process, resident, watchdog};
 use tasuki::protocol::{StructuredCodec, codec, transfer};
@@ -151,6 +151,8 @@ fn a_held_lock_is_waited_for_as_long_as_one_says() {
     let mut other = fork(|| {
         assert!(array.try_lock().is_err_and(|error| error.is_timed_out()));
         let waited = array.lock_timeout(Duration::from_millis(20));
+        assert!(waited.is_err_and(|error| error.is_timed_out()));
+        let waited = array.lock_deadline(Instant::now() + Duration::from_millis(20));
         assert!(waited.is_err_and(|error| error.is_timed_out()));
     });
     assert_eq!(other.wait(), Ended::WELL);

@@ -91,6 +91,12 @@ fn doctored(original: &OwnedFd, at: u64, bytes: &[u8]) -> OwnedFd {
     copy.into()
 }
 
+fn an_array() -> (RawValue, Sent) {
+    let array = RawValue::create_array(element::signed(4), 4, 6).unwrap();
+    let sent = sent(|table| array.record(table));
+    (array, sent)
+}
+
 #[test]
 fn what_was_sent_opens() {
     assert!(matches!(a_queue().open(), Ok(RawHandle::Queue(_))));
@@ -98,6 +104,8 @@ fn what_was_sent_opens() {
     assert!(matches!(lock.open(), Ok(RawHandle::Lock(_))));
     let (_value, value) = a_value();
     assert!(matches!(value.open(), Ok(RawHandle::Value(_))));
+    let (_array, array) = an_array();
+    assert!(matches!(array.open(), Ok(RawHandle::Array(raw)) if raw.count() == 6));
     // A faithful copy of a queue's beginning is a queue, so the refusals below are for what is changed in it.
     let mut copy = a_queue();
     copy.fds[0] = doctored(&copy.fds[0], 0, &[]);
@@ -207,6 +215,32 @@ fn an_integer_is_not_opened_as_a_float_nor_short_as_long() {
 }
 
 #[test]
+fn an_array_is_not_opened_as_a_value_nor_beyond_its_end() {
+    let (_array, array) = an_array();
+    let value = RawValue::create(element::signed(4), 4).unwrap();
+    let value = sent(|table| value.record(table));
+    let (len, item) = (16..24, 24..32);
+    // An array's record with a value's place, a value's with an array's.
+    let mut wrong = Sent { record: array.record.clone(), fds: value.fds };
+    wrong.record[6..14].copy_from_slice(&value.record[6..14]);
+    assert!(wrong.refusal().contains("another kind"), "{}", wrong.refusal());
+    let mut wrong = Sent { record: value.record, fds: array.fds };
+    wrong.record[6..14].copy_from_slice(&array.record[6..14]);
+    assert!(wrong.refusal().contains("another kind"), "{}", wrong.refusal());
+    let fds = wrong.fds;
+    let mut wrong = Sent { record: array.record.clone(), fds };
+    for size in [0_u64, 5, u64::MAX] {
+        wrong.record[item.clone()].copy_from_slice(&size.to_le_bytes());
+        assert!(wrong.refusal().contains("broken elements"), "{size}: {}", wrong.refusal());
+    }
+    wrong.record.clone_from(&array.record);
+    for size in [68_u64, 1 << 40, u64::MAX - 3] {
+        wrong.record[len.clone()].copy_from_slice(&size.to_le_bytes());
+        wrong.refusal();
+    }
+}
+
+#[test]
 fn a_slot_that_is_anothers_by_now_is_refused() {
     // A fork of another test at that very moment keeps all slots for its child: then again.
     until("a dropped lock's slot is free", || {
@@ -227,7 +261,8 @@ fn a_slot_that_is_anothers_by_now_is_refused() {
 fn a_truncated_or_lengthened_record_is_refused() {
     let (_lock, lock) = a_lock();
     let (_value, value) = a_value();
-    for whole in [a_queue(), lock, value] {
+    let (_array, array) = an_array();
+    for whole in [a_queue(), lock, value, array] {
         for len in 0..whole.record.len() {
             let cut = Sent {
                 record: whole.record[..len].to_vec(),
@@ -248,11 +283,12 @@ fn records_of_random_bytes_open_nothing_and_leak_nothing() {
         let mut dice = Dice::roll("random records");
         let (_lock, lock) = a_lock();
         let (_value, value) = a_value();
-        let whole = [a_queue(), lock, value];
+        let (_array, array) = an_array();
+        let whole = [a_queue(), lock, value, array];
         whole.iter().for_each(|sent| drop(sent.open().unwrap()));
         let before = descriptor_count();
         for _ in 0..20_000 {
-            let sent = &whole[dice.below(3) as usize];
+            let sent = &whole[dice.below(4) as usize];
             let mut record = sent.record.clone();
             for _ in 0..=dice.below(4) {
                 let at = dice.below(record.len() as u64) as usize;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Bound, Range, RangeBounds};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -159,6 +159,17 @@ impl<T: Plain> Array<T> {
         timeout: Duration,
     ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
         self.lock_within(&mut Wait::timeout(timeout))
+    }
+
+    /// Takes the array's lock, waiting for it at most until `deadline`.
+    ///
+    /// # Errors
+    /// As `lock`, and [`LockError::TimedOut`].
+    pub fn lock_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+        self.lock_within(&mut Wait::until(deadline))
     }
 
     fn lock_within(
