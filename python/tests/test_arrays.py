@@ -372,6 +372,7 @@ def test_ten_thousand_creations_and_drops_leave_nothing() -> None:
         tasuki.RawArray("d", 3)
         tasuki.RawValue(Point, 1, 2)
         heap.BufferWrapper(100)
+        tasuki.RawArray("d", 1000)
 
     for _ in range(1000):
         create()
@@ -380,7 +381,7 @@ def test_ten_thousand_creations_and_drops_leave_nothing() -> None:
     for _ in range(10_000):
         create()
     for _ in range(200):
-        tasuki.Array("d", 10_000)  # a segment each
+        tasuki.Array("d", 100_000)  # a segment each
     gc.collect()
     assert _descriptors() == descriptors
     assert _resident() - memory < 8 << 20

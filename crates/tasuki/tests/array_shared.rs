@@ -257,11 +257,12 @@ fn ten_thousand_creations_and_drops_leave_no_descriptor_and_no_memory() {
         let all = || {
             drop(Array::<u8>::new(10).unwrap());
             drop(Array::from_slice(&[0.5_f64; 200]).unwrap());
+            drop(Array::<u8>::new(5000).unwrap());
         };
         (0..200).for_each(|_| all());
         let (descriptors, memory) = (descriptor_count(), resident());
         (0..10_000).for_each(|_| all());
-        (0..300).for_each(|_| drop(Array::<u8>::new(5000).unwrap())); // a segment each
+        (0..300).for_each(|_| drop(Array::<u8>::new(500_000).unwrap())); // a segment each
         assert_eq!(descriptor_count(), descriptors);
         let grown = resident().saturating_sub(memory);
         assert!(grown < 8 << 20, "{grown} bytes more");

@@ -1,21 +1,4 @@
 //! Atomic operations on shared numbers, under the names of `std::sync::atomic`, for [`Value`] and [`Array`].
-//!
-//! ```
-//! use tasuki::{Array, Value};
-//!
-//! let total = Value::new(5_u32)?;
-//! assert_eq!(total.fetch_add(2), 5);
-//! assert_eq!(total.compare_exchange(7, 1), Ok(7));
-//!
-//! let votes: Array<i64> = Array::new(3)?;
-//! votes.fetch_add(2, 1);
-//! assert_eq!(votes.to_vec(), [0, 0, 1]);
-//! # Ok::<(), tasuki::Error>(())
-//! ```
-//!
-//! They take no lock and wait for nobody: a process that dies can hold nobody up, and leaves nothing half done. All are
-//! sequentially consistent. **Do not mix** them with changes under the lock: `value.update(|n| *n += 1)` reads and then writes,
-//! and an atomic operation in between is lost.
 
 use crate::plain::Plain;
 use crate::raw::{Number, Operation, RawValue};
@@ -23,6 +6,23 @@ use crate::sharedctypes::{Array, Value};
 
 /// The numbers that have atomic operations: all integers of up to 8 bytes, which wrap, and `f32` and `f64`, whose bits
 /// are what is compared.
+///
+/// ```
+/// use tasuki::{Array, Value};
+///
+/// let total = Value::new(5_u32)?;
+/// assert_eq!(total.fetch_add(2), 5);
+/// assert_eq!(total.compare_exchange(7, 1), Ok(7));
+///
+/// let votes: Array<i64> = Array::new(3)?;
+/// votes.fetch_add(2, 1);
+/// assert_eq!(votes.to_vec(), [0, 0, 1]);
+/// # Ok::<(), tasuki::Error>(())
+/// ```
+///
+/// They take no lock and wait for nobody: a process that dies can hold nobody up, and leaves nothing half done. All are
+/// sequentially consistent. **Do not mix** them with changes under the lock: `value.update(|n| *n += 1)` reads and then
+/// writes, and an atomic operation in between is lost.
 pub trait AtomicNumber: Plain + sealed::Bits {}
 
 /// The integers that have atomic operations on their bits.
@@ -123,7 +123,7 @@ fn outside(raw: &RawValue, index: usize) -> ! {
     panic!("index {index} is outside an array of {}", raw.count())
 }
 
-/// Atomic operations, which take no lock; see the [module](self).
+/// Atomic operations, which take no lock; see [`AtomicNumber`].
 impl<T: AtomicNumber> Value<T> {
     /// The number at this moment.
     #[inline]
@@ -187,7 +187,7 @@ impl<T: AtomicInteger> Value<T> {
     }
 }
 
-/// Atomic operations on an element, which take no lock. As for a slice, an index that is outside is a panic.
+/// Atomic operations on an element, which take no lock; see [`AtomicNumber`]. As for a slice, an index that is outside is a panic.
 impl<T: AtomicNumber> Array<T> {
     /// The element at this moment.
     #[inline]
