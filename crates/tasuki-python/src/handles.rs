@@ -17,7 +17,7 @@ use tasuki::raw::RawHandle;
 
 use crate::queues::Queue;
 use crate::sharedctypes::Block;
-use crate::synchronize::{Barrier, Event, Lock, RLock};
+use crate::synchronize::{Barrier, Event, Lock, RLock, Semaphore};
 use crate::{errors, msgpack};
 
 thread_local! {
@@ -74,6 +74,8 @@ fn record(object: &Bound<'_, PyAny>, table: &mut Outgoing) -> PyResult<Vec<u8>> 
         lock.get().record(table)?
     } else if let Ok(block) = object.cast::<Block>() {
         block.get().raw()?.record(table)
+    } else if let Ok(semaphore) = object.cast::<Semaphore>() {
+        semaphore.get().record(table)?
     } else if let Ok(event) = object.cast::<Event>() {
         event.get().record(table)?
     } else if let Ok(barrier) = object.cast::<Barrier>() {
@@ -184,6 +186,11 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return lock.get().adopt(raw.into());
             }
         }
+        RawHandle::Semaphore(raw) => {
+            if let Ok(semaphore) = object.cast::<Semaphore>() {
+                return semaphore.get().adopt(raw);
+            }
+        }
         RawHandle::Event(raw) => {
             if let Ok(event) = object.cast::<Event>() {
                 return event.get().adopt(raw);
@@ -231,6 +238,7 @@ fn is_handle(object: &Bound<'_, PyAny>) -> bool {
         || object.is_instance_of::<Block>()
         || object.is_instance_of::<Event>()
         || object.is_instance_of::<Barrier>()
+        || object.is_instance_of::<Semaphore>()
 }
 
 /// The Python object for a handle that came in a message without saying its class: what MessagePack has.
@@ -241,6 +249,8 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     static BLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static EVENT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static BARRIER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static BOUNDED_SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let handle = RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?;
     let class = match &handle {
         RawHandle::Queue(_) => QUEUE.import(py, "tasuki.queues", "Queue")?,
@@ -251,6 +261,10 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
         RawHandle::Value(_) | RawHandle::Array(_) => {
             BLOCK.import(py, "tasuki.heap", "BufferWrapper")?
         }
+        RawHandle::Semaphore(semaphore) if semaphore.is_bounded() => {
+            BOUNDED_SEMAPHORE.import(py, "tasuki.synchronize", "BoundedSemaphore")?
+        }
+        RawHandle::Semaphore(_) => SEMAPHORE.import(py, "tasuki.synchronize", "Semaphore")?,
         RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
         RawHandle::Barrier(_) => BARRIER.import(py, "tasuki.synchronize", "Barrier")?,
     };

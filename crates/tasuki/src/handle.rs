@@ -9,6 +9,7 @@
 //!   array  as value, then         | u64 size of an element
 //!   event  as lock
 //!   barrier  1 descriptor: arena  | u32 slot | u32 generation | u32 parties
+//!   semaphore 1 descriptor: arena | u32 slot | u32 generation | u32 most permits | u16 owners
 //! ```
 //! Numbers are little-endian. Both languages send the same records, so a handle may go from one to the other and
 //! back. Called by the fronts; it never touches shared memory itself.
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::layout::queue::SharedQueue;
 use crate::protocol::transfer::{self, Outgoing, TransferError};
-use crate::raw::{RawBarrier, RawEvent, RawHandle, RawLock, RawQueue, RawValue};
+use crate::raw::{RawBarrier, RawEvent, RawHandle, RawLock, RawQueue, RawSemaphore, RawValue};
 use crate::segment::arena::{Slot, SlotAddress};
 
 const QUEUE: u8 = 1;
@@ -29,6 +30,7 @@ const VALUE: u8 = 4;
 const ARRAY: u8 = 16;
 const EVENT: u8 = 6;
 const BARRIER: u8 = 11;
+const SEMAPHORE: u8 = 7;
 
 /// Writes a queue's record; its descriptors go into `table`.
 pub(crate) fn write_queue(
@@ -54,6 +56,19 @@ pub(crate) fn write_lock(
 /// Writes an event's record.
 pub(crate) fn write_event(slot: &Slot, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
     write_slot(EVENT, slot, table)
+}
+
+/// Writes a semaphore's record.
+pub(crate) fn write_semaphore(
+    slot: &Slot,
+    max: u32,
+    owners: u16,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    let mut record = write_slot(SEMAPHORE, slot, table)?;
+    record.extend(max.to_le_bytes());
+    record.extend(owners.to_le_bytes());
+    Ok(record)
 }
 
 /// Writes a value's record, or an array's, whose elements are `item` bytes each.
@@ -128,6 +143,10 @@ pub(crate) fn open(
             let (address, element, len) = (fields.address()?, fields.u16()?, fields.size()?);
             let item = Some(fields.size()?);
             RawHandle::Array(RawValue::open(next()?, address, element, len, item)?)
+        }
+        SEMAPHORE => {
+            let (address, max, owners) = (fields.address()?, fields.u32()?, fields.u16()?);
+            RawHandle::Semaphore(RawSemaphore::open(next()?, address, max, owners)?)
         }
         EVENT => RawHandle::Event(RawEvent::open(next()?, fields.address()?)?),
         BARRIER => {

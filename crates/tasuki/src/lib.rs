@@ -34,7 +34,9 @@ pub use protocol::codec::{Message, StructuredCodec};
 pub use queues::Queue;
 pub use shared_memory::{ShareableList, SharedMemory};
 pub use sharedctypes::{Array, ArrayGuard, Value};
-pub use synchronize::{Barrier, Event, Lock, LockGuard, RLock, RLockGuard};
+pub use synchronize::{
+    Barrier, Event, Lock, LockGuard, RLock, RLockGuard, Semaphore, SemaphoreGuard,
+};
 
 /// Places in the engine where a test can make the process die.
 #[cfg(feature = "kill-points")]

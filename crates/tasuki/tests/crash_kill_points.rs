@@ -139,6 +139,14 @@ fn table(point: KillPoint) -> &'static [Work] {
         KillPoint::EventMarked | KillPoint::EventSet => &[],
         // `shared_memory_system.rs`
         KillPoint::SharedMemoryFilled | KillPoint::SharedMemoryNamed => &[],
+        // `crash_semaphore.rs`
+        KillPoint::SemaphoreAnnounced
+        | KillPoint::SemaphoreTaken
+        | KillPoint::SemaphoreTakenBare
+        | KillPoint::SemaphoreRung
+        | KillPoint::SemaphoreGiven
+        | KillPoint::SemaphoreNoted
+        | KillPoint::SemaphoreReclaimed => &[],
     }
 }
 

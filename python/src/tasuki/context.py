@@ -85,6 +85,22 @@ class _Engine(BaseContext):
 
         return RLock(on_owner_died=on_owner_died)
 
+    def Semaphore(  # type: ignore[override]
+        self, value: int = 1, *, on_owner_died: OnOwnerDied = "warn"
+    ) -> tasuki.synchronize.Semaphore:
+        """Returns a semaphore with so many permits."""
+        from tasuki.synchronize import Semaphore
+
+        return Semaphore(value, on_owner_died=on_owner_died)
+
+    def BoundedSemaphore(  # type: ignore[override]
+        self, value: int = 1, *, on_owner_died: OnOwnerDied = "warn"
+    ) -> tasuki.synchronize.BoundedSemaphore:
+        """Returns a semaphore that never has more permits than at the beginning."""
+        from tasuki.synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, on_owner_died=on_owner_died)
+
     def Event(self) -> tasuki.synchronize.Event:  # type: ignore[override]
         """Returns an event, which is not set."""
         from tasuki.synchronize import Event
@@ -304,6 +320,8 @@ def _install_classes() -> None:
     standard.RLock = synchronize.RLock  # type: ignore[misc]
     standard.Event = synchronize.Event  # type: ignore[misc]
     standard.Barrier = synchronize.Barrier  # type: ignore[misc]
+    standard.Semaphore = synchronize.Semaphore  # type: ignore[misc]
+    standard.BoundedSemaphore = synchronize.BoundedSemaphore  # type: ignore[misc]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,15 +1,15 @@
-"""Locks between processes: `Lock` and `RLock` on the engine, everything that is built from locks from the standard
+"""What processes synchronise with: locks, semaphores and events on the engine, what is built from them from the standard
 library, where it runs on ours unchanged.
 
-A lock is an object in shared memory with an owner. When its owner dies, `on_owner_died` says what the next one to ask
-gets: "raise": `OwnerDied`, and the lock is free; "warn": the lock, and an `OwnerDiedWarning`; "ignore": the lock. It is an
-attribute of the object, and goes along when the object is sent.
+A lock is an object in shared memory with an owner, and so is a permit that `with` took from a semaphore. When the owner
+dies, `on_owner_died` says what the next one to ask gets: "raise": `OwnerDied`, and the lock is free; "warn": the lock, and
+an `OwnerDiedWarning`; "ignore": the lock. It is an attribute of the object, and goes along when the object is sent.
 """
 
 from __future__ import annotations
 
 import multiprocessing.synchronize as _standard
-from multiprocessing.synchronize import BoundedSemaphore, Condition, Semaphore
+from multiprocessing.synchronize import Condition
 
 from tasuki import _tasuki
 from tasuki._private import handles
@@ -48,6 +48,23 @@ class RLock(_tasuki.RLock, handles.Owned, _standard.RLock):
 
     def __init__(self, *, on_owner_died: OnOwnerDied = "raise", ctx: Any = None) -> None:
         self._create()
+        self.on_owner_died = on_owner_died
+
+
+class Semaphore(_tasuki.Semaphore, handles.Owned, _standard.Semaphore):
+    """A number of permits. `with` owns its permit, which comes back when the process dies; `acquire()` and `release()` may
+    be called by different processes, as for a signal."""
+
+    def __init__(self, value: int = 1, *, on_owner_died: OnOwnerDied = "warn", ctx: Any = None) -> None:
+        self._create(value, False)
+        self.on_owner_died = on_owner_died
+
+
+class BoundedSemaphore(Semaphore, _standard.BoundedSemaphore):
+    """A semaphore that never has more permits than at the beginning: a release too many is a ValueError."""
+
+    def __init__(self, value: int = 1, *, on_owner_died: OnOwnerDied = "warn", ctx: Any = None) -> None:
+        self._create(value, True)
         self.on_owner_died = on_owner_died
 
 

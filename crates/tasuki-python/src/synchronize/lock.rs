@@ -234,7 +234,7 @@ impl Lock {
 
 /// A number for the calling thread, which is attached; unique in this process while the thread lives.
 #[inline]
-fn this_thread() -> usize {
+pub(super) fn this_thread() -> usize {
     // SAFETY: the thread is attached.
     unsafe { ffi::PyThreadState_Get() }.addr()
 }

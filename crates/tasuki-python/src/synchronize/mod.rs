@@ -3,14 +3,17 @@
 mod barrier;
 mod doors;
 mod event;
+mod holding;
 mod lock;
 mod policy;
 mod quick;
+mod semaphore;
 
 pub use barrier::Barrier;
 pub use event::Event;
 pub use lock::{Lock, Lockable, RLock};
 pub use policy::Policy;
+pub use semaphore::Semaphore;
 
 use pyo3::prelude::*;
 

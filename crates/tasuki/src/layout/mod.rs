@@ -5,4 +5,5 @@ pub(crate) mod barrier;
 pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod queue;
+pub(crate) mod semaphore;
 pub(crate) mod shareable_list;

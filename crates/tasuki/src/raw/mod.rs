@@ -17,7 +17,9 @@ pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
 pub use queues::{LargeMessage, QueueOptions, RawQueue, Taken};
 pub use sharedctypes::RawValue;
-pub use synchronize::{ActionTurn, Arrival, RawArrived, RawBarrier, RawEvent, RawLock};
+pub use synchronize::{
+    ActionTurn, Arrival, PermitOwner, RawArrived, RawBarrier, RawEvent, RawLock, RawSemaphore,
+};
 
 use crate::error::Error;
 use crate::handle;
@@ -86,6 +88,8 @@ pub enum RawHandle {
     Event(RawEvent),
     /// A barrier.
     Barrier(RawBarrier),
+    /// A semaphore, bounded or not.
+    Semaphore(RawSemaphore),
 }
 
 impl RawHandle {
@@ -114,6 +118,7 @@ impl RawHandle {
             RawHandle::Array(_) => "an array",
             RawHandle::Event(_) => "an event",
             RawHandle::Barrier(_) => "a barrier",
+            RawHandle::Semaphore(_) => "a semaphore",
         }
     }
 }
@@ -127,6 +132,12 @@ pub fn set_process_name(name: &str) {
 /// `_exit` calls this first.
 pub fn note_leaving() {
     crate::segment::local::note_leaving();
+}
+
+/// A number that a forked child has another one of than its parent, for what a front counts for its own process.
+#[inline]
+pub fn fork_epoch() -> u64 {
+    crate::sys::fork::epoch()
 }
 
 /// A duplicate of a descriptor of another process: for a ticket, which names one that its sender still has. Descriptors

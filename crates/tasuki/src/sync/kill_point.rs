@@ -93,6 +93,20 @@ kill_points! {
     SharedMemoryFilled,
     /// named shared memory: it has its name, the call has not returned.
     SharedMemoryNamed,
+    /// semaphore: a waiter has announced itself and does not sleep yet.
+    SemaphoreAnnounced,
+    /// semaphore: the ledger says that this process owns a permit, the sum does not.
+    SemaphoreTaken,
+    /// semaphore: a permit that nobody owns was just taken.
+    SemaphoreTakenBare,
+    /// semaphore: sleepers were woken, the permits are not there yet.
+    SemaphoreRung,
+    /// semaphore: the permits are there, the lock still held.
+    SemaphoreGiven,
+    /// semaphore: the death of an owner is noted, its permits are not back.
+    SemaphoreNoted,
+    /// semaphore: a dead owner's permits are back, the lock still held.
+    SemaphoreReclaimed,
 }
 
 macro_rules! kill_point {

@@ -4,6 +4,7 @@ mod barrier;
 mod event;
 mod lock;
 mod rlock;
+mod semaphore;
 
 pub use crate::raw::Death;
 pub use barrier::{Barrier, BarrierError, BarrierWaitResult, Broken};
@@ -11,3 +12,4 @@ pub use event::Event;
 pub use lock::{Lock, LockError, LockGuard, Poisoned};
 pub(crate) use lock::{deserialize_value, guarded, serialize_value};
 pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{AcquireError, Semaphore, SemaphoreGuard, TooManyReleases};

@@ -3,8 +3,10 @@
 mod barrier;
 mod event;
 mod lock;
+mod semaphore;
 
 pub use barrier::{ActionTurn, Arrival, RawArrived, RawBarrier};
 pub use event::RawEvent;
 pub use lock::RawLock;
 pub(super) use lock::{LOCK_KIND, RLOCK_KIND};
+pub use semaphore::{PermitOwner, RawSemaphore};

@@ -1,0 +1,225 @@
+//! Semaphore and BoundedSemaphore as Python sees them: `with` owns its permit, `acquire` and `release` are anybody's.
+
+use std::sync::OnceLock;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use tasuki::protocol::transfer::{Outgoing, TransferError};
+use tasuki::raw::{Acquired, Failure, RawSemaphore};
+
+use super::holding::Holding;
+use super::policy::{Policy, PolicyCell};
+use crate::errors;
+use crate::waiting::{Blocking, Patience};
+
+/// The standard library's number for everything but a recursive lock.
+const SEMAPHORE: u32 = 1;
+
+/// A semaphore of the engine, bounded or not; the Python classes of both names derive from it.
+#[pyclass(frozen, subclass, module = "tasuki._tasuki")]
+pub struct Semaphore {
+    raw: OnceLock<RawSemaphore>,
+    policy: PolicyCell,
+    holding: Holding,
+}
+
+/// Whose the permit is.
+#[derive(Clone, Copy)]
+enum Permit {
+    Bare,
+    Owned,
+}
+
+impl Semaphore {
+    #[inline]
+    fn raw(&self) -> PyResult<&RawSemaphore> {
+        self.raw.get().ok_or_else(|| {
+            PyRuntimeError::new_err("this semaphore was never made: call super().__init__() first")
+        })
+    }
+
+    pub fn adopt(&self, raw: RawSemaphore) -> PyResult<()> {
+        self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this semaphore is made already"))
+    }
+
+    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
+        Ok(self.raw()?.record(table))
+    }
+
+    /// Takes a permit; whether it was got in time. On an error none was taken.
+    #[inline]
+    fn take(&self, py: Python<'_>, permit: Permit, patience: Patience) -> PyResult<bool> {
+        let raw = self.raw()?;
+        let free = match permit {
+            Permit::Bare => raw.acquire_free(),
+            Permit::Owned => raw.acquire_free_owned(),
+        };
+        let acquired = match free {
+            Some(acquired) => acquired,
+            None => match take_later(py, raw, permit, patience)? {
+                Ok(acquired) => acquired,
+                Err(Failure::GaveUp(_)) => return Ok(false),
+                Err(Failure::Failed(error)) => return Err(errors::engine(error)),
+            },
+        };
+        if let Acquired::OwnerDied(death) = acquired {
+            if let Err(error) = self.policy.get().told(py, &death, "a permit of the semaphore") {
+                let _ = give(raw, permit, 1);
+                return Err(error);
+            }
+        }
+        self.holding.taken();
+        Ok(true)
+    }
+
+    #[inline]
+    fn give(&self, permit: Permit, count: u32) -> PyResult<()> {
+        if give(self.raw()?, permit, count) {
+            self.holding.given(count);
+            return Ok(());
+        }
+        Err(PyValueError::new_err("semaphore or lock released too many times"))
+    }
+}
+
+#[cold]
+fn take_later(
+    py: Python<'_>,
+    raw: &RawSemaphore,
+    permit: Permit,
+    patience: Patience,
+) -> PyResult<Result<Acquired, Failure>> {
+    patience.wait(py, |mut wait| match permit {
+        Permit::Bare => raw.acquire(&mut wait),
+        Permit::Owned => raw.acquire_owned(&mut wait).map(|(acquired, _)| acquired),
+    })
+}
+
+#[inline]
+fn give(raw: &RawSemaphore, permit: Permit, count: u32) -> bool {
+    match permit {
+        Permit::Bare => raw.release(count),
+        Permit::Owned => raw.release_owned(),
+    }
+}
+
+#[pymethods]
+impl Semaphore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Semaphore {
+        Semaphore {
+            raw: OnceLock::new(),
+            policy: PolicyCell::new(Policy::Warn),
+            holding: Holding::new(),
+        }
+    }
+
+    /// Makes a semaphore with `value` permits, which `bounded` makes the most that it may have.
+    fn _create(&self, value: i32, bounded: bool) -> PyResult<()> {
+        let value = u32::try_from(value)
+            .map_err(|_| PyValueError::new_err("semaphore initial value must be >= 0"))?;
+        let max = if bounded { value } else { RawSemaphore::MOST };
+        self.adopt(RawSemaphore::create(value, max).map_err(errors::engine)?)
+    }
+
+    /// Takes a permit that is nobody's from then on; returns whether there was one in time.
+    #[pyo3(signature = (block=Blocking(true), timeout=None))]
+    #[pyo3(text_signature = "($self, block=True, timeout=None)")]
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        block: Blocking,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        self.take(py, Permit::Bare, Patience::new(block, timeout)?)
+    }
+
+    /// Adds `n` permits.
+    #[pyo3(signature = (n=1))]
+    fn release(&self, n: i64) -> PyResult<()> {
+        if n < 1 {
+            return Err(PyValueError::new_err("n must be one or more"));
+        }
+        self.give(Permit::Bare, u32::try_from(n).unwrap_or(u32::MAX))
+    }
+
+    /// Takes a permit that comes back when this process dies.
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.take(py, Permit::Owned, Patience::Forever)
+    }
+
+    #[pyo3(signature = (_kind=None, _error=None, _traceback=None))]
+    fn __exit__(
+        &self,
+        _kind: Option<&Bound<'_, PyAny>>,
+        _error: Option<&Bound<'_, PyAny>>,
+        _traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.give(Permit::Owned, 1)
+    }
+
+    /// What the next one to get a permit after its owner's death gets: "raise", "warn" or "ignore".
+    #[getter]
+    fn get_on_owner_died(&self) -> &'static str {
+        self.policy.get().name()
+    }
+
+    #[setter]
+    fn set_on_owner_died(&self, policy: Policy) {
+        self.policy.set(policy);
+    }
+
+    /// How many permits are available at this moment.
+    fn get_value(&self) -> PyResult<u32> {
+        self._get_value()
+    }
+
+    /// Whether no permit is available at this moment.
+    fn locked(&self) -> PyResult<bool> {
+        self._is_zero()
+    }
+
+    #[getter]
+    fn _semlock(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn _is_mine(&self) -> bool {
+        self.holding.is_mine()
+    }
+
+    fn _count(&self) -> i32 {
+        self.holding.count()
+    }
+
+    fn _get_value(&self) -> PyResult<u32> {
+        Ok(self.raw()?.value())
+    }
+
+    fn _is_zero(&self) -> PyResult<bool> {
+        Ok(self.raw()?.value() == 0)
+    }
+
+    #[getter]
+    fn handle(&self) -> PyResult<u64> {
+        let (file, slot) = self.raw()?.key();
+        Ok(file << 16 | u64::from(slot))
+    }
+
+    #[getter]
+    fn kind(&self) -> u32 {
+        SEMAPHORE
+    }
+
+    #[getter]
+    fn maxvalue(&self) -> PyResult<u32> {
+        Ok(self.raw()?.max())
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        None
+    }
+}

@@ -1,0 +1,153 @@
+//! A semaphore: permits, some of which are owned by processes.
+
+use std::os::fd::OwnedFd;
+
+use crate::error::Error;
+use crate::handle;
+use crate::layout::lock::Acquired;
+use crate::layout::semaphore::{
+    FEWEST_OWNERS, MOST, MOST_OWNERS, Permit, SemaphoreView, SemaphoreWords, owners,
+};
+use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::raw::Failure;
+use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::{Spin, Wait};
+
+/// A number of permits that processes acquire and release.
+#[derive(Debug)]
+pub struct RawSemaphore {
+    slot: Slot,
+    spin: Spin,
+    max: u32,
+    owners: u16,
+}
+
+const SEMAPHORE_KIND: SlotKind = SlotKind(5);
+
+/// The owner of an owned permit: this process, until it forks; the child is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermitOwner(crate::segment::Token);
+
+fn len(owners: usize) -> usize {
+    size_of::<SemaphoreWords>() + owners * size_of::<AtomicU64>()
+}
+
+impl RawSemaphore {
+    /// The most permits that any semaphore can have.
+    pub const MOST: u32 = MOST;
+
+    /// Makes a semaphore with so many permits, which never has more than `max`.
+    pub fn create(initial: u32, max: u32) -> Result<RawSemaphore, Error> {
+        if initial > max || max > MOST {
+            return Err(Error::Limit(format!("a semaphore has at most {} permits", max.min(MOST))));
+        }
+        let owners = owners(initial);
+        let slot = Slot::allocate(SEMAPHORE_KIND, len(owners))?;
+        slot.place::<SemaphoreWords>(0).begin(initial);
+        Ok(RawSemaphore { slot, spin: Spin::new(), max, owners: owners as u16 })
+    }
+
+    pub(crate) fn open(
+        arena: OwnedFd,
+        address: SlotAddress,
+        max: u32,
+        owners: u16,
+    ) -> Result<RawSemaphore, Error> {
+        if max > MOST || !(FEWEST_OWNERS..=MOST_OWNERS).contains(&usize::from(owners)) {
+            return Err(Error::Invalid("a semaphore's handle with impossible numbers".into()));
+        }
+        let slot = Slot::open(arena, SEMAPHORE_KIND, address, len(usize::from(owners)))?;
+        Ok(RawSemaphore { slot, spin: Spin::new(), max, owners })
+    }
+
+    #[inline]
+    fn view(&self) -> SemaphoreView<'_> {
+        SemaphoreView {
+            words: self.slot.place(0),
+            ledger: self.slot.places(size_of::<SemaphoreWords>(), usize::from(self.owners)),
+            segment: self.slot.segment(),
+            spin: &self.spin,
+            max: self.max,
+        }
+    }
+
+    /// Takes a permit that is nobody's from then on.
+    #[inline]
+    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
+        Ok(self.view().acquire(Permit::Bare, wait)?)
+    }
+
+    /// Takes a permit that comes back when this process dies.
+    #[inline]
+    pub fn acquire_owned(&self, wait: &mut Wait<'_>) -> Result<(Acquired, PermitOwner), Failure> {
+        let me = self.slot.segment().my_row()?;
+        Ok((self.view().acquire(Permit::Owned(me), wait)?, PermitOwner(me)))
+    }
+
+    /// The quick part of `acquire`: None says nothing but that the rest has to be done.
+    #[inline]
+    pub fn acquire_free(&self) -> Option<Acquired> {
+        self.view().take_if_available(Permit::Bare, &mut Wait::now()).ok().flatten()
+    }
+
+    /// The quick part of `acquire_owned`: None says nothing but that the rest has to be done.
+    #[inline]
+    pub fn acquire_free_owned(&self) -> Option<Acquired> {
+        let me = self.slot.segment().known_row()?;
+        self.view().take_if_available(Permit::Owned(me), &mut Wait::now()).ok().flatten()
+    }
+
+    /// Adds permits that nobody owned; false, and nothing is added, when there would be too many.
+    #[inline]
+    #[must_use]
+    pub fn release(&self, count: u32) -> bool {
+        self.view().release(count).is_ok()
+    }
+
+    /// Gives back a permit that this process owns, or adds one if it owns none; false when there would be too many.
+    #[inline]
+    #[must_use]
+    pub fn release_owned(&self) -> bool {
+        match self.slot.segment().known_row() {
+            Some(me) => self.view().release_owned(me).is_ok(),
+            None => self.release(1),
+        }
+    }
+
+    /// Whether this process is the one that acquired: a forked child is not its parent.
+    pub fn is_owner(&self, owner: PermitOwner) -> bool {
+        self.slot.segment().known_row() == Some(owner.0)
+    }
+
+    /// How many permits are available.
+    pub fn value(&self) -> u32 {
+        self.view().value()
+    }
+
+    /// The most permits that there may be.
+    pub fn max(&self) -> u32 {
+        self.max
+    }
+
+    /// Whether the number of permits is bounded by what it was at the beginning.
+    pub fn is_bounded(&self) -> bool {
+        self.max < MOST
+    }
+
+    /// The record that names this semaphore in a message; the descriptor that keeps it alive goes into `table`.
+    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
+        handle::write_semaphore(&self.slot, self.max, self.owners, table)
+    }
+
+    /// What distinguishes this semaphore from all others of this process.
+    pub fn key(&self) -> (u64, u32) {
+        (self.slot.segment().file_id().1, self.slot.address().slot)
+    }
+}
+
+impl Clone for RawSemaphore {
+    fn clone(&self) -> RawSemaphore {
+        RawSemaphore { slot: self.slot.clone(), spin: Spin::new(), ..*self }
+    }
+}
