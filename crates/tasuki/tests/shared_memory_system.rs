@@ -92,6 +92,10 @@ fn a_small_full_read_only_or_missing_place_is_an_error_and_no_sigbus() {
         drop((half, other_half));
         SharedMemory::new(1 << 20).unwrap();
 
+        mount_tmpfs("/dev/shm", 0, "size=0"); // without a limit
+        let (kind, text) = refusal(SharedMemory::new(1 << 50));
+        assert!(kind == ErrorKind::OutOfMemory && text.contains("cgroup"), "{text}");
+
         mount_tmpfs("/dev/shm", libc::MS_RDONLY, "size=1m");
         let (kind, text) = refusal(SharedMemory::new(1));
         assert!(kind == ErrorKind::ReadOnlyFilesystem && text.contains("read-only"), "{text}");

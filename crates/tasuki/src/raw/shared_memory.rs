@@ -169,6 +169,9 @@ fn refused(doing: &'static str, name: &str, source: io::Error) -> Error {
         io::ErrorKind::StorageFull => {
             " (/dev/shm is too small or too full for it; a container is given more by --shm-size)"
         }
+        io::ErrorKind::OutOfMemory => {
+            " (the machine, or this process's cgroup, has less memory free)"
+        }
         io::ErrorKind::ReadOnlyFilesystem => " (/dev/shm is mounted read-only)",
         io::ErrorKind::NotFound if !named_memory::has_folder() => {
             " (there is no /dev/shm; a tmpfs has to be mounted there)"

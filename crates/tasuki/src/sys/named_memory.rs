@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::memory;
+
 const FOLDER: &str = "/dev/shm";
 
 /// In bytes, the limit of every Linux file system.
@@ -17,6 +19,9 @@ const LONGEST_NAME: usize = 255;
 /// How much is reserved in one call: some milliseconds' work at most, and some microseconds'.
 const LONGEST_STEP: u64 = 64 << 20;
 const SHORTEST_STEP: u64 = 64 << 10;
+
+/// From here on it is asked how much memory is free, which takes some 20 us.
+const WORTH_ASKING: u64 = 1 << 20;
 
 /// The file a name stands for: device and inode.
 pub(crate) type FileId = (u64, u64);
@@ -137,6 +142,10 @@ pub(crate) fn reserve(
     let folder = rustix::fs::fstatvfs(fd)?;
     if folder.f_blocks > 0 && len.div_ceil(folder.f_frsize.max(1)) > folder.f_bavail {
         return Err(Errno::NOSPC.into());
+    }
+    // Else the kernel would make room by killing somebody, as /dev/shm may be larger than the memory there is for it.
+    if len >= WORTH_ASKING && len > memory::available() {
+        return Err(Errno::NOMEM.into());
     }
     let (mut done, mut step) = (0, LONGEST_STEP);
     while done < len {
