@@ -457,6 +457,40 @@ def test_names_that_the_tracker_cannot_spell_make_no_noise(family: Any) -> None:
     assert said == ("", "")
 
 
+def test_a_killed_opener_takes_nothing_with_it(family: Any, memory: SharedMemory) -> None:
+    said = family(
+        """
+        import os, signal, sys
+        from tasuki.shared_memory import SharedMemory
+        memory = SharedMemory(sys.argv[1])
+        memory.buf[0] = 4
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        memory.name,
+    )
+    assert said == ("", "")
+    assert exists(memory.name) and memory.buf[0] == 4
+
+
+def test_what_programs_do_against_the_standard_tracker_does_no_harm(family: Any, memory: SharedMemory) -> None:
+    said = family(
+        """
+        import sys
+        import tasuki
+        tasuki.install()
+        from multiprocessing import resource_tracker
+        from multiprocessing.shared_memory import SharedMemory
+        opened = SharedMemory(sys.argv[1])
+        resource_tracker.unregister(opened._name, "shared_memory")
+        made = SharedMemory(create=True, size=1)
+        made.unlink()
+        """,
+        memory.name,
+    )
+    assert said == ("", "")
+    assert exists(memory.name)
+
+
 def _create_and_die(queue: Any) -> None:
     memory = SharedMemory(create=True, size=10)
     queue.put(memory.name)

@@ -11,7 +11,6 @@ import multiprocessing.shared_memory as _standard
 import operator
 import os
 from multiprocessing import resource_tracker, util
-from multiprocessing.shared_memory import _make_filename  # type: ignore[attr-defined]
 
 from tasuki import _tasuki
 from tasuki._private import installing
@@ -31,7 +30,8 @@ class SharedMemory(_standard.SharedMemory):
     is reserved, so that a full /dev/shm is an OSError here and not a SIGBUS later.
 
     What is created is registered with the standard library's resource tracker, which unlinks it when this process and
-    those that it started are gone, unless `track` is False. What is opened is registered only if `track` is True.
+    those that it started are gone, unless `track` is False. What is opened is registered only if `track` is True: there is
+    no need to unregister it, as programs do that know how the standard library treats them.
     """
 
     _name: Any = None
@@ -173,6 +173,11 @@ class ShareableList(_standard.ShareableList):  # type: ignore[type-arg]
 
 def _open_list(cls: type[ShareableList], name: str) -> ShareableList:
     return cls(name=name)
+
+
+def _make_filename() -> str:
+    """A new name, as the standard library makes them."""
+    return f"/psm_{os.urandom(4).hex()}"
 
 
 def _slashed(name: str, slash: bool) -> str:

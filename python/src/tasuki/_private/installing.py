@@ -68,11 +68,24 @@ def install() -> None:
 def install_shared_memory() -> None:
     """Put our classes into the standard module, where its managers find them too."""
     import multiprocessing.shared_memory as standard
+    from multiprocessing import resource_tracker
 
     from tasuki import shared_memory
 
+    if standard.SharedMemory is shared_memory.SharedMemory:
+        return  # ours did it itself while it was loaded
     standard.SharedMemory = shared_memory.SharedMemory  # type: ignore[misc]
     standard.ShareableList = shared_memory.ShareableList  # type: ignore[misc]
+    # Many programs unregister what they have opened, so as not to destroy it. Ours was never registered, and at that the
+    # tracker prints a traceback; to register it once more does nothing.
+    unregister = resource_tracker.unregister
+
+    def unregister_quietly(name: Any, rtype: str) -> None:
+        if rtype == "shared_memory":
+            resource_tracker.register(name, rtype)
+        unregister(name, rtype)
+
+    resource_tracker.unregister = unregister_quietly
 
 
 class _LateSharedMemory:
