@@ -46,16 +46,14 @@ fn own_mounts() -> bool {
 }
 
 fn mount_tmpfs(at: &str, flags: libc::c_ulong, options: &str) {
-    let (at, options) = (CString::new(at).unwrap(), CString::new(options).unwrap());
+    mount("tmpfs", at, flags, options);
+}
+
+fn mount(kind: &str, at: &str, flags: libc::c_ulong, options: &str) {
+    let [kind, at, options] = [kind, at, options].map(|text| CString::new(text).unwrap());
     // SAFETY: all arguments are strings that live.
     let result = unsafe {
-        libc::mount(
-            c"none".as_ptr(),
-            at.as_ptr(),
-            c"tmpfs".as_ptr(),
-            flags,
-            options.as_ptr().cast(),
-        )
+        libc::mount(c"none".as_ptr(), at.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast())
     };
     checked("mount", result);
 }
@@ -105,6 +103,40 @@ fn a_small_full_read_only_or_missing_place_is_an_error_and_no_sigbus() {
             let (kind, text) = refusal(refused);
             assert!(kind == ErrorKind::NotFound && text.contains("there is no /dev/shm"), "{text}");
         }
+    });
+}
+
+#[test]
+fn a_place_that_reserves_nothing_and_one_without_proc_will_do() {
+    let _watchdog = watchdog();
+    let works = || {
+        let memory = SharedMemory::new(300_000).unwrap();
+        assert_eq!(
+            std::fs::metadata(format!("/dev/shm/{}", memory.name())).unwrap().len(),
+            300_000
+        );
+        let same = SharedMemory::open(memory.name()).unwrap();
+        same.write(299_999, &[7]).unwrap();
+        let name = memory.name().to_owned();
+        assert_eq!(refusal(SharedMemory::create(&name, 1)).0, ErrorKind::AlreadyExists);
+        drop(memory);
+        assert_eq!(refusal(SharedMemory::open(&name)).0, ErrorKind::NotFound);
+    };
+    in_own_process(|| {
+        works();
+        if !own_mounts() {
+            eprintln!("no namespaces for tests here: tried with the system's own /dev/shm only");
+            return;
+        }
+        mount("ramfs", "/dev/shm", 0, "");
+        works();
+        // Then a file without a name cannot be given one.
+        mount_tmpfs("/dev/shm", 0, "size=1m");
+        mount_tmpfs("/proc", 0, "size=1m");
+        works();
+        let (kind, _) = refusal(SharedMemory::new(2 << 20));
+        assert_eq!(kind, ErrorKind::StorageFull);
+        assert_eq!(std::fs::read_dir("/dev/shm").unwrap().count(), 0);
     });
 }
 
