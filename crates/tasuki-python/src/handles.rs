@@ -17,7 +17,7 @@ use tasuki::raw::RawHandle;
 
 use crate::queues::Queue;
 use crate::sharedctypes::Block;
-use crate::synchronize::{Barrier, Event, Lock, RLock, Semaphore};
+use crate::synchronize::{Barrier, Condition, Event, Lock, RLock, Semaphore};
 use crate::{errors, msgpack};
 
 thread_local! {
@@ -78,6 +78,8 @@ fn record(object: &Bound<'_, PyAny>, table: &mut Outgoing) -> PyResult<Vec<u8>> 
         semaphore.get().record(table)?
     } else if let Ok(event) = object.cast::<Event>() {
         event.get().record(table)?
+    } else if let Ok(condition) = object.cast::<Condition>() {
+        condition.get().record(table)?
     } else if let Ok(barrier) = object.cast::<Barrier>() {
         barrier.get().record(table)?
     } else {
@@ -173,6 +175,14 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return lock.get().adopt(raw.into());
             }
         }
+        RawHandle::Condition(raw) => {
+            if let Ok(condition) = object.cast::<Condition>() {
+                return condition.get().adopt(raw);
+            }
+            if let Ok(lock) = object.cast::<RLock>() {
+                return lock.get().adopt(raw.own_lock().into());
+            }
+        }
         RawHandle::Barrier(raw) => {
             if let Ok(barrier) = object.cast::<Barrier>() {
                 return barrier.get().adopt(raw);
@@ -206,12 +216,9 @@ pub fn pack(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
     msgpack::pack(object.py(), object, out, &mut |inner| {
         let py = inner.py();
         if is_handle(inner) {
-            if inner.is_instance_of::<Barrier>()
-                && inner.getattr(intern!(py, "_action"))?.is_truthy()?
-            {
-                return Err(PyTypeError::new_err(
-                    "a barrier with an action cannot be a handle for a program in another language",
-                ));
+            // What only Python can have along with it.
+            if let Some(bare) = inner.getattr_opt(intern!(py, "_check_bare"))? {
+                bare.call0()?;
             }
             return record_here(inner).map(Some);
         }
@@ -239,6 +246,7 @@ fn is_handle(object: &Bound<'_, PyAny>) -> bool {
         || object.is_instance_of::<Event>()
         || object.is_instance_of::<Barrier>()
         || object.is_instance_of::<Semaphore>()
+        || object.is_instance_of::<Condition>()
 }
 
 /// The Python object for a handle that came in a message without saying its class: what MessagePack has.
@@ -251,6 +259,7 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     static BARRIER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static BOUNDED_SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static CONDITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let handle = RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?;
     let class = match &handle {
         RawHandle::Queue(_) => QUEUE.import(py, "tasuki.queues", "Queue")?,
@@ -266,10 +275,14 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
         }
         RawHandle::Semaphore(_) => SEMAPHORE.import(py, "tasuki.synchronize", "Semaphore")?,
         RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
+        RawHandle::Condition(_) => CONDITION.import(py, "tasuki.synchronize", "Condition")?,
         RawHandle::Barrier(_) => BARRIER.import(py, "tasuki.synchronize", "Barrier")?,
     };
     let object = class.call_method1("__new__", (class,))?;
     adopt(&object, handle)?;
+    if object.is_instance_of::<Condition>() {
+        object.call_method0("_use_own_lock")?;
+    }
     if object.is_instance_of::<Block>() {
         return py.import("tasuki.sharedctypes")?.call_method1("_from_block", (object,));
     }

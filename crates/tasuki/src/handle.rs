@@ -8,6 +8,7 @@
 //!   value  1 descriptor: arena    | u32 slot | u32 generation | u16 element | u64 len
 //!   array  as value, then         | u64 size of an element
 //!   event  as lock
+//!   condition  as lock
 //!   barrier  1 descriptor: arena  | u32 slot | u32 generation | u32 parties
 //!   semaphore 1 descriptor: arena | u32 slot | u32 generation | u32 most permits | u16 owners
 //! ```
@@ -20,7 +21,9 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::layout::queue::SharedQueue;
 use crate::protocol::transfer::{self, Outgoing, TransferError};
-use crate::raw::{RawBarrier, RawEvent, RawHandle, RawLock, RawQueue, RawSemaphore, RawValue};
+use crate::raw::{
+    RawBarrier, RawCondition, RawEvent, RawHandle, RawLock, RawQueue, RawSemaphore, RawValue,
+};
 use crate::segment::arena::{Slot, SlotAddress};
 
 const QUEUE: u8 = 1;
@@ -29,6 +32,7 @@ const RLOCK: u8 = 3;
 const VALUE: u8 = 4;
 const ARRAY: u8 = 16;
 const EVENT: u8 = 6;
+const CONDITION: u8 = 10;
 const BARRIER: u8 = 11;
 const SEMAPHORE: u8 = 7;
 
@@ -86,6 +90,11 @@ pub(crate) fn write_value(
         record.extend((item as u64).to_le_bytes());
     }
     Ok(record)
+}
+
+/// Writes a condition's record.
+pub(crate) fn write_condition(slot: &Slot, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
+    write_slot(CONDITION, slot, table)
 }
 
 /// Writes a barrier's record.
@@ -149,6 +158,7 @@ pub(crate) fn open(
             RawHandle::Semaphore(RawSemaphore::open(next()?, address, max, owners)?)
         }
         EVENT => RawHandle::Event(RawEvent::open(next()?, fields.address()?)?),
+        CONDITION => RawHandle::Condition(RawCondition::open(next()?, fields.address()?)?),
         BARRIER => {
             let (address, parties) = (fields.address()?, fields.u32()?);
             RawHandle::Barrier(RawBarrier::open(next()?, address, parties)?)

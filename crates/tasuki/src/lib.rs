@@ -35,7 +35,7 @@ pub use queues::Queue;
 pub use shared_memory::{ShareableList, SharedMemory};
 pub use sharedctypes::{Array, ArrayGuard, Value};
 pub use synchronize::{
-    Barrier, Event, Lock, LockGuard, RLock, RLockGuard, Semaphore, SemaphoreGuard,
+    Barrier, Condition, Event, Lock, LockGuard, RLock, RLockGuard, Semaphore, SemaphoreGuard,
 };
 
 /// Places in the engine where a test can make the process die.

@@ -127,7 +127,15 @@ fn table(point: KillPoint) -> &'static [Work] {
         KillPoint::TrimUnlinked => &[Drain(MIDDLE, Lost)],
         KillPoint::UserLockTaken => &[Lock(Section::Poisoned)],
         KillPoint::UserLockFreed => &[Lock(Section::Complete)],
-        // Those of the barrier have a table of their own (`crash_barrier.rs`).
+        // Those of condition and barrier have tables of their own (`crash_condition.rs`, `crash_barrier.rs`).
+        KillPoint::ConditionEntered
+        | KillPoint::ConditionListed
+        | KillPoint::ConditionReleased
+        | KillPoint::ConditionAsleep
+        | KillPoint::ConditionWoken
+        | KillPoint::ConditionReacquired
+        | KillPoint::ConditionLeft
+        | KillPoint::ConditionMarked => &[],
         KillPoint::BarrierEntered
         | KillPoint::BarrierSeated
         | KillPoint::BarrierAsleep

@@ -107,6 +107,12 @@ class _Engine(BaseContext):
 
         return Event()
 
+    def Condition(self, lock: Any = None) -> tasuki.synchronize.Condition:
+        """Returns a condition with a lock: a recursive one of its own, or the one given."""
+        from tasuki.synchronize import Condition
+
+        return Condition(lock)
+
     def Barrier(self, parties: int, action: Any = None, timeout: float | None = None) -> tasuki.synchronize.Barrier:
         """Returns a barrier, which breaks when a party that is needed dies."""
         from tasuki.synchronize import Barrier
@@ -322,6 +328,7 @@ def _install_classes() -> None:
     standard.Barrier = synchronize.Barrier  # type: ignore[misc]
     standard.Semaphore = synchronize.Semaphore  # type: ignore[misc]
     standard.BoundedSemaphore = synchronize.BoundedSemaphore  # type: ignore[misc]
+    standard.Condition = synchronize.Condition  # type: ignore[misc]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,6 @@ an `OwnerDiedWarning`; "ignore": the lock. It is an attribute of the object, and
 from __future__ import annotations
 
 import multiprocessing.synchronize as _standard
-from multiprocessing.synchronize import Condition
 
 from tasuki import _tasuki
 from tasuki._private import handles
@@ -85,6 +84,80 @@ class Event(_tasuki.Event, _standard.Event):
         handles.unpack(self, state)
 
 
+class _ConditionLock(RLock):
+    """The lock that a condition brings along."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._bind_condition(condition)
+
+
+class _Count(int):
+    """What the standard library's Condition has semaphores for."""
+
+    def get_value(self) -> int:
+        return int(self)
+
+
+class Condition(_tasuki.Condition, _standard.Condition):
+    """Lets processes and threads wait until another one says that something has changed.
+
+    A waiter that is killed takes no notification with it. When the process that has the lock dies, one of those who wait
+    is woken and told, as `on_owner_died` of the lock says; whatever `wait()` raises, the lock is held then.
+    """
+
+    _lock: Any
+
+    def __init__(self, lock: Any = None, *, ctx: Any = None) -> None:
+        self._create()
+        if lock:
+            self._use(lock)
+        else:
+            self._use_own_lock()
+
+    def _use(self, lock: Any) -> None:
+        self._lock = lock
+        self._tie(lock)
+        self._make_methods()  # type: ignore[attr-defined]  # acquire and release are those of the lock
+
+    def _use_own_lock(self) -> None:
+        self._use(_ConditionLock(self))
+
+    def _check_bare(self) -> None:
+        if not isinstance(self._lock, _ConditionLock):
+            raise TypeError(
+                "a condition with the lock of another object cannot be a handle for a program in another language"
+            )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self._lock!r}, {self._waiting})>"
+
+    def __getstate__(self) -> Any:
+        own = isinstance(self._lock, _ConditionLock)
+        # Its own lock is there where the condition is; what its user chose about it travels along.
+        return handles.pack(self), self._lock.on_owner_died if own else None, None if own else self._lock
+
+    def __setstate__(self, state: Any) -> None:
+        record, on_owner_died, lock = state
+        handles.unpack(self, record)
+        if lock is not None:
+            self._use(lock)
+        else:
+            self._use_own_lock()
+            self._lock.on_owner_died = on_owner_died
+
+    @property
+    def _sleeping_count(self) -> _Count:  # type: ignore[override]
+        return _Count(self._waiting)
+
+    @property
+    def _woken_count(self) -> _Count:  # type: ignore[override]
+        return _Count(0)
+
+    @property
+    def _wait_semaphore(self) -> _Count:  # type: ignore[override]
+        return _Count(0)
+
+
 class Barrier(_tasuki.Barrier, _standard.Barrier):
     """A place where so many processes or threads wait until all have come. It breaks when one that is needed dies."""
 
@@ -112,6 +185,10 @@ class Barrier(_tasuki.Barrier, _standard.Barrier):
         says why, if the barrier is or gets broken; a timeout that runs out breaks it.
         """
         return self._wait(self._action, self._timeout if timeout is None else timeout)
+
+    def _check_bare(self) -> None:
+        if self._action:
+            raise TypeError("a barrier with an action cannot be a handle for a program in another language")
 
     def __getstate__(self) -> Any:
         return handles.pack(self), self._action, self._timeout

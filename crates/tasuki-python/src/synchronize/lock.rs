@@ -10,8 +10,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::Error;
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Acquired, Failure, GaveUp, RawLock, RawValue, Wait};
+use tasuki::raw::{Acquired, Death, Failure, GaveUp, RawLock, RawValue, UserLockRef, Wait};
 
+use super::Condition;
 use super::doors::Doors;
 use super::policy::{Policy, PolicyCell};
 use super::quick::{Holder, Takeable};
@@ -75,6 +76,14 @@ impl Lockable {
         match self {
             Lockable::Lock(lock) => lock.is_locked(),
             Lockable::Value(value) => value.is_locked(),
+        }
+    }
+
+    /// The lock for a condition that is about to give it up.
+    fn user_lock(&self) -> UserLockRef<'_> {
+        match self {
+            Lockable::Lock(lock) => UserLockRef::Lock(lock),
+            Lockable::Value(value) => UserLockRef::Value(value),
         }
     }
 
@@ -230,6 +239,27 @@ impl Lock {
     pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
         Ok(self.raw()?.record(table))
     }
+
+    /// Whether this thread holds it.
+    pub fn is_mine(&self) -> PyResult<bool> {
+        let held = self.raw()?.depth().map_err(errors::engine)? > 0;
+        Ok(held && self.core.taken_by.load(Ordering::Relaxed) == this_thread())
+    }
+
+    /// This thread has it again.
+    pub fn took(&self) {
+        self.core.taken_by.store(this_thread(), Ordering::Relaxed);
+    }
+
+    pub fn user_lock(&self) -> PyResult<UserLockRef<'_>> {
+        Ok(self.raw()?.user_lock())
+    }
+
+    /// Tells the caller, who has and keeps the lock, of an owner's death.
+    pub fn told(&self, py: Python<'_>, death: &Death) -> PyResult<()> {
+        self.raw()?.clear_poison();
+        self.core.policy.get().told(py, death, "the lock")
+    }
 }
 
 /// A number for the calling thread, which is attached; unique in this process while the thread lives.
@@ -278,7 +308,7 @@ impl Lock {
     }
 
     fn _is_mine(&self) -> PyResult<bool> {
-        Ok(self._count()? > 0 && self.core.taken_by.load(Ordering::Relaxed) == this_thread())
+        self.is_mine()
     }
 
     fn _count(&self) -> PyResult<u32> {
@@ -384,6 +414,21 @@ impl RLock {
         self.core.policy.get()
     }
 
+    /// Whether this thread holds it.
+    pub fn is_mine(&self) -> PyResult<bool> {
+        Ok(self.raw()?.depth().map_err(errors::engine)? > 0)
+    }
+
+    pub fn user_lock(&self) -> PyResult<UserLockRef<'_>> {
+        Ok(self.raw()?.user_lock())
+    }
+
+    /// Tells the caller, who has and keeps the lock, of an owner's death.
+    pub fn told(&self, py: Python<'_>, death: &Death) -> PyResult<()> {
+        self.raw()?.clear_poison();
+        self.core.policy.get().told(py, death, "the lock")
+    }
+
     /// What the standard library says when a thread releases what it does not hold.
     #[inline]
     pub fn released(was_held: bool) -> PyResult<()> {
@@ -405,6 +450,11 @@ impl RLock {
 
     fn _create(&self) -> PyResult<()> {
         self.adopt(RawLock::create(true).map_err(errors::engine)?.into())
+    }
+
+    /// Makes this the lock that a condition brings along.
+    fn _bind_condition(&self, condition: &Condition) -> PyResult<()> {
+        self.adopt(condition.own_lock()?.into())
     }
 
     /// Makes this the lock that a value has beside its bytes.
@@ -434,7 +484,7 @@ impl RLock {
     }
 
     fn _is_mine(&self) -> PyResult<bool> {
-        Ok(self.raw()?.depth().map_err(errors::engine)? > 0)
+        self.is_mine()
     }
 
     fn _count(&self) -> PyResult<u32> {

@@ -1,6 +1,7 @@
 //! The synchronisation primitives as Python sees them, with what the standard library asks of a `_semlock`.
 
 mod barrier;
+mod condition;
 mod doors;
 mod event;
 mod holding;
@@ -10,6 +11,7 @@ mod quick;
 mod semaphore;
 
 pub use barrier::Barrier;
+pub use condition::Condition;
 pub use event::Event;
 pub use lock::{Lock, Lockable, RLock};
 pub use policy::Policy;

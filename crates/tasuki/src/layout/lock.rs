@@ -207,6 +207,35 @@ impl LockView<'_> {
         self.release()
     }
 
+    /// Frees the lock however often the caller took it; the number is for `acquire_all`.
+    pub(crate) fn release_all(self, recursive: bool) -> u32 {
+        let depth = if recursive { self.depth() } else { 1 };
+        if recursive {
+            self.words.depth.store(0, Ordering::Relaxed);
+            self.words.thread.store(0, Ordering::Relaxed);
+        }
+        let _ = self.release(); // another process may have done it
+        depth
+    }
+
+    /// Undoes `release_all`, however long it takes.
+    pub(crate) fn acquire_all(self, recursive: bool, depth: u32) -> Result<Acquired, NotAcquired> {
+        let acquired = self.acquire(&mut Wait::forever())?;
+        if recursive {
+            self.words.depth.store(depth, Ordering::Relaxed);
+            self.words.thread.store(thread_id(), Ordering::Relaxed);
+        }
+        Ok(acquired)
+    }
+
+    /// Whether a dead process has the lock, which nobody has noticed yet.
+    pub(crate) fn owner_is_dead(self) -> bool {
+        let owner = Token::from_bits(self.words.word.load(Ordering::Relaxed));
+        owner.is_some_and(|owner| {
+            self.segment.known_row() != Some(owner) && !self.segment.roster().is_alive(owner)
+        })
+    }
+
     /// Whether the calling thread holds the lock recursively.
     #[inline]
     pub(crate) fn is_mine(self) -> Result<bool, Error> {
@@ -324,5 +353,14 @@ impl LockView<'_> {
             return Acquired::Clean;
         }
         Acquired::OwnerDied(self.words.died.read().unwrap_or_else(|| Death::of_pid(0)))
+    }
+}
+
+#[cfg(loom)]
+impl LockWords {
+    pub(crate) fn new() -> LockWords {
+        let word = || AtomicU32::new(0);
+        let (owner, died) = (AtomicU64::new(0), DeathWords::new());
+        LockWords { word: word(), thread: word(), depth: word(), owner, died }
     }
 }

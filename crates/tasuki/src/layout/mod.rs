@@ -2,6 +2,7 @@
 //! `README.md` beside this file has a section for each.
 
 pub(crate) mod barrier;
+pub(crate) mod condition;
 pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod queue;

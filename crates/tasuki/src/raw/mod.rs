@@ -18,12 +18,14 @@ pub use atomics::{Number, Operation};
 pub use queues::{LargeMessage, QueueOptions, RawQueue, Taken};
 pub use sharedctypes::RawValue;
 pub use synchronize::{
-    ActionTurn, Arrival, PermitOwner, RawArrived, RawBarrier, RawEvent, RawLock, RawSemaphore,
+    ActionTurn, Arrival, PermitOwner, RawArrived, RawBarrier, RawCondition, RawEvent, RawLock,
+    RawSemaphore, UserLockRef, Waiter,
 };
 
 use crate::error::Error;
 use crate::handle;
 pub use crate::layout::barrier::{Broken, NotPassed};
+pub use crate::layout::condition::{NotWaited, Woken};
 pub use crate::layout::lock::Acquired;
 use crate::layout::lock::NotAcquired;
 use crate::layout::queue::{NotGot, NotPut};
@@ -86,6 +88,8 @@ pub enum RawHandle {
     Array(RawValue),
     /// An event.
     Event(RawEvent),
+    /// A condition with its own lock.
+    Condition(RawCondition),
     /// A barrier.
     Barrier(RawBarrier),
     /// A semaphore, bounded or not.
@@ -117,6 +121,7 @@ impl RawHandle {
             RawHandle::Value(_) => "a value",
             RawHandle::Array(_) => "an array",
             RawHandle::Event(_) => "an event",
+            RawHandle::Condition(_) => "a condition",
             RawHandle::Barrier(_) => "a barrier",
             RawHandle::Semaphore(_) => "a semaphore",
         }

@@ -9,6 +9,7 @@ use super::synchronize::{LOCK_KIND, RLOCK_KIND};
 use super::{Failure, element};
 use crate::error::Error;
 use crate::handle;
+use crate::layout::condition::UserLock;
 use crate::layout::lock::{Acquired, LockView};
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::segment::arena::{SLOT, Slot, SlotAddress, SlotKind};
@@ -114,6 +115,11 @@ impl RawValue {
     #[inline]
     fn view(&self) -> LockView<'_> {
         LockView { words: self.slot.place(0), segment: self.slot.segment(), spin: &self.spin }
+    }
+
+    /// The lock for a condition that is about to give it up.
+    pub(super) fn user_lock(&self, recursive: bool) -> UserLock<'_> {
+        UserLock { view: self.view(), recursive }
     }
 
     /// Takes the value's lock, recursively.

@@ -135,6 +135,16 @@ const NOTED: u32 = 1;
 const LEFT: u32 = 2;
 
 impl DeathWords {
+    #[cfg(loom)]
+    pub(crate) fn new() -> DeathWords {
+        DeathWords {
+            pid: AtomicU32::new(0),
+            how: AtomicU32::new(0),
+            noticed: AtomicU64::new(0),
+            name: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
     pub(crate) fn note(&self, death: &Death) {
         self.pid.store(death.pid, Ordering::Relaxed);
         self.noticed.store(death.noticed, Ordering::Relaxed);

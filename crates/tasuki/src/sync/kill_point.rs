@@ -67,6 +67,22 @@ kill_points! {
     UserLockTaken,
     /// lock: the user's lock is free, its waiter not woken.
     UserLockFreed,
+    /// condition: about to enter the list of those who wait, the list's lock held.
+    ConditionEntered,
+    /// condition: in the list, the list's lock and the user's lock held.
+    ConditionListed,
+    /// condition: the user's lock is free, not asleep yet.
+    ConditionReleased,
+    /// condition: about to sleep.
+    ConditionAsleep,
+    /// condition: notified, or the time was over; the user's lock not taken yet.
+    ConditionWoken,
+    /// condition: the user's lock is taken again, still in the list.
+    ConditionReacquired,
+    /// condition: out of the list without having been notified, the list's lock held.
+    ConditionLeft,
+    /// notify: one is marked and not woken, the list's lock held.
+    ConditionMarked,
     /// barrier: inside its lock, nothing done yet.
     BarrierEntered,
     /// barrier: in a seat, which is not counted yet.

@@ -96,7 +96,7 @@ impl<T: Plain> Lock<T> {
 
     /// The guard of the lock, which was just taken.
     #[inline]
-    fn guard(&self) -> LockGuard<'_, T> {
+    pub(super) fn guard(&self) -> LockGuard<'_, T> {
         let state = if std::thread::panicking() { PANICKING } else { 0 };
         LockGuard { lock: self, data: self.raw.read(), state, not_send: PhantomData }
     }
@@ -220,6 +220,18 @@ impl<T: Plain> Drop for LockGuard<'_, T> {
         if !self.lock.raw.release_own() {
             self.release_slowly();
         }
+    }
+}
+
+impl<'a, T: Plain> LockGuard<'a, T> {
+    /// Ends the guard and leaves the lock taken: a condition is about to give it up.
+    pub(super) fn write_back(self) -> &'a Lock<T> {
+        if self.state & CHANGED != 0 && self.lock.raw.is_mine_once() {
+            self.lock.raw.write(self.data);
+        }
+        let lock = self.lock;
+        std::mem::forget(self);
+        lock
     }
 }
 

@@ -96,16 +96,26 @@ impl RLock {
         self.raw.clear_poison();
     }
 
+    pub(super) fn of(raw: RawLock) -> RLock {
+        RLock { raw }
+    }
+
+    pub(super) fn raw(&self) -> &RawLock {
+        &self.raw
+    }
+
+    /// A guard of the lock, which was just taken.
+    pub(super) fn guard(&self) -> RLockGuard<'_> {
+        let was_panicking = std::thread::panicking();
+        RLockGuard { lock: self, was_panicking, not_send: PhantomData }
+    }
+
     fn lock_within(
         &self,
         wait: &mut Wait<'_>,
     ) -> Result<RLockGuard<'_>, LockError<RLockGuard<'_>>> {
         let acquired = self.raw.acquire(wait);
-        let guard = || RLockGuard {
-            lock: self,
-            was_panicking: std::thread::panicking(),
-            not_send: PhantomData,
-        };
+        let guard = || self.guard();
         match acquired {
             Ok(Acquired::Clean) => Ok(guard()),
             Ok(Acquired::OwnerDied(death)) => {
@@ -124,6 +134,15 @@ pub struct RLockGuard<'a> {
     /// A panic that had begun before is no reason to poison the lock.
     was_panicking: bool,
     not_send: PhantomData<*const ()>,
+}
+
+impl<'a> RLockGuard<'a> {
+    /// Ends the guard and leaves the lock taken: a condition is about to give it up.
+    pub(super) fn keep_taken(self) -> &'a RLock {
+        let lock = self.lock;
+        std::mem::forget(self);
+        lock
+    }
 }
 
 impl Drop for RLockGuard<'_> {

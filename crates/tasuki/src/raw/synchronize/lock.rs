@@ -2,8 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
+use super::condition::CONDITION_KIND;
 use crate::error::Error;
 use crate::handle;
+use crate::layout::condition::UserLock;
 use crate::layout::lock::{Acquired, LockView, LockWords};
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::raw::{Failure, RawValue};
@@ -45,6 +47,16 @@ impl RawLock {
     /// Whether a thread that holds the lock may take it again.
     pub fn is_recursive(&self) -> bool {
         self.recursive
+    }
+
+    /// The lock that a condition brings along, which is recursive.
+    pub(super) fn of_condition(slot: Slot) -> RawLock {
+        RawLock { slot, spin: Spin::new(), recursive: true }
+    }
+
+    /// The lock for a condition that is about to give it up.
+    pub(super) fn user_lock(&self) -> UserLock<'_> {
+        UserLock { view: self.view(), recursive: self.recursive }
     }
 
     #[inline]
@@ -118,6 +130,9 @@ impl RawLock {
 
     /// The record that names this lock in a message; the descriptor that keeps it alive goes into `table`.
     pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
+        if self.slot.kind() == CONDITION_KIND {
+            return handle::write_condition(&self.slot, table); // the lock is a part of it
+        }
         handle::write_lock(&self.slot, self.recursive, table)
     }
 

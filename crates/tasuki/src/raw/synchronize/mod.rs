@@ -1,11 +1,13 @@
 //! The synchronisation primitives without types and policy.
 
 mod barrier;
+mod condition;
 mod event;
 mod lock;
 mod semaphore;
 
 pub use barrier::{ActionTurn, Arrival, RawArrived, RawBarrier};
+pub use condition::{RawCondition, UserLockRef, Waiter};
 pub use event::RawEvent;
 pub use lock::RawLock;
 pub(super) use lock::{LOCK_KIND, RLOCK_KIND};

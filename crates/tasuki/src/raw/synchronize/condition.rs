@@ -1,0 +1,122 @@
+//! A condition: threads and processes wait until another one notifies them, and give up a lock meanwhile.
+
+use std::os::fd::OwnedFd;
+
+use super::RawLock;
+use crate::error::Error;
+use crate::handle;
+use crate::layout::condition::{ConditionView, ConditionWords, NotWaited, Seat, UserLock, Woken};
+use crate::layout::lock::Acquired;
+use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::raw::RawValue;
+use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::sync::{Spin, Wait};
+
+/// A condition between processes and threads; a killed waiter takes no notification with it.
+#[derive(Debug)]
+pub struct RawCondition {
+    slot: Slot,
+    spin: Spin,
+}
+
+pub(crate) const CONDITION_KIND: SlotKind = SlotKind(10);
+
+/// The lock that a wait gives up.
+#[derive(Clone, Copy, Debug)]
+pub enum UserLockRef<'a> {
+    /// A lock, recursive or not.
+    Lock(&'a RawLock),
+    /// The lock of a value, which its thread may have taken several times.
+    Value(&'a RawValue),
+    /// The lock of a value, which is taken once only: Rust's `Lock`.
+    Once(&'a RawValue),
+}
+
+impl<'a> UserLockRef<'a> {
+    fn lock(self) -> UserLock<'a> {
+        match self {
+            UserLockRef::Lock(lock) => lock.user_lock(),
+            UserLockRef::Value(value) => value.user_lock(true),
+            UserLockRef::Once(value) => value.user_lock(false),
+        }
+    }
+}
+
+impl RawCondition {
+    /// Makes a condition that nobody waits for.
+    pub fn create() -> Result<RawCondition, Error> {
+        let slot = Slot::allocate(CONDITION_KIND, size_of::<ConditionWords>())?;
+        Ok(RawCondition { slot, spin: Spin::new() })
+    }
+
+    pub(crate) fn open(arena: OwnedFd, address: SlotAddress) -> Result<RawCondition, Error> {
+        let slot = Slot::open(arena, CONDITION_KIND, address, size_of::<ConditionWords>())?;
+        Ok(RawCondition { slot, spin: Spin::new() })
+    }
+
+    /// The recursive lock that every condition brings along.
+    pub fn own_lock(&self) -> RawLock {
+        RawLock::of_condition(self.slot.clone())
+    }
+
+    fn view(&self) -> ConditionView<'_> {
+        ConditionView { words: self.slot.place(0), segment: self.slot.segment(), spin: &self.spin }
+    }
+
+    /// Frees `lock`, waits to be notified, and takes the lock again as often as it was taken before: in every case, and
+    /// however long that takes.
+    pub fn wait(
+        &self,
+        lock: UserLockRef<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(Woken, Acquired), NotWaited> {
+        self.view().wait(lock.lock(), wait)
+    }
+
+    /// Begins to wait without a lock that the engine knows: the caller then frees its lock, sleeps, and takes it again.
+    pub fn enter(&self) -> Result<Waiter<'_>, Error> {
+        Ok(Waiter { seat: self.view().sit_down()?, condition: self })
+    }
+
+    /// Lets the `count` oldest of those who wait go on, or all if there are fewer.
+    pub fn notify(&self, count: usize) {
+        self.view().notify(count);
+    }
+
+    /// How many wait at this moment.
+    pub fn waiting(&self) -> usize {
+        self.view().waiting()
+    }
+
+    /// The record that names this condition in a message; the descriptor that keeps it alive goes into `table`.
+    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
+        handle::write_condition(&self.slot, table)
+    }
+}
+
+impl Clone for RawCondition {
+    fn clone(&self) -> RawCondition {
+        RawCondition { slot: self.slot.clone(), spin: Spin::new() }
+    }
+}
+
+/// A place among those who wait; dropped when the lock was taken again.
+#[derive(Debug)]
+#[must_use]
+pub struct Waiter<'a> {
+    condition: &'a RawCondition,
+    seat: Seat,
+}
+
+impl Waiter<'_> {
+    /// Waits to be notified.
+    pub fn sleep(&mut self, wait: &mut Wait<'_>) -> Woken {
+        self.condition.view().sleep(&mut self.seat, None, wait)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.condition.view().stand_up(self.seat);
+    }
+}
