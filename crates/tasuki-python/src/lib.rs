@@ -7,6 +7,7 @@ mod command;
 mod errors;
 mod handles;
 mod msgpack;
+mod native;
 mod pickling;
 mod process;
 mod queues;
@@ -44,6 +45,7 @@ mod _tasuki {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::synchronize::add_methods(module.py())
+        crate::synchronize::add_methods(module.py())?;
+        crate::sharedctypes::add_methods(module.py())
     }
 }

@@ -44,7 +44,23 @@ impl Guarded {
 
     #[inline]
     fn parts(&self) -> PyResult<&Parts> {
-        self.parts.get().ok_or_else(|| PyRuntimeError::new_err("this wrapper was never made"))
+        self.parts.get().ok_or_else(Guarded::never_made)
+    }
+
+    pub fn never_made() -> PyErr {
+        PyRuntimeError::new_err("this wrapper was never made")
+    }
+
+    /// The lock, once this wrapper is made.
+    #[inline]
+    pub fn lock(&self) -> Option<&Py<PyAny>> {
+        self.parts.get().map(|parts| &parts.lock)
+    }
+
+    /// Whether the lock is the one in the object's memory.
+    #[inline]
+    pub fn has_own_lock(&self) -> bool {
+        self.parts.get().is_some_and(|parts| parts.own.is_some())
     }
 
     /// The object that is wrapped.
@@ -88,11 +104,6 @@ impl Guarded {
         self.parts
             .set(Parts { object, lock, own })
             .map_err(|_| PyRuntimeError::new_err("this wrapper is made already"))
-    }
-
-    /// The lock that guards the object.
-    fn get_lock(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Ok(self.parts()?.lock.clone_ref(py))
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

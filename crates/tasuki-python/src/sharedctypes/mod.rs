@@ -5,8 +5,10 @@ mod block;
 mod guarded;
 mod items;
 mod number;
+mod quick;
 
 pub use block::Block;
 pub use guarded::Guarded;
 pub use items::Items;
 pub use number::Number;
+pub use quick::add_methods;

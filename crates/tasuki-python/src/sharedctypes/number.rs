@@ -52,6 +52,63 @@ impl Number {
         let (raw, layout) = self.memory()?;
         Ok(Cell { raw, layout: *layout, index: 0 })
     }
+
+    /// How the number is laid out, once it was tied to its memory.
+    #[inline]
+    pub fn layout(&self) -> Option<Layout> {
+        self.memory.get().map(|(_, layout)| *layout)
+    }
+
+    /// The number's bits, read under its own lock if that is free or this thread's.
+    #[inline]
+    pub fn load_quickly(&self, guarded: &Guarded) -> Option<(u64, Layout)> {
+        let (raw, layout) = self.memory.get().filter(|_| guarded.has_own_lock())?;
+        Some((raw.briefly(|| load(raw, *layout))?, *layout))
+    }
+
+    /// Replaces the number's bits under its own lock if that is free or this thread's; whether it was.
+    #[inline]
+    pub fn store_quickly(&self, guarded: &Guarded, bits: u64) -> bool {
+        match self.memory.get() {
+            Some((raw, layout)) if guarded.has_own_lock() => {
+                raw.briefly(|| store(raw, *layout, bits)).is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// The number, read under the lock.
+    pub fn get<'py>(&self, guarded: &Guarded, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (raw, layout) = self.memory()?;
+        let bits = guarded.locked(py, || Ok(load(raw, *layout)))?;
+        layout.read(py, bits)
+    }
+
+    /// Replaces the number under the lock.
+    pub fn set(&self, guarded: &Guarded, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = value.py();
+        let (raw, layout) = self.memory()?;
+        let bits = match layout {
+            Layout::Signed(_) | Layout::Unsigned(_) if value.is_instance_of::<PyInt>() => {
+                // As ctypes has it, a number that is too wide loses its upper bits.
+                // SAFETY: the object is an int, for which this cannot fail.
+                Some(unsafe { ffi::PyLong_AsUnsignedLongLongMask(value.as_ptr()) })
+            }
+            Layout::Float64 => value.cast_exact::<PyFloat>().ok().map(|f| f.value().to_bits()),
+            _ => None,
+        };
+        match bits {
+            Some(bits) => guarded.locked(py, || {
+                store(raw, *layout, bits);
+                Ok(())
+            }),
+            // The ctypes object knows what to say about a value that does not fit.
+            None => {
+                let object = guarded.object(py)?;
+                guarded.locked(py, || object.setattr(intern!(py, "value"), value))
+            }
+        }
+    }
 }
 
 #[pymethods]
@@ -74,41 +131,6 @@ impl Number {
         self.memory
             .set((raw.clone(), layout))
             .map_err(|_| PyRuntimeError::new_err("this value is made already"))
-    }
-
-    /// The number, read and written under the lock.
-    #[getter]
-    fn get_value<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let (raw, layout) = slf.get().memory()?;
-        let bits = slf.as_super().get().locked(slf.py(), || Ok(load(raw, *layout)))?;
-        layout.read(slf.py(), bits)
-    }
-
-    #[setter]
-    fn set_value(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = value.py();
-        let (raw, layout) = slf.get().memory()?;
-        let bits = match layout {
-            Layout::Signed(_) | Layout::Unsigned(_) if value.is_instance_of::<PyInt>() => {
-                // As ctypes has it, a number that is too wide loses its upper bits.
-                // SAFETY: the object is an int, for which this cannot fail.
-                Some(unsafe { ffi::PyLong_AsUnsignedLongLongMask(value.as_ptr()) })
-            }
-            Layout::Float64 => value.cast_exact::<PyFloat>().ok().map(|f| f.value().to_bits()),
-            _ => None,
-        };
-        let guarded = slf.as_super().get();
-        match bits {
-            Some(bits) => guarded.locked(py, || {
-                store(raw, *layout, bits);
-                Ok(())
-            }),
-            // The ctypes object knows what to say about a value that does not fit.
-            None => {
-                let object = guarded.object(py)?;
-                guarded.locked(py, || object.setattr(intern!(py, "value"), value))
-            }
-        }
     }
 
     /// The number, without the lock.

@@ -18,7 +18,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use pyo3::{Borrowed, PyTypeInfo, ffi};
 
-use super::quick::{Holder, Takeable, definition, method, nothing, slowly, this, truth};
+use super::quick::{Holder, Takeable};
+use crate::native::{definition, method, nothing, slowly, this, truth};
 use crate::waiting::Patience;
 
 /// The two bound methods of one object.

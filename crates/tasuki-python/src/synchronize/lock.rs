@@ -125,6 +125,9 @@ impl Lockable {
         patience: Patience,
         policy: impl FnOnce() -> Policy,
     ) -> PyResult<bool> {
+        if self.acquire_quickly() {
+            return Ok(true);
+        }
         let acquired = match self.acquire(&mut Wait::now()) {
             Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
                 patience.wait(py, |mut wait| self.acquire(&mut wait))?

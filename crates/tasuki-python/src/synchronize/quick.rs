@@ -1,23 +1,21 @@
 //! `acquire` and `release` without pyo3's wrapper, which costs more than taking a free lock does.
 //!
-//! Each first tries the few instructions that are enough when nobody has to wait, fail or be told anything: no Python
-//! code, no allocation and no panic in them. Everything else goes `slowly`, in the way pyo3's own methods go.
-//! Called by the interpreter; `doors` does the same for `with`.
+//! Each first tries the few instructions that are enough when nobody has to wait, fail or be told anything. Called by the
+//! interpreter; `doors` does the same for `with`.
 #![allow(unsafe_code)] // functions that the interpreter calls, with its pointers
 
-use std::ffi::{CStr, c_int};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::CStr;
 use std::slice;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::PyTuple;
-use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
+use pyo3::{PyClass, PyTypeInfo, ffi};
 
 use super::doors::{self, Doors};
+use crate::native::{definition, method, nothing, slowly, this, truth};
 use crate::waiting::{Blocking, Patience};
 
 /// Something that is taken and given back.
@@ -54,47 +52,6 @@ pub fn add_methods<T: Holder + PyTypeInfo>(py: Python<'_>) -> PyResult<()> {
     let none = ffi::METH_NOARGS;
     class.setattr("release", method(&class, definition(c"release", release, none, T::RELEASE))?)?;
     doors::add_methods::<T>(&class)
-}
-
-/// A definition of a method, which lives for ever as the interpreter wants it.
-pub fn definition(
-    name: &'static CStr,
-    function: ffi::PyMethodDefPointer,
-    flags: c_int,
-    doc: &'static CStr,
-) -> *mut ffi::PyMethodDef {
-    Box::into_raw(Box::new(ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: function,
-        ml_flags: flags,
-        ml_doc: doc.as_ptr(),
-    }))
-}
-
-/// The method of a class that a definition makes.
-pub fn method<'py>(
-    class: &Bound<'py, pyo3::types::PyType>,
-    definition: *mut ffi::PyMethodDef,
-) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: `definition` came from the function of that name and is never freed.
-    unsafe {
-        let method = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
-        Bound::from_owned_ptr_or_err(class.py(), method)
-    }
-}
-
-/// The object behind the first argument of a method of `T`.
-///
-/// # Safety
-/// `slf` is an instance of `T`, which method descriptors check, and lives as long as the result is used; the
-/// interpreter is attached.
-pub unsafe fn this<'a, T: Holder>(slf: *mut ffi::PyObject) -> &'a T {
-    // SAFETY: as promised by the caller; a frozen class is only ever shared.
-    unsafe {
-        let py = Python::assume_attached();
-        let object: Borrowed<'a, '_, PyAny> = Borrowed::from_ptr(py, slf);
-        &*std::ptr::from_ref(object.cast_unchecked::<T>().get())
-    }
 }
 
 unsafe extern "C" fn acquire<T: Holder>(
@@ -179,31 +136,4 @@ unsafe fn patience(
     let [block, timeout] = values;
     let block = block.map_or(Ok(true), |block| block.is_truthy())?;
     Patience::new(Blocking(block), timeout.filter(|timeout| !timeout.is_none()).as_ref())
-}
-
-/// A new reference to True or False.
-pub fn truth(value: bool) -> *mut ffi::PyObject {
-    // SAFETY: both live for ever.
-    unsafe { ffi::Py_NewRef(if value { ffi::Py_True() } else { ffi::Py_False() }) }
-}
-
-/// A new reference to None.
-pub fn nothing() -> *mut ffi::PyObject {
-    // SAFETY: it lives for ever.
-    unsafe { ffi::Py_NewRef(ffi::Py_None()) }
-}
-
-/// Runs what may fail, wait or run Python code, and gives the interpreter its result or exception.
-#[cold]
-pub fn slowly(work: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> *mut ffi::PyObject {
-    Python::attach(|py| {
-        let done = catch_unwind(AssertUnwindSafe(|| work(py)));
-        let error = match done {
-            Ok(Ok(object)) => return object,
-            Ok(Err(error)) => error,
-            Err(_) => PanicException::new_err("a mistake in tasuki, see the message above"),
-        };
-        error.restore(py);
-        std::ptr::null_mut()
-    })
 }

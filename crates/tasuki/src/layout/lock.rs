@@ -110,18 +110,32 @@ impl LockView<'_> {
     /// The quick part of `acquire_recursive`: false says nothing but that the rest has to be done.
     #[inline]
     pub(crate) fn acquire_free_recursive(self) -> bool {
-        let Some(me) = self.segment.known_row() else { return false };
-        // SYNC: Acquire, with the Release in `release`.
-        match self.words.word.compare_exchange(0, me.bits(), Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => {
-                self.note_owner(me);
-                kill_point!(UserLockTaken);
-                self.words.depth.store(1, Ordering::Relaxed);
-                self.words.thread.store(thread_id(), Ordering::Relaxed);
-                true
-            }
-            Err(_) => matches!(self.acquire_again(), Ok(true)),
+        if self.words.word.load(Ordering::Relaxed) != 0 {
+            return matches!(self.acquire_again(), Ok(true));
         }
+        let taken = self.acquire_free();
+        if taken {
+            self.words.depth.store(1, Ordering::Relaxed);
+            self.words.thread.store(thread_id(), Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Runs `work` with the lock held if that is free or this thread's; None says nothing but that it was not run. The
+    /// work must not panic, and be so short that nobody minds not knowing which thread holds the lock.
+    #[inline]
+    pub(crate) fn briefly<R>(self, work: impl FnOnce() -> R) -> Option<R> {
+        if self.words.word.load(Ordering::Relaxed) != 0 {
+            return matches!(self.is_mine(), Ok(true)).then(work);
+        }
+        if !self.acquire_free() {
+            return None;
+        }
+        let result = work();
+        if !self.release_own() {
+            let _ = self.release();
+        }
+        Some(result)
     }
 
     /// Takes the lock once more if this thread has it; false when it has not.

@@ -136,6 +136,13 @@ impl RawValue {
         self.view().acquire_free_recursive()
     }
 
+    /// Runs `work`, some loads and stores that cannot panic, under the value's lock if that is free or this thread's; None
+    /// says nothing but that it was not run.
+    #[inline]
+    pub fn briefly<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.view().briefly(work)
+    }
+
     /// Frees the value's lock; false when this thread does not hold it.
     #[inline]
     #[must_use]
