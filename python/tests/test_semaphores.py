@@ -485,6 +485,15 @@ def test_ten_thousand_come_and_go_without_a_trace(make: Any) -> None:
 # --- signals
 
 
+@pytest.fixture
+def ctrl_c() -> Any:
+    """SIGINT raises KeyboardInterrupt, also where a shell started the tests in the background and has it ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("timeout", [None, NEVER])
 def test_ctrl_c_interrupts_an_acquire(make: Any, timeout: float | None) -> None:
     semaphore = make(1)

@@ -36,10 +36,10 @@ pub(crate) const MOST_OWNERS: usize = 500;
 #[derive(Debug)]
 #[repr(C, align(8))]
 pub(crate) struct SemaphoreWords {
-    lock: RobustLock,
-    bell: SleepWord,
+    pub(super) lock: RobustLock,
+    pub(super) bell: SleepWord,
     pool: AtomicU32,
-    owned: AtomicU32,
+    pub(super) owned: AtomicU32,
     looked: AtomicU32,
     died: DeathWords,
 }
