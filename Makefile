@@ -66,7 +66,8 @@ bench: build ## compare queue, lock and value with their peers, side by side in 
 .PHONY: soak
 soak: build ## kill processes at random instants for a long time and account for every message
 	TASUKI_SOAK=1 cargo test $(LOCKED) -p tasuki --features kill-points
-	TASUKI_STORM_ROUNDS=500 $(BIN)/python -m pytest python/tests/test_storm.py
+	TASUKI_STORM_ROUNDS=500 $(BIN)/python -m pytest python/tests/test_storm.py python/tests/test_signals.py
+	TASUKI_STORM_ROUNDS=200 $(BIN)/python -m pytest python/tests/test_crash_table.py
 
 .PHONY: fuzz
 fuzz: ## play a broken peer, a minute for each target (needs nightly Rust and cargo-fuzz)

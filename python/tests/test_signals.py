@@ -214,3 +214,151 @@ def test_waiting_for_a_message() -> None:
         assert q.get(timeout=30) == 1
 
     hammer(operation, check)
+
+
+# --- semaphores, conditions, events, barriers
+
+
+@pytest.mark.parametrize("kind", ["Semaphore", "BoundedSemaphore"])
+def test_with_a_semaphore(kind: str) -> None:
+    semaphore = getattr(tasuki, kind)(2)
+
+    def operation() -> None:
+        with semaphore, semaphore:
+            pass
+
+    def check() -> None:
+        assert semaphore.get_value() == 2, "a permit was lost or made"
+
+    hammer(operation, check)
+
+
+def test_with_a_semaphore_that_is_wanted_by_others() -> None:
+    semaphore, stop = tasuki.Semaphore(1), False
+
+    def compete() -> None:
+        while not stop:
+            with semaphore:
+                pass
+
+    thread = threading.Thread(target=compete)
+
+    def operation() -> None:
+        with semaphore:
+            pass
+
+    thread.start()
+    try:
+        hammer(operation, lambda: semaphore.acquire(timeout=30) and semaphore.release())
+    finally:
+        stop = True
+        thread.join(30)
+    assert semaphore.get_value() == 1
+
+
+def _is_heard(condition: Any) -> None:
+    """A notification reaches the one who waits."""
+    heard: list[bool] = []
+
+    def listen() -> None:
+        with condition:
+            waiting.set()
+            heard.append(condition.wait(30))
+
+    waiting = threading.Event()
+    thread = threading.Thread(target=listen)
+    thread.start()
+    assert waiting.wait(30)
+    with condition:
+        condition.notify()
+    thread.join(30)
+    assert heard == [True], "the notification went to somebody who waits no more"
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_with_a_condition(kind: str) -> None:
+    condition = tasuki.Condition(getattr(tasuki, kind)())
+
+    def operation() -> None:
+        with condition:
+            condition.notify_all()
+
+    hammer(operation, lambda: _is_free(condition))
+
+
+@pytest.mark.parametrize("timeout", [None, 1e-4], ids=["for ever", "shortly"])
+def test_waiting_for_a_condition(timeout: float | None) -> None:
+    condition = tasuki.Condition()
+
+    def operation() -> None:
+        with condition:
+            condition.wait(timeout)
+
+    def check() -> None:
+        _is_free(condition)
+        _is_heard(condition)
+
+    hammer(operation, check)
+
+
+def test_waiting_for_a_condition_that_is_notified() -> None:
+    condition, stop = tasuki.Condition(), False
+
+    def notify() -> None:
+        while not stop:
+            with condition:
+                condition.notify()
+
+    thread = threading.Thread(target=notify)
+
+    def operation() -> None:
+        with condition:
+            condition.wait()
+
+    thread.start()
+    try:
+        hammer(operation, lambda: condition.acquire(timeout=30) and condition.release())
+    finally:
+        stop = True
+        thread.join(30)
+    _is_free(condition)
+    _is_heard(condition)
+
+
+def test_setting_and_waiting_for_an_event() -> None:
+    event = tasuki.Event()
+
+    def operation() -> None:
+        event.set()
+        event.wait()
+        event.clear()
+        event.wait(1e-4)
+
+    def check() -> None:
+        event.clear()
+        thread = threading.Thread(target=event.set)
+        thread.start()
+        assert event.wait(30)
+        thread.join(30)
+
+    hammer(operation, check)
+
+
+def test_waiting_at_a_barrier() -> None:
+    barrier = tasuki.Barrier(2)
+
+    def operation() -> None:
+        try:
+            barrier.wait(1e-4)
+        except threading.BrokenBarrierError:
+            barrier.reset()
+
+    def check() -> None:
+        barrier.reset()
+        thread = threading.Thread(target=barrier.wait)
+        thread.start()
+        barrier.wait(30)
+        thread.join(30)
+        assert not barrier.broken
+
+    hammer(operation, check)
