@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use support::memory::ObjectMemory;
 use support::{Dice, Ended, NEVER, fork, soaking, watchdog_of};
-use tasuki::raw::{NotPassed, RawArrived, RawBarrier, Wait};
+use tasuki::raw::{NotPassed, RawArrived, RawBarrier, RawCondition, RawLock, UserLockRef, Wait};
 
 /// Runs `use_it` with one seed after the other, each in a child, so that a crash tells its seed.
 fn survives(what: &str, use_it: impl Fn(Dice)) {
@@ -86,6 +86,35 @@ fn a_barrier() {
                     _ => pass(&mut Wait::timeout(time)).is_err(),
                 };
                 let _ = (barrier.waiting(), barrier.is_broken());
+            },
+        );
+    });
+}
+
+#[test]
+fn a_condition() {
+    survives("condition", |mut dice| {
+        let condition = RawCondition::create().unwrap();
+        let lock = RawLock::create(false).unwrap();
+        let memory = ObjectMemory::of(|table| condition.record(table), 2048);
+        // All but the lock of the list, which a scribbler may take for good. The first entries are what is used.
+        const LOCK: usize = 16;
+        scribble_while(
+            &mut dice,
+            &memory,
+            |word| word != LOCK && word < 64,
+            |dice| {
+                let time = Duration::from_millis(dice.below(4));
+                if dice.below(3) == 0 {
+                    condition.notify([0, 1, 2, usize::MAX][dice.below(4) as usize]);
+                } else if lock.acquire(&mut Wait::timeout(time)).is_ok() {
+                    let _ = condition.wait(UserLockRef::Lock(&lock), &mut Wait::timeout(time));
+                    assert!(lock.release());
+                }
+                let _ = condition.waiting();
+                // Its own lock is written over as well.
+                let own = condition.own_lock();
+                let _ = own.acquire(&mut Wait::timeout(time)).is_ok() && own.release();
             },
         );
     });
