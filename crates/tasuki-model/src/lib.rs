@@ -19,39 +19,26 @@ mod queue {
 #[path = "../../tasuki/src/layout/event.rs"]
 mod event;
 mod segment;
-/// What stands between the segment and the primitives of `layout`.
+/// What users synchronise with.
 mod layout {
-    pub(crate) mod lock {
-        use crate::error::Error;
-        use crate::segment::death::Death;
-        use crate::sync::GaveUp;
-
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Acquired {
-            Clean,
-            OwnerDied(Death),
-        }
-
-        #[derive(Debug)]
-        pub(crate) enum NotAcquired {
-            GaveUp(GaveUp),
-            Failed(Error),
-        }
-
-        impl From<GaveUp> for NotAcquired {
-            fn from(why: GaveUp) -> Self {
-                NotAcquired::GaveUp(why)
-            }
-        }
-    }
+    #[path = "../../../tasuki/src/layout/barrier.rs"]
+    pub(crate) mod barrier;
+    #[path = "../../../tasuki/src/layout/condition.rs"]
+    pub(crate) mod condition;
+    #[path = "../../../tasuki/src/layout/lock.rs"]
+    pub(crate) mod lock;
     #[path = "../../../tasuki/src/layout/semaphore.rs"]
     pub(crate) mod semaphore;
 
+    mod barrier_models;
+    mod condition_models;
     mod semaphore_models;
 }
 mod error {
     #[derive(Debug)]
-    pub(crate) enum Error {}
+    pub(crate) enum Error {
+        Limit(String),
+    }
 }
 /// No time passes in a model; but whoever looks at the clock is the first one to look in that half second.
 mod sys {
@@ -62,6 +49,11 @@ mod sys {
         pub(crate) fn monotonic() -> Duration {
             static LOOKS: AtomicU64 = AtomicU64::new(1);
             Duration::from_secs(LOOKS.fetch_add(1, Ordering::Relaxed))
+        }
+    }
+    pub(crate) mod identity {
+        pub(crate) fn thread_id() -> u32 {
+            1 // no thread of a model asks for another one's recursive lock
         }
     }
 }

@@ -1,19 +1,29 @@
 //! A segment with nothing but a roster: who this process is, and who lives.
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::Error;
+use crate::sync::RobustLock;
 
 /// # Safety
 /// As the engine's: nothing is shared between processes here.
 pub(crate) unsafe trait Shared {}
+// SAFETY: as above; so are the next ones.
+unsafe impl Shared for AtomicU32 {}
+// SAFETY: as above.
+unsafe impl Shared for AtomicU64 {}
+// SAFETY: as above.
+unsafe impl Shared for RobustLock {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(u32);
 
 impl Token {
+    pub(crate) const MASK: u32 = 0x3fff_ffff;
+
     pub(crate) fn from_bits(bits: u32) -> Option<Token> {
+        let bits = bits & Token::MASK;
         (bits != 0).then_some(Token(bits))
     }
 
@@ -56,6 +66,10 @@ impl Segment {
         Some(self.me)
     }
 
+    pub(crate) fn known_pid(&self) -> u32 {
+        self.me.bits()
+    }
+
     pub(crate) fn roster(&self) -> Roster<'_> {
         Roster(self)
     }
@@ -74,6 +88,11 @@ impl Roster<'_> {
         self.0.dead.0.load(Ordering::SeqCst) & (1 << token.row()) == 0
     }
 
+    /// Whoever dies in a model was killed.
+    pub(crate) fn has_left(self, token: Token) -> Option<bool> {
+        Some(self.is_alive(token))
+    }
+
     pub(crate) fn death_of(self, token: Token, _known_pid: u32) -> death::Death {
         death::Death(token.bits())
     }
@@ -84,6 +103,22 @@ pub(crate) mod death {
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Death(pub(crate) u32);
+
+    impl Death {
+        pub(crate) fn of_pid(pid: u32) -> Death {
+            Death(pid)
+        }
+
+        pub(crate) fn pid(self) -> u32 {
+            self.0
+        }
+    }
+
+    impl std::fmt::Display for Death {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "process {} died", self.0)
+        }
+    }
 
     #[derive(Debug)]
     pub(crate) struct DeathWords(AtomicU32);

@@ -139,7 +139,8 @@ fn a_late_one_inherits_nothing() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
     let condition = RawCondition::create().unwrap();
     let words = Words::new(1);
-    let mut dying = victim(KillPoint::ConditionWoken, || assert_ne!(wait(&condition, NEVER), u64::MAX));
+    let mut dying =
+        victim(KillPoint::ConditionWoken, || assert_ne!(wait(&condition, NEVER), u64::MAX));
     until("it waits", || condition.waiting() == 1);
     // Two wait, so that the notification is for one and not for all; the other one is gone before anybody looks.
     let other = condition.enter().unwrap();
@@ -158,7 +159,8 @@ fn a_late_one_inherits_nothing() {
 fn one_whose_time_is_over_dies_while_it_leaves() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
     let condition = RawCondition::create().unwrap();
-    let mut victim = victim(KillPoint::ConditionLeft, || assert_ne!(wait(&condition, Duration::ZERO), u64::MAX));
+    let mut victim =
+        victim(KillPoint::ConditionLeft, || assert_ne!(wait(&condition, Duration::ZERO), u64::MAX));
     assert_eq!(victim.wait(), Ended::DEAD);
     works_again(&condition);
 }

@@ -491,7 +491,7 @@ impl<'a> BarrierView<'a> {
     }
 
     /// The look itself.
-    pub(crate) fn break_if_dead(self, state: u64) -> Result<bool, NotPassed> {
+    fn break_if_dead(self, state: u64) -> Result<bool, NotPassed> {
         let me = self.segment.my_row()?;
         if let Some(held) = self.words.lock.try_lock() {
             drop(self.entered(held, me)); // somebody may have died inside
@@ -552,6 +552,14 @@ impl<'a> BarrierView<'a> {
         };
         let now = self.table(round).iter().filter_map(|seat| Self::sitter(seat, round));
         now.filter(|&token| !sits(token)).count()
+    }
+}
+
+#[cfg(loom)]
+impl BarrierView<'_> {
+    /// What a sleeper does when its slice ends.
+    pub(crate) fn look(self) -> Result<bool, NotPassed> {
+        self.break_if_dead(self.state())
     }
 }
 
