@@ -132,7 +132,7 @@ impl LockView<'_> {
             return None;
         }
         let result = work();
-        if !self.release_own() {
+        if !self.release_own(|| {}) {
             let _ = self.release();
         }
         Some(result)
@@ -197,12 +197,28 @@ impl LockView<'_> {
         futex::wake(&self.words.word, 1);
     }
 
-    /// The quick part of `release` for an owner that nobody waits for: false says nothing but that the rest has to be done.
+    /// The quick part of `release` for an owner that nobody waits for, and `work` before it, which must not panic: false
+    /// says that nothing was done.
     #[inline]
-    pub(crate) fn release_own(self) -> bool {
+    pub(crate) fn release_own(self, work: impl FnOnce()) -> bool {
         let Some(me) = self.segment.known_row() else { return false };
+        let word = &self.words.word;
+        if word.load(Ordering::Relaxed) != me.bits() {
+            return false;
+        }
+        work();
         // SYNC: as in `release`.
-        self.words.word.compare_exchange(me.bits(), 0, Ordering::Release, Ordering::Relaxed).is_ok()
+        if word.compare_exchange(me.bits(), 0, Ordering::Release, Ordering::Relaxed).is_err() {
+            // Somebody came to wait, or released it, which any process may: then there is nothing to do.
+            let _ = self.release_if_own(me);
+        }
+        true
+    }
+
+    #[cold]
+    fn release_if_own(self, me: Token) -> Result<(), NotHeld> {
+        let word = self.words.word.load(Ordering::Relaxed);
+        if Token::from_bits(word) == Some(me) { self.release() } else { Err(NotHeld) }
     }
 
     /// Undoes one `acquire_recursive` of this thread.

@@ -168,10 +168,11 @@ impl RawValue {
         self.view().is_owned_by_this_process().unwrap_or(false)
     }
 
-    /// Undoes `acquire_once` if nobody waits and nothing is poisoned; else try `release_once`.
+    /// Undoes `acquire_once`, after `work`, which must not panic, if nobody waits and nothing is poisoned; when it is false,
+    /// nothing was done: try `release_once`.
     #[inline]
-    pub(crate) fn release_own(&self) -> bool {
-        self.view().release_own()
+    pub(crate) fn release_own(&self, work: impl FnOnce()) -> bool {
+        self.view().release_own(work)
     }
 
     /// Undoes `acquire_once`.

@@ -388,7 +388,7 @@ impl<T: Plain> Drop for ArrayGuard<'_, T> {
         if std::thread::panicking() && !self.panicking {
             raw.poison();
         }
-        if !raw.release_own() {
+        if !raw.release_own(|| {}) {
             let _ = raw.release_once();
         }
     }

@@ -54,7 +54,7 @@ impl<T: Plain> Lock<T> {
     /// [`LockError::Poisoned`], with the guard, when an owner died or panicked inside.
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
-        self.lock_within(&mut Wait::forever())
+        self.lock_within(Wait::forever)
     }
 
     /// Takes the lock if it is free now.
@@ -62,7 +62,7 @@ impl<T: Plain> Lock<T> {
     /// # Errors
     /// As `lock`, and [`LockError::TimedOut`].
     pub fn try_lock(&self) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
-        self.lock_within(&mut Wait::now())
+        self.lock_within(Wait::now)
     }
 
     /// Takes the lock, waiting for it at most for `timeout`.
@@ -73,7 +73,7 @@ impl<T: Plain> Lock<T> {
         &self,
         timeout: Duration,
     ) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
-        self.lock_within(&mut Wait::timeout(timeout))
+        self.lock_within(|| Wait::timeout(timeout))
     }
 
     /// Whether an owner died or panicked inside, and nobody called `clear_poison` since.
@@ -105,17 +105,17 @@ impl<T: Plain> Lock<T> {
     #[inline(always)]
     fn lock_within(
         &self,
-        wait: &mut Wait<'_>,
+        wait: impl FnOnce() -> Wait<'static>,
     ) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
         if self.raw.acquire_free() {
             return Ok(self.guard());
         }
-        guarded(self.acquire_slowly(wait), || self.guard())
+        guarded(self.acquire_slowly(wait()), || self.guard())
     }
 
     #[cold]
-    fn acquire_slowly(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
-        self.raw.acquire_once(wait)
+    fn acquire_slowly(&self, mut wait: Wait<'static>) -> Result<Acquired, Failure> {
+        self.raw.acquire_once(&mut wait)
     }
 }
 
@@ -214,10 +214,12 @@ impl<T: Plain> Drop for LockGuard<'_, T> {
         if panicked {
             return self.release_poisoned();
         }
-        if self.state & CHANGED != 0 && self.lock.raw.is_mine_once() {
-            self.lock.raw.write(self.data);
-        }
-        if !self.lock.raw.release_own() {
+        let write = || {
+            if self.state & CHANGED != 0 {
+                self.lock.raw.write(self.data);
+            }
+        };
+        if !self.lock.raw.release_own(write) {
             self.release_slowly();
         }
     }
@@ -239,9 +241,6 @@ impl<T: Plain> LockGuard<'_, T> {
     #[cold]
     fn release_poisoned(&self) {
         if self.lock.raw.is_mine_once() {
-            if self.state & CHANGED != 0 {
-                self.lock.raw.write(self.data);
-            }
             self.lock.raw.poison();
         }
         self.release_slowly();
@@ -252,6 +251,9 @@ impl<T: Plain> LockGuard<'_, T> {
         // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have released
         // it, which any process may. There is nothing to do then.
         if self.lock.raw.is_mine_once() {
+            if self.state & CHANGED != 0 {
+                self.lock.raw.write(self.data);
+            }
             let _ = self.lock.raw.release_once();
         }
     }
