@@ -37,7 +37,7 @@ def test_acquire_and_release(make: Any) -> None:
     assert semaphore.release() is None
     assert semaphore.get_value() == 1 and semaphore.locked() is False
     assert semaphore.acquire(True, 0.1) is True
-    assert semaphore.release(2) is None
+    assert semaphore.release(n=2) is None
     assert semaphore.acquire(timeout=None) is True
     with semaphore as inside:
         assert inside is True
@@ -66,6 +66,11 @@ def test_wrong_numbers(make: Any) -> None:
         make(2**31)
     with pytest.raises(TypeError):
         make(1.5)
+    for wrong in ((1, 2), ("one",)):
+        with pytest.raises(TypeError):
+            make(1).release(*wrong)
+    with pytest.raises(TypeError):
+        make(1).release(m=1)
     for n in (0, -1):
         with pytest.raises(ValueError, match="one or more"):
             make(1).release(n)

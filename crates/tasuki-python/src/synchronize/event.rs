@@ -1,14 +1,17 @@
 //! Event as Python sees it.
+#![allow(unsafe_code)] // a method that the interpreter calls, with its pointers
 
 use std::sync::OnceLock;
 
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::{GaveUp, RawEvent, Wait};
 
 use crate::errors;
+use crate::native::{definition, method, slowly, this, truth};
 use crate::waiting::{Blocking, Patience};
 
 /// An event of the engine; the Python class of this name derives from it.
@@ -46,11 +49,6 @@ impl Event {
         self.adopt(RawEvent::create().map_err(errors::engine)?)
     }
 
-    /// Whether the event is set.
-    fn is_set(&self) -> PyResult<bool> {
-        Ok(self.raw()?.is_set())
-    }
-
     /// Sets the event and releases all who wait.
     fn set(&self) -> PyResult<()> {
         self.raw()?.set();
@@ -75,5 +73,23 @@ impl Event {
             other => other,
         };
         Ok(done.is_ok())
+    }
+}
+
+/// Gives the class its method `is_set`, which is one load and asked in loops.
+pub fn add_methods(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<Event>();
+    let function = ffi::PyMethodDefPointer { PyCFunction: is_set };
+    let doc = c"is_set($self, /)\n--\n\nWhether the event is set.";
+    let definition = definition(c"is_set", function, ffi::METH_NOARGS, doc);
+    class.setattr("is_set", method(&class, definition)?)
+}
+
+unsafe extern "C" fn is_set(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: called as a method of the class by the interpreter.
+    let event = unsafe { this::<Event>(slf) };
+    match event.raw.get() {
+        Some(raw) => truth(raw.is_set()),
+        None => slowly(|_| event.raw().map(|raw| truth(raw.is_set()))),
     }
 }

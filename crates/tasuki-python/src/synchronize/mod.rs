@@ -22,5 +22,7 @@ use pyo3::prelude::*;
 /// Gives the classes those of their methods that pyo3 does not make.
 pub fn add_methods(py: Python<'_>) -> PyResult<()> {
     quick::add_methods::<Lock>(py)?;
-    quick::add_methods::<RLock>(py)
+    quick::add_methods::<RLock>(py)?;
+    semaphore::add_methods(py)?;
+    event::add_methods(py)
 }

@@ -88,7 +88,7 @@ unsafe extern "C" fn release<T: Holder>(
 ///
 /// # Safety
 /// The arguments are those of a method with METH_FASTCALL | METH_KEYWORDS.
-unsafe fn patience(
+pub unsafe fn patience(
     py: Python<'_>,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,

@@ -1,8 +1,10 @@
 //! Semaphore and BoundedSemaphore as Python sees them: `with` owns its permit, `acquire` and `release` are anybody's.
+#![allow(unsafe_code)] // methods that the interpreter calls, with its pointers
 
 use std::sync::OnceLock;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::{Outgoing, TransferError};
@@ -10,8 +12,10 @@ use tasuki::raw::{Acquired, Failure, RawSemaphore};
 
 use super::holding::Holding;
 use super::policy::{Policy, PolicyCell};
+use super::quick::patience;
 use crate::errors;
-use crate::waiting::{Blocking, Patience};
+use crate::native::{definition, method, nothing, slowly, this, truth};
+use crate::waiting::Patience;
 
 /// The standard library's number for everything but a recursive lock.
 const SEMAPHORE: u32 = 1;
@@ -63,14 +67,27 @@ impl Semaphore {
                 Err(Failure::Failed(error)) => return Err(errors::engine(error)),
             },
         };
+        self.taken(py, permit, acquired).map(|()| true)
+    }
+
+    /// Counts a permit that was just got, and tells of the death that came with it. On an error it is given back.
+    fn taken(&self, py: Python<'_>, permit: Permit, acquired: Acquired) -> PyResult<()> {
         if let Acquired::OwnerDied(death) = acquired {
             if let Err(error) = self.policy.get().told(py, &death, "a permit of the semaphore") {
-                let _ = give(raw, permit, 1);
+                let _ = give(self.raw()?, permit, 1);
                 return Err(error);
             }
         }
         self.holding.taken();
-        Ok(true)
+        Ok(())
+    }
+
+    /// `release` with an argument.
+    fn release_many(&self, n: i64) -> PyResult<()> {
+        if n < 1 {
+            return Err(PyValueError::new_err("n must be one or more"));
+        }
+        self.give(Permit::Bare, u32::try_from(n).unwrap_or(u32::MAX))
     }
 
     #[inline]
@@ -122,27 +139,6 @@ impl Semaphore {
             .map_err(|_| PyValueError::new_err("semaphore initial value must be >= 0"))?;
         let max = if bounded { value } else { RawSemaphore::MOST };
         self.adopt(RawSemaphore::create(value, max).map_err(errors::engine)?)
-    }
-
-    /// Takes a permit that is nobody's from then on; returns whether there was one in time.
-    #[pyo3(signature = (block=Blocking(true), timeout=None))]
-    #[pyo3(text_signature = "($self, block=True, timeout=None)")]
-    fn acquire(
-        &self,
-        py: Python<'_>,
-        block: Blocking,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<bool> {
-        self.take(py, Permit::Bare, Patience::new(block, timeout)?)
-    }
-
-    /// Adds `n` permits.
-    #[pyo3(signature = (n=1))]
-    fn release(&self, n: i64) -> PyResult<()> {
-        if n < 1 {
-            return Err(PyValueError::new_err("n must be one or more"));
-        }
-        self.give(Permit::Bare, u32::try_from(n).unwrap_or(u32::MAX))
     }
 
     /// Takes a permit that comes back when this process dies.
@@ -222,4 +218,88 @@ impl Semaphore {
     fn name(&self) -> Option<&str> {
         None
     }
+}
+
+/// Gives the class its methods `acquire` and `release`, which are quick when nobody has to wait or be told anything.
+pub fn add_methods(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<Semaphore>();
+    let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
+    let function = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: acquire };
+    let doc = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
+        Takes a permit that is nobody's from then on; returns whether there was one in time.";
+    let definition = self::definition(c"acquire", function, fast, doc);
+    class.setattr("acquire", method(&class, definition)?)?;
+    let function = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: release };
+    let doc = c"release($self, /, n=1)\n--\n\nAdds n permits.";
+    let definition = self::definition(c"release", function, fast, doc);
+    class.setattr("release", method(&class, definition)?)
+}
+
+unsafe extern "C" fn acquire(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: called as a method of the class by the interpreter.
+    let semaphore = unsafe { this::<Semaphore>(slf) };
+    if count == 0 && names.is_null() {
+        match semaphore.raw.get().and_then(RawSemaphore::acquire_free) {
+            Some(Acquired::Clean) => {
+                semaphore.holding.taken();
+                return truth(true);
+            }
+            Some(told) => {
+                return slowly(|py| semaphore.taken(py, Permit::Bare, told).map(|()| truth(true)));
+            }
+            None => {}
+        }
+    }
+    slowly(|py| {
+        // SAFETY: the interpreter's arguments, alive during this call.
+        let patience = unsafe { patience(py, args, count, names) }?;
+        semaphore.take(py, Permit::Bare, patience).map(truth)
+    })
+}
+
+unsafe extern "C" fn release(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `acquire`.
+    let semaphore = unsafe { this::<Semaphore>(slf) };
+    if count == 0 && names.is_null() {
+        if semaphore.raw.get().is_some_and(|raw| raw.release(1)) {
+            semaphore.holding.given(1);
+            return nothing();
+        }
+        return slowly(|_| semaphore.give(Permit::Bare, 1).map(|()| nothing()));
+    }
+    slowly(|py| {
+        // SAFETY: the interpreter's arguments, alive during this call, for a method of the same object.
+        let n = unsafe { argument(py, args, count, names) }?;
+        semaphore.release_many(n).map(|()| nothing())
+    })
+}
+
+/// The only argument, by place or by the name n.
+///
+/// # Safety
+/// The arguments are those of a method with METH_FASTCALL | METH_KEYWORDS.
+unsafe fn argument(
+    py: Python<'_>,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> PyResult<i64> {
+    // SAFETY: null or a tuple of strings.
+    let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) };
+    let names: Vec<String> = names.map_or(Ok(Vec::new()), |names| names.extract())?;
+    if count.unsigned_abs() + names.len() != 1 || names.first().is_some_and(|name| name != "n") {
+        return Err(PyTypeError::new_err("release() takes one argument at most, n"));
+    }
+    // SAFETY: there is one argument, by place or by name.
+    unsafe { Bound::from_borrowed_ptr(py, *args) }.extract()
 }
