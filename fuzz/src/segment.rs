@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use tasuki::raw::{QueueOptions, RawQueue, Wait};
 
 /// Where a queue's control page begins; the tail's first mark is 16 bytes into it, and says where the first chunk is.
-const CONTROL: u64 = 0x4_1000;
+const CONTROL: u64 = 0x8_1000;
 const BLOCKS: u64 = CONTROL + 0x1000;
 const CHUNKS: u64 = BLOCKS + 24 * 65_536 * 32;
 const LOCKS: [u64; 2] = [CONTROL, CONTROL + 64];

@@ -11,7 +11,7 @@ use support::{Child, Dice, Ended, fork, soaking, watchdog_of};
 use tasuki::raw::{QueueOptions, RawQueue, Wait};
 
 /// Where a queue keeps something: its header, roster, control page, and the beginning of tables and chunks.
-const CONTROL: u64 = 0x4_2000;
+const CONTROL: u64 = 0x8_2000;
 
 /// Bytes of the queue's memory that a broken process sees, all of them.
 struct Mapping {
@@ -67,11 +67,11 @@ fn scribble(memory: &Mapping, dice: &mut Dice) {
     let at = match dice.below(8) {
         0 => dice.below(4096),                      // the segment's header
         1 => 4096 + dice.below(4096),               // the first rows of the roster
-        2..5 => 0x4_1000 + dice.below(4096) % 1024, // the queue's control page
+        2..5 => 0x8_1000 + dice.below(4096) % 1024, // the queue's control page
         5 => CONTROL + dice.below(24) * (memory.len / 4096).min(65_536) * 32, // a table of blocks
         6 => {
             // A frame: chunks begin where the tail was at the beginning.
-            memory.read(0x4_1000 + 16) % memory.len
+            memory.read(0x8_1000 + 16) % memory.len
         }
         _ => dice.below(memory.len / 2),
     } & !7;
@@ -79,7 +79,7 @@ fn scribble(memory: &Mapping, dice: &mut Dice) {
         0 => dice.next(),
         1 => dice.below(300),
         2 => memory.read(at) ^ (1 << dice.below(64)),
-        3 => memory.read((0x4_1000 + dice.below(1024)) & !7),
+        3 => memory.read((0x8_1000 + dice.below(1024)) & !7),
         4 => memory.read(at).wrapping_add(dice.below(17)).wrapping_sub(8),
         _ => 0,
     };
@@ -182,7 +182,7 @@ fn a_queue_that_was_overwritten_does_not_harm_another() {
     let queue = RawQueue::create(QueueOptions::default()).unwrap();
     let other = RawQueue::create(QueueOptions::default()).unwrap();
     let memory = Mapping::new(queue.descriptors()[0]);
-    (0..0x6_0000 / 8).for_each(|word| memory.write(word * 8, u64::MAX));
+    (0..0xa_0000 / 8).for_each(|word| memory.write(word * 8, u64::MAX));
     let mut dice = Dice(1);
     use_for(&queue, &mut dice, 20);
     other.put(CODEC, &[b"whole"], &[], &mut Wait::now()).unwrap();
