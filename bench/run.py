@@ -205,9 +205,14 @@ def importable(module: str) -> bool:
     return find_spec(module) is not None
 
 
+MEASURED = tuple(
+    "Array Barrier BoundedSemaphore Condition Event Lock Queue RLock RawArray Semaphore Value".split()
+)
+
+
 def not_on_the_engine() -> list[str]:
     """Names that are measured but are still the standard library's own."""
-    program = "import tasuki; print(*[n for n in ('Queue', 'Lock', 'Value') if n not in tasuki.ENGINE])"
+    program = f"import tasuki; print(*[n for n in {MEASURED} if n not in tasuki.ENGINE])"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | PYTHON_ENV,

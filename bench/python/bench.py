@@ -9,18 +9,30 @@ import json
 import signal
 import sys
 
+import arrays
+import barriers
+import conditions
 import creating
+import events
 import importing
 import lock
+import memory
 import queue_bytes
 import queue_small
+import semaphores
 import value
 
 QUESTIONS = [
     *queue_small.QUESTIONS,
     *queue_bytes.QUESTIONS,
     *lock.QUESTIONS,
+    *semaphores.QUESTIONS,
+    *events.QUESTIONS,
+    *conditions.QUESTIONS,
+    *barriers.QUESTIONS,
     *value.QUESTIONS,
+    *arrays.QUESTIONS,
+    *memory.QUESTIONS,
     *creating.QUESTIONS,
     *importing.QUESTIONS,
 ]

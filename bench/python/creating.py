@@ -32,4 +32,13 @@ def question(kind: str, *args) -> Question:
     return Question(f"py-create-{kind.lower()}", f"create and drop a {kind}", sides)
 
 
-QUESTIONS = [question("Queue"), question("Lock"), question("Value", "q", 0)]
+QUESTIONS = [
+    question("Queue"),
+    question("Lock"),
+    question("Semaphore"),
+    question("Event"),
+    question("Condition"),
+    question("Barrier", 2),
+    question("Value", "q", 0),
+    question("Array", "q", 1000),
+]

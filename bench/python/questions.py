@@ -1,5 +1,6 @@
 """What a question is: a name, a line for the table, and the sides that answer it."""
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable
@@ -40,3 +41,8 @@ def timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def package(name: str):
+    """tasuki or the standard library, imported only by the side that uses it."""
+    return importlib.import_module(name)

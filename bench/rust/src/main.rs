@@ -4,11 +4,16 @@
 //! its own, and prints the seconds it took. `bench/run.py` calls these two, interleaves the sides and makes the table.
 //! Every run asserts what came out: counts, sums, checksums.
 
+mod barrier;
+mod boost;
+mod condition;
+mod event;
 mod lock_contended;
 mod lock_free;
 mod queue_bytes;
 mod queue_u64;
 mod round_trip;
+mod semaphore;
 mod spawn;
 mod team;
 mod value;
@@ -52,6 +57,10 @@ fn questions() -> Vec<Question> {
     all.extend(round_trip::questions());
     all.extend(lock_free::questions());
     all.extend(lock_contended::questions());
+    all.extend(semaphore::questions());
+    all.extend(event::questions());
+    all.extend(condition::questions());
+    all.extend(barrier::questions());
     all.extend(value::questions());
     all.extend(spawn::questions());
     all

@@ -1,0 +1,71 @@
+"""What does a permit cost: one that is free, and one that four processes want two of?"""
+
+from questions import Question, Side, package, timed
+from team import run as run_team
+
+
+def pair(name: str):
+    """acquire() and release(): nobody knows who has the permit."""
+
+    def run(times: int) -> tuple[int, float]:
+        semaphore = package(name).Semaphore(2)
+
+        def work() -> None:
+            acquire, release = semaphore.acquire, semaphore.release
+            for _ in range(times):
+                acquire()
+                release()
+
+        seconds = timed(work)
+        assert semaphore.get_value() == 2
+        return times, seconds
+
+    return run
+
+
+def section(name: str):
+    """`with semaphore:`; tasuki gives the permit back when its holder is killed."""
+
+    def run(times: int) -> tuple[int, float]:
+        semaphore = package(name).Semaphore(2)
+
+        def work() -> None:
+            for _ in range(times):
+                with semaphore:
+                    pass
+
+        seconds = timed(work)
+        assert semaphore.get_value() == 2
+        return times, seconds
+
+    return run
+
+
+def contended(name: str):
+    def run(times: int) -> tuple[int, float]:
+        context = package(name).get_context("fork")
+        semaphore = context.Semaphore(2)
+        each = -(-times // 4)
+
+        def work() -> int:
+            for _ in range(each):
+                with semaphore:
+                    pass
+            return each
+
+        seconds, done = run_team(context, [work] * 4)
+        assert (done, semaphore.get_value()) == (4 * each, 2)
+        return done, seconds
+
+    return run
+
+
+def sides(measure, goal: float | None = None) -> list[Side]:
+    return [Side("tasuki", measure("tasuki")), Side("multiprocessing", measure("multiprocessing"), goal)]
+
+
+QUESTIONS = [
+    Question("py-semaphore-pair", "Semaphore, acquire() and release()", sides(pair)),
+    Question("py-semaphore-with", "`with semaphore:`", sides(section)),
+    Question("py-semaphore-4", "`with semaphore:`, 4 want 2", sides(contended)),
+]
