@@ -25,7 +25,7 @@ pub fn questions() -> Vec<Question> {
 }
 
 fn tasuki<const PARTIES: usize>(rounds: u64) -> Done {
-    let barrier = tasuki::Barrier::new(PARTIES as u32).unwrap();
+    let barrier = tasuki::Barrier::new(PARTIES).unwrap();
     let play = || (0..rounds).map(|_| u64::from(barrier.wait().unwrap().is_leader())).sum();
     done(rounds, processes(team::<PARTIES>(&play)))
 }

@@ -26,7 +26,7 @@ fn tasuki(rounds: u64) -> Done {
                 guard = turns[parity].wait(guard).unwrap();
             }
             *guard += 1;
-            turns[1 - parity].notify_one().unwrap();
+            turns[1 - parity].notify_one();
         }
         0
     };
