@@ -8,11 +8,13 @@ MIB = 1 << 20
 def make(name: str):
     def run(times: int) -> tuple[int, float]:
         shared_memory = package(f"{name}.shared_memory")
+        contents = b"\7" * MIB
 
         def work() -> None:
             for _ in range(times):
                 memory = shared_memory.SharedMemory(create=True, size=MIB)
-                memory.buf[MIB - 1] = 7
+                memory.buf[:] = contents
+                assert memory.buf[MIB - 1] == 7
                 memory.close()
                 memory.unlink()
 
@@ -66,7 +68,7 @@ def sides(measure) -> list[Side]:
 
 
 QUESTIONS = [
-    Question("py-memory-make", "SharedMemory, make and unlink", sides(make)),
+    Question("py-memory-make", "SharedMemory, make, fill, unlink", sides(make)),
     Question("py-memory-attach", "SharedMemory, attach and close", sides(attach)),
     Question("py-memory-list", "`ShareableList[i] += 1`", sides(listed)),
 ]
