@@ -205,9 +205,7 @@ def importable(module: str) -> bool:
     return find_spec(module) is not None
 
 
-MEASURED = tuple(
-    "Array Barrier BoundedSemaphore Condition Event Lock Queue RLock RawArray Semaphore Value".split()
-)
+MEASURED = tuple("Array Barrier BoundedSemaphore Condition Event Lock Queue RLock RawArray Semaphore Value".split())
 
 
 def not_on_the_engine() -> list[str]:
