@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::local::{self, Local};
+use super::part::Part;
 use super::roster::ROWS;
 use super::{Kind, PAYLOAD, Segment, Shared};
 use crate::error::Error;
@@ -80,10 +81,8 @@ pub(crate) struct SlotAddress {
 /// One reference of this process to an object in an arena; dropping the last one of all processes frees the slots.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    segment: Arc<Segment>,
+    part: Part,
     address: SlotAddress,
-    offset: usize,
-    len: usize,
 }
 
 impl Slot {
@@ -149,33 +148,34 @@ impl Slot {
         self.address
     }
 
+    #[inline]
     pub(crate) fn segment(&self) -> &Arc<Segment> {
-        &self.segment
+        self.part.segment()
     }
 
     /// The shared value at `offset` of the object.
     #[inline]
     pub(crate) fn place<T: Shared>(&self, offset: usize) -> &T {
-        assert!(offset + size_of::<T>() <= self.len, "inside the object");
-        self.segment.place(self.offset + offset)
+        self.part.place(offset)
     }
 
     /// As `place`, for `count` values side by side.
+    #[inline]
     pub(crate) fn places<T: Shared>(&self, offset: usize, count: usize) -> &[T] {
-        assert!(offset + count * size_of::<T>() <= self.len, "inside the object");
-        self.segment.get_many(self.offset + offset, count).expect("a place inside the segment")
+        self.part.places(offset, count)
     }
 
     /// The object's bytes.
+    #[inline]
     pub(crate) fn bytes(&self) -> NonNull<u8> {
-        self.segment.bytes(self.offset, self.len).expect("checked when the slot was opened")
+        self.part.bytes()
     }
 
     /// A descriptor of the arena that keeps this object alive while it is on its way, even if this process dies.
     pub(crate) fn lease(&self) -> io::Result<OwnedFd> {
         // Without /proc the object lives only as long as somebody holds it.
-        lease::take(self.segment.fd(), u64::from(self.address.slot))
-            .or_else(|_| self.segment.fd().try_clone_to_owned())
+        lease::take(self.segment().fd(), u64::from(self.address.slot))
+            .or_else(|_| self.segment().fd().try_clone_to_owned())
     }
 
     /// Makes a lease on another object of the same arena keep this one alive, too.
@@ -185,7 +185,7 @@ impl Slot {
 
     /// Whether the slot still is in the life that this reference is of: false after a broken peer wrote over it.
     pub(crate) fn kind(&self) -> SlotKind {
-        let entry: &AtomicU64 = self.segment.place(TABLE + self.address.slot as usize * 8);
+        let entry: &AtomicU64 = self.segment().place(TABLE + self.address.slot as usize * 8);
         SlotKind((entry.load(Ordering::Relaxed) >> 16) as u16)
     }
 }
@@ -193,16 +193,16 @@ impl Slot {
 impl Clone for Slot {
     fn clone(&self) -> Slot {
         let mut local = local::lock();
-        let arena = local.arena_of(&self.segment);
+        let arena = local.arena_of(self.segment());
         arena.references[self.address.slot as usize] += 1;
-        Slot { segment: self.segment.clone(), ..*self }
+        Slot { part: self.part.clone(), address: self.address }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut local = local::lock();
-        let index = local.index_of(&self.segment);
+        let index = local.index_of(self.segment());
         let arena = &mut local.arenas[index];
         let slot = self.address.slot as usize;
         arena.references[slot] -= 1;
@@ -358,6 +358,12 @@ impl LocalArena {
         Some((offset, len))
     }
 
+    /// The object at an offset that `room` gave.
+    fn part(&self, offset: usize, len: usize) -> Result<Part, Error> {
+        Part::new(self.segment.clone(), offset, len)
+            .ok_or_else(|| Error::Invalid("an arena whose slot size was overwritten".into()))
+    }
+
     fn lock(&self) -> Held<'_> {
         // Nothing to repair after a death inside: every step below leaves a slot free, or taken without a holder,
         // which a sweep finds.
@@ -375,9 +381,10 @@ impl LocalArena {
         }
         self.full.set(found.is_none());
         let Some((address, offset)) = found else { return Ok(None) };
+        let part = self.part(offset, len)?;
         self.references[address.slot as usize] = 1;
         self.used += 1;
-        Ok(Some(Slot { segment: self.segment.clone(), address, offset, len }))
+        Ok(Some(Slot { part, address }))
     }
 
     fn take_run(
@@ -436,13 +443,14 @@ impl LocalArena {
             .room(slot, run)
             .filter(|(_, room)| *room >= len)
             .ok_or_else(|| Error::Invalid("the object behind this handle is smaller".into()))?;
+        let part = self.part(offset, len)?;
         self.mark(me.row(), slot, true);
         drop(held);
         if self.references[slot] == 0 {
             self.used += 1;
         }
         self.references[slot] += 1;
-        Ok(Slot { segment: self.segment.clone(), address, offset, len })
+        Ok(Slot { part, address })
     }
 
     /// This process refers to the slot no more; frees it if nobody does.

@@ -2,13 +2,15 @@
 //!
 //! A segment is a sealed memfd mapped once per process; the kernel counts who has it, so nothing has to be
 //! swept after a kill. Every segment begins with a checked [`header`] and a [`roster`] of the processes that use it.
-//! [`arena`] puts many small objects into one segment. Offsets only: nothing in a segment is a pointer.
+//! [`arena`] puts many small objects into one segment, each a [`part`] of it. Offsets only: nothing in a segment is a
+//! pointer.
 #![allow(unsafe_code)] // turns offsets into references, after checking bounds and alignment
 
 pub(crate) mod arena;
 pub(crate) mod death;
 pub(crate) mod header;
 pub(crate) mod local;
+pub(crate) mod part;
 pub(crate) mod roster;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -200,18 +202,6 @@ impl Segment {
         // SAFETY: the range lies inside the mapping, which lives as long as `self`; the base is page-aligned, so the
         // address is aligned; `Shared` types accept any bytes and are only changed atomically.
         Some(unsafe { self.map.base().add(offset).cast::<T>().as_ref() })
-    }
-
-    /// As `get`, for `count` of them side by side.
-    pub(crate) fn get_many<T: Shared>(&self, offset: usize, count: usize) -> Option<&[T]> {
-        let end = count.checked_mul(size_of::<T>())?.checked_add(offset)?;
-        if end > self.map.len() || !offset.is_multiple_of(align_of::<T>()) {
-            return None;
-        }
-        // SAFETY: as in `get`, for a range that lies inside the mapping as a whole; `T` is changed only atomically.
-        Some(unsafe {
-            std::slice::from_raw_parts(self.map.base().add(offset).cast::<T>().as_ptr(), count)
-        })
     }
 
     /// The address of `len` bytes at `offset`, if they are inside. What is there may change at any moment.
