@@ -58,6 +58,15 @@ def test_it_is_the_standard_class() -> None:
     assert tasuki.Condition(lock)._lock is lock
 
 
+@pytest.mark.parametrize("kind", LOCKS[:-1])  # a thread's recursive lock cannot tell before Python 3.14
+def test_it_tells_whether_its_lock_is_held(kind: str) -> None:
+    condition = tasuki.Condition(_lock(kind, tasuki.get_context("fork")))
+    assert condition.locked() is False
+    with condition:
+        assert condition.locked() is True
+    assert condition.locked() is False
+
+
 def test_threads_go_on_as_they_are_notified(kind: str) -> None:
     condition, woken = tasuki.Condition(_lock(kind, tasuki)), []
 

@@ -22,6 +22,20 @@ fn waiter<'a>(condition: &'a Condition, woken: &'a std::sync::atomic::AtomicU64)
 }
 
 #[test]
+fn its_own_lock_tells_of_a_dead_owner_until_somebody_clears_it() {
+    let _watchdog = watchdog();
+    let condition = Condition::new().unwrap();
+    let mut owner = fork(|| std::mem::forget(condition.lock().unwrap()));
+    assert_eq!(owner.wait(), Ended::WELL);
+    let LockError::Poisoned(poisoned) = condition.lock().unwrap_err() else { panic!() };
+    assert_eq!(poisoned.pid(), owner.pid());
+    drop(poisoned);
+    assert!(condition.is_poisoned());
+    condition.clear_poison();
+    assert!(condition.lock().is_ok() && !condition.is_poisoned());
+}
+
+#[test]
 fn exactly_as_many_go_on_as_are_notified_and_the_oldest_first() {
     let _watchdog = watchdog();
     let condition = Condition::new().unwrap();

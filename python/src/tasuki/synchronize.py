@@ -122,6 +122,10 @@ class Condition(_tasuki.Condition, _standard.Condition):
     def _use_own_lock(self) -> None:
         self._use(_ConditionLock(self))
 
+    def locked(self) -> bool:
+        """Whether anybody has the lock at this moment."""
+        return bool(self._lock.locked() if hasattr(self._lock, "locked") else self._lock._semlock._is_zero())
+
     def _check_bare(self) -> None:
         if not isinstance(self._lock, _ConditionLock):
             raise TypeError(

@@ -20,7 +20,6 @@ use pyo3::{Borrowed, PyTypeInfo, ffi};
 
 use super::quick::{Holder, Takeable};
 use crate::native::{definition, method, nothing, slowly, this, truth};
-use crate::waiting::Patience;
 
 /// The two bound methods of one object.
 pub struct Doors(PyOnceLock<[Py<PyAny>; 2]>);
@@ -203,17 +202,17 @@ fn make(py: Python<'_>, core: Arc<dyn Takeable>) -> PyResult<[Py<PyAny>; 2]> {
 }
 
 fn enter_core(core: &dyn Takeable) -> *mut ffi::PyObject {
-    if core.take_quickly() {
+    if core.enter_quickly() {
         return truth(true);
     }
-    slowly(|py| core.take(py, Patience::Forever).map(truth))
+    slowly(|py| core.enter(py).map(truth))
 }
 
 fn exit_core(core: &dyn Takeable) -> *mut ffi::PyObject {
-    if core.give_quickly() {
+    if core.leave_quickly() {
         return nothing();
     }
-    slowly(|_| core.give().map(|()| nothing()))
+    slowly(|_| core.leave().map(|()| nothing()))
 }
 
 /// # Safety

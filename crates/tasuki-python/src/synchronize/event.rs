@@ -1,6 +1,7 @@
 //! Event as Python sees it.
-#![allow(unsafe_code)] // a method that the interpreter calls, with its pointers
+#![allow(unsafe_code)] // functions that the interpreter calls, with its pointers
 
+use std::ffi::CStr;
 use std::sync::OnceLock;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -11,7 +12,7 @@ use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::{GaveUp, RawEvent, Wait};
 
 use crate::errors;
-use crate::native::{definition, method, slowly, this, truth};
+use crate::native::{definition, method, nothing, slowly, this, truth};
 use crate::waiting::{Blocking, Patience};
 
 /// An event of the engine; the Python class of this name derives from it.
@@ -49,18 +50,6 @@ impl Event {
         self.adopt(RawEvent::create().map_err(errors::engine)?)
     }
 
-    /// Sets the event and releases all who wait.
-    fn set(&self) -> PyResult<()> {
-        self.raw()?.set();
-        Ok(())
-    }
-
-    /// Makes the event unset.
-    fn clear(&self) -> PyResult<()> {
-        self.raw()?.clear();
-        Ok(())
-    }
-
     /// Waits until the event is set; returns whether it was in time.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
@@ -76,20 +65,53 @@ impl Event {
     }
 }
 
-/// Gives the class its method `is_set`, which is one load and asked in loops.
+/// Gives the class the methods that never wait.
 pub fn add_methods(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<Event>();
-    let function = ffi::PyMethodDefPointer { PyCFunction: is_set };
-    let doc = c"is_set($self, /)\n--\n\nWhether the event is set.";
-    let definition = definition(c"is_set", function, ffi::METH_NOARGS, doc);
-    class.setattr("is_set", method(&class, definition)?)
+    let methods: [(&CStr, ffi::PyCFunction, &CStr); 3] = [
+        (c"is_set", is_set, c"is_set($self, /)\n--\n\nWhether the event is set."),
+        (c"set", set, c"set($self, /)\n--\n\nSets the event and releases all who wait."),
+        (c"clear", clear, c"clear($self, /)\n--\n\nMakes the event unset."),
+    ];
+    for (name, function, doc) in methods {
+        let function = ffi::PyMethodDefPointer { PyCFunction: function };
+        let method = method(&class, definition(name, function, ffi::METH_NOARGS, doc))?;
+        class.setattr(name.to_string_lossy(), method)?;
+    }
+    Ok(())
 }
 
-unsafe extern "C" fn is_set(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: called as a method of the class by the interpreter.
-    let event = unsafe { this::<Event>(slf) };
+/// # Safety
+/// Called by the interpreter as a method of `Event`; so are `set` and `clear`.
+unsafe extern "C" fn is_set(
+    event: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    let event = unsafe { this::<Event>(event) };
     match event.raw.get() {
         Some(raw) => truth(raw.is_set()),
         None => slowly(|_| event.raw().map(|raw| truth(raw.is_set()))),
+    }
+}
+
+unsafe extern "C" fn set(event: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    change(unsafe { this::<Event>(event) }, RawEvent::set)
+}
+
+unsafe extern "C" fn clear(event: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    change(unsafe { this::<Event>(event) }, RawEvent::clear)
+}
+
+#[inline]
+fn change(event: &Event, how: impl Fn(&RawEvent)) -> *mut ffi::PyObject {
+    match event.raw.get() {
+        Some(raw) => {
+            how(raw);
+            nothing()
+        }
+        None => slowly(|_| event.raw().map(|_| nothing())),
     }
 }

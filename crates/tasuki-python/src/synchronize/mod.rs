@@ -23,6 +23,6 @@ use pyo3::prelude::*;
 pub fn add_methods(py: Python<'_>) -> PyResult<()> {
     quick::add_methods::<Lock>(py)?;
     quick::add_methods::<RLock>(py)?;
-    semaphore::add_methods(py)?;
+    quick::add_methods::<Semaphore>(py)?;
     event::add_methods(py)
 }

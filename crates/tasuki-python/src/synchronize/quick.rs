@@ -28,6 +28,21 @@ pub trait Takeable: Send + Sync + 'static {
     fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool>;
     /// Gives it back.
     fn give(&self) -> PyResult<()>;
+
+    // What `with` does, where that is something else.
+
+    fn enter_quickly(&self) -> bool {
+        self.take_quickly()
+    }
+    fn leave_quickly(&self) -> bool {
+        self.give_quickly()
+    }
+    fn enter(&self, py: Python<'_>) -> PyResult<bool> {
+        self.take(py, Patience::Forever)
+    }
+    fn leave(&self) -> PyResult<()> {
+        self.give()
+    }
 }
 
 /// A Python class around one.
@@ -40,6 +55,11 @@ pub trait Holder: PyClass<Frozen = True> + Sync {
 
     fn core(&self) -> &Arc<Self::Core>;
     fn doors(&self) -> &Doors;
+
+    /// `release(n)`, for what is given back in numbers.
+    fn give_many(&self, _n: i64) -> PyResult<()> {
+        Err(PyTypeError::new_err("release() takes no arguments (1 given)"))
+    }
 }
 
 /// Gives a class its methods `acquire`, `release`, `__enter__` and `__exit__`.
@@ -48,9 +68,8 @@ pub fn add_methods<T: Holder + PyTypeInfo>(py: Python<'_>) -> PyResult<()> {
     let acquire = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: acquire::<T> };
     let fast = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
     class.setattr("acquire", method(&class, definition(c"acquire", acquire, fast, T::ACQUIRE))?)?;
-    let release = ffi::PyMethodDefPointer { PyCFunction: release::<T> };
-    let none = ffi::METH_NOARGS;
-    class.setattr("release", method(&class, definition(c"release", release, none, T::RELEASE))?)?;
+    let release = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: release::<T> };
+    class.setattr("release", method(&class, definition(c"release", release, fast, T::RELEASE))?)?;
     doors::add_methods::<T>(&class)
 }
 
@@ -74,27 +93,54 @@ unsafe extern "C" fn acquire<T: Holder>(
 
 unsafe extern "C" fn release<T: Holder>(
     slf: *mut ffi::PyObject,
-    _: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `acquire`.
-    let core = unsafe { this::<T>(slf) }.core();
-    if core.give_quickly() {
-        return nothing();
+    let holder = unsafe { this::<T>(slf) };
+    if count == 0 && names.is_null() {
+        if holder.core().give_quickly() {
+            return nothing();
+        }
+        return slowly(|_| holder.core().give().map(|()| nothing()));
     }
-    slowly(|_| core.give().map(|()| nothing()))
+    slowly(|py| {
+        // SAFETY: the interpreter's arguments, alive during this call.
+        let [n] = unsafe { arguments(py, "release", ["n"], args, count, names) }?;
+        holder.give_many(n.map_or(Ok(1), |n| n.extract())?).map(|()| nothing())
+    })
 }
 
 /// `block=True, timeout=None`, by place or by name.
 ///
 /// # Safety
-/// The arguments are those of a method with METH_FASTCALL | METH_KEYWORDS.
-pub unsafe fn patience(
+/// As for `arguments`.
+unsafe fn patience(
     py: Python<'_>,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
 ) -> PyResult<Patience> {
-    const NAMES: [&str; 2] = ["block", "timeout"];
+    // SAFETY: as promised by the caller.
+    let [block, timeout] =
+        unsafe { arguments(py, "acquire", ["block", "timeout"], args, count, names) }?;
+    let block = block.map_or(Ok(true), |block| block.is_truthy())?;
+    Patience::new(Blocking(block), timeout.filter(|timeout| !timeout.is_none()).as_ref())
+}
+
+/// The arguments of a call by their names, which are those of its parameters in order.
+///
+/// # Safety
+/// The arguments are those of a method with METH_FASTCALL | METH_KEYWORDS.
+unsafe fn arguments<'py, const N: usize>(
+    py: Python<'py>,
+    function: &str,
+    known: [&str; N],
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> PyResult<[Option<Bound<'py, PyAny>>; N]> {
     // SAFETY: null or a tuple of strings.
     let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) };
     let names = names.map(|names| names.cast_into::<PyTuple>()).transpose()?;
@@ -105,20 +151,21 @@ pub unsafe fn patience(
         // SAFETY: so many arguments are there: first those by place, then those by name.
         all => unsafe { slice::from_raw_parts(args, all) },
     };
-    let mut values = [None, None];
-    if by_place > values.len() {
+    if by_place > N {
+        let most = if N == 1 { "1 argument".to_owned() } else { format!("{N} arguments") };
         return Err(PyTypeError::new_err(format!(
-            "acquire() takes at most 2 arguments ({by_place} given)"
+            "{function}() takes at most {most} ({by_place} given)"
         )));
     }
+    let mut values = [const { None }; N];
     for (at, &value) in given.iter().enumerate() {
         let place = match &names {
             Some(names) if at >= by_place => {
                 let name = names.get_item(at - by_place)?;
                 let name: &str = &name.extract::<String>()?;
-                NAMES.iter().position(|known| *known == name).ok_or_else(|| {
+                known.iter().position(|known| *known == name).ok_or_else(|| {
                     PyTypeError::new_err(format!(
-                        "acquire() got an unexpected keyword argument '{name}'"
+                        "{function}() got an unexpected keyword argument '{name}'"
                     ))
                 })?
             }
@@ -127,13 +174,11 @@ pub unsafe fn patience(
         // SAFETY: an argument, alive during the call.
         let value = unsafe { Bound::from_borrowed_ptr(py, value) };
         if values[place].replace(value).is_some() {
-            let name = NAMES[place];
+            let name = known[place];
             return Err(PyTypeError::new_err(format!(
-                "acquire() got multiple values for argument '{name}'"
+                "{function}() got multiple values for argument '{name}'"
             )));
         }
     }
-    let [block, timeout] = values;
-    let block = block.map_or(Ok(true), |block| block.is_truthy())?;
-    Patience::new(Blocking(block), timeout.filter(|timeout| !timeout.is_none()).as_ref())
+    Ok(values)
 }

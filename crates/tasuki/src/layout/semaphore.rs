@@ -127,6 +127,14 @@ impl SemaphoreView<'_> {
         Ok(self.take(&held, permit))
     }
 
+    /// Takes a permit without waiting for anything; false says nothing but that `acquire` has to look.
+    #[inline]
+    pub(crate) fn take_quickly(self, permit: Permit) -> bool {
+        let Some(held) = self.words.lock.try_lock() else { return false };
+        self.repair(&held);
+        !self.words.died.is_noted() && self.take(&held, permit).is_some()
+    }
+
     /// Adds `count` permits, which were nobody's.
     #[inline]
     pub(crate) fn release(self, count: u32) -> Result<(), TooMany> {

@@ -163,6 +163,11 @@ impl DeathWords {
         })
     }
 
+    #[inline]
+    pub(crate) fn is_noted(&self) -> bool {
+        self.how.load(Ordering::Relaxed) & NOTED != 0
+    }
+
     pub(crate) fn clear(&self) {
         self.how.store(0, Ordering::Relaxed);
     }

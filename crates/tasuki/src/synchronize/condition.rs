@@ -133,6 +133,16 @@ impl Condition {
         self.own.try_lock()
     }
 
+    /// Whether an owner of the condition's own lock died or panicked, and nobody called `clear_poison` since.
+    pub fn is_poisoned(&self) -> bool {
+        self.own.is_poisoned()
+    }
+
+    /// Declares that what the condition's own lock guards is whole again.
+    pub fn clear_poison(&self) {
+        self.own.clear_poison();
+    }
+
     /// Frees the guard's lock, waits to be notified, and takes the lock again.
     ///
     /// # Errors
