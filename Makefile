@@ -60,7 +60,7 @@ compat: build ## run CPython's own tests of multiprocessing on tasuki and print 
 	$(BIN)/python python/compat/run.py
 
 .PHONY: bench
-bench: build ## compare queue, lock and value with their peers, side by side in one run
+bench: build ## compare what runs on the engine with its peers, side by side in one run
 	cd bench && $(MAKE) PYTHON=$(BIN)/python
 
 .PHONY: soak
