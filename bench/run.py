@@ -23,8 +23,8 @@ from statistics import median
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = {  # rounds, seconds per measurement, seconds for everything
-    "full": (5, 0.3, 900),
-    "quick": (3, 0.1, 240),
+    "full": (5, 0.3, 1800),
+    "quick": (3, 0.1, 600),
 }
 FEWEST, MOST = 4, 50_000_000
 ONE_RUN = 60  # seconds
