@@ -224,6 +224,12 @@ fn sleeps() {
 #[test]
 fn a_signal_is_an_error_that_names_it() {
     let _watchdog = watchdog();
+    // Who runs the tests in the background may have SIGINT ignored, and children inherit that.
+    // SAFETY: back to what a program has from the start.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL)
+    };
     for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGINT] {
         let process = Process::builder(sleeps, ()).name("victim").spawn().unwrap();
         match signal {
