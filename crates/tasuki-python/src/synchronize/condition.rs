@@ -9,8 +9,8 @@ use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::{Acquired, NotWaited, RawCondition, RawLock, Woken};
 
-use super::lock::{Lock, RLock};
 use super::quick::{Holder, Takeable};
+use super::{Lock, RLock};
 use crate::errors;
 use crate::waiting::{Blocking, Patience};
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
 use tasuki::raw::fork_epoch;
 
-use super::lock::this_thread;
+use super::this_thread;
 
 /// What one object of this process counts; a forked child begins at zero.
 pub struct Holding {

@@ -6,17 +6,22 @@ mod doors;
 mod event;
 mod holding;
 mod lock;
+mod lockable;
 mod policy;
 mod quick;
+mod rlock;
 mod semaphore;
 
 pub use barrier::Barrier;
 pub use condition::Condition;
 pub use event::Event;
-pub use lock::{Lock, Lockable, RLock};
+pub use lock::Lock;
+pub use lockable::Lockable;
 pub use policy::Policy;
+pub use rlock::RLock;
 pub use semaphore::Semaphore;
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 /// Gives the classes those of their methods that pyo3 does not make.
@@ -25,4 +30,11 @@ pub fn add_methods(py: Python<'_>) -> PyResult<()> {
     quick::add_methods::<RLock>(py)?;
     quick::add_methods::<Semaphore>(py)?;
     event::add_methods(py)
+}
+
+/// A number for the calling thread, which is attached; unique in this process while the thread lives.
+#[inline]
+fn this_thread() -> usize {
+    // SAFETY: the thread is attached.
+    unsafe { ffi::PyThreadState_Get() }.addr()
 }

@@ -1,0 +1,198 @@
+//! RLock as Python sees it: an object of its own, or the lock that a value or a condition brings along.
+
+use std::ffi::CStr;
+use std::sync::{Arc, OnceLock};
+
+use pyo3::exceptions::PyAssertionError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use tasuki::protocol::transfer::{Outgoing, TransferError};
+use tasuki::raw::{Death, RawLock, UserLockRef};
+
+use super::Condition;
+use super::doors::Doors;
+use super::lockable::{Lockable, made_already, never_made};
+use super::policy::{Policy, PolicyCell};
+use super::quick::{Holder, Takeable};
+use crate::errors;
+use crate::sharedctypes::Block;
+use crate::waiting::Patience;
+
+/// The standard library's number for the kind of a lock that a thread may take again.
+const RECURSIVE_MUTEX: u32 = 0;
+
+/// A lock of the engine that its owner may take again; the Python class of this name derives from it.
+#[pyclass(frozen, subclass, module = "tasuki._tasuki")]
+pub struct RLock {
+    core: Arc<RLockCore>,
+    doors: Doors,
+}
+
+/// What is behind an `RLock`.
+pub struct RLockCore {
+    raw: OnceLock<Lockable>,
+    policy: PolicyCell,
+}
+
+impl Takeable for RLockCore {
+    #[inline]
+    fn take_quickly(&self) -> bool {
+        self.raw.get().is_some_and(Lockable::acquire_quickly)
+    }
+
+    #[inline]
+    fn give_quickly(&self) -> bool {
+        self.raw.get().is_some_and(Lockable::unlock)
+    }
+
+    fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+        self.raw.get().ok_or_else(never_made)?.lock(py, patience, || self.policy.get())
+    }
+
+    fn give(&self) -> PyResult<()> {
+        RLock::released(self.raw.get().ok_or_else(never_made)?.unlock())
+    }
+}
+
+impl Holder for RLock {
+    type Core = RLockCore;
+    const ACQUIRE: &'static CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
+        Takes the lock, again if this thread has it; returns whether it was got in time.";
+    const RELEASE: &'static CStr = c"release($self, /)\n--\n\nUndoes one acquire of this thread.";
+
+    #[inline]
+    fn core(&self) -> &Arc<RLockCore> {
+        &self.core
+    }
+
+    #[inline]
+    fn doors(&self) -> &Doors {
+        &self.doors
+    }
+}
+
+impl RLock {
+    #[inline]
+    fn raw(&self) -> PyResult<&Lockable> {
+        self.core.raw.get().ok_or_else(never_made)
+    }
+
+    pub fn adopt(&self, raw: Lockable) -> PyResult<()> {
+        self.core.raw.set(raw).map_err(made_already)
+    }
+
+    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
+        Ok(self.raw()?.record(table))
+    }
+
+    /// What the next one to take it after an owner's death is told.
+    pub fn policy(&self) -> Policy {
+        self.core.policy.get()
+    }
+
+    /// Whether this thread holds it.
+    pub fn is_mine(&self) -> PyResult<bool> {
+        Ok(self.raw()?.depth().map_err(errors::engine)? > 0)
+    }
+
+    pub fn user_lock(&self) -> PyResult<UserLockRef<'_>> {
+        Ok(self.raw()?.user_lock())
+    }
+
+    /// Tells the caller, who has and keeps the lock, of an owner's death.
+    pub fn told(&self, py: Python<'_>, death: &Death) -> PyResult<()> {
+        self.raw()?.clear_poison();
+        self.core.policy.get().told(py, death, "the lock")
+    }
+
+    /// What the standard library says when a thread releases what it does not hold.
+    #[inline]
+    pub fn released(was_held: bool) -> PyResult<()> {
+        if was_held {
+            return Ok(());
+        }
+        Err(PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))
+    }
+}
+
+#[pymethods]
+impl RLock {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> RLock {
+        let core = RLockCore { raw: OnceLock::new(), policy: PolicyCell::new(Policy::Raise) };
+        RLock { core: Arc::new(core), doors: Doors::new() }
+    }
+
+    fn _create(&self) -> PyResult<()> {
+        self.adopt(RawLock::create(true).map_err(errors::engine)?.into())
+    }
+
+    /// Makes this the lock that a condition brings along.
+    fn _bind_condition(&self, condition: &Condition) -> PyResult<()> {
+        self.adopt(condition.own_lock()?.into())
+    }
+
+    /// Makes this the lock that a value has beside its bytes.
+    fn _bind(&self, block: &Block) -> PyResult<()> {
+        self.adopt(block.raw()?.clone().into())
+    }
+
+    /// What the next one to take the lock after its owner's death gets: "raise", "warn" or "ignore".
+    #[getter]
+    fn get_on_owner_died(&self) -> &'static str {
+        self.core.policy.get().name()
+    }
+
+    #[setter]
+    fn set_on_owner_died(&self, policy: Policy) {
+        self.core.policy.set(policy);
+    }
+
+    /// Whether anybody holds the lock at this moment.
+    fn locked(&self) -> PyResult<bool> {
+        Ok(self.raw()?.is_locked())
+    }
+
+    #[getter]
+    fn _semlock(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn _is_mine(&self) -> PyResult<bool> {
+        self.is_mine()
+    }
+
+    fn _count(&self) -> PyResult<u32> {
+        self.raw()?.depth_in_process().map_err(errors::engine)
+    }
+
+    fn _get_value(&self) -> PyResult<u32> {
+        Ok(u32::from(!self.raw()?.is_locked()))
+    }
+
+    fn _is_zero(&self) -> PyResult<bool> {
+        Ok(self.raw()?.is_locked())
+    }
+
+    #[getter]
+    fn handle(&self) -> PyResult<u64> {
+        let (file, slot) = self.raw()?.key();
+        Ok(file << 16 | u64::from(slot))
+    }
+
+    #[getter]
+    fn kind(&self) -> u32 {
+        RECURSIVE_MUTEX
+    }
+
+    #[getter]
+    fn maxvalue(&self) -> u32 {
+        1
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        None
+    }
+}
