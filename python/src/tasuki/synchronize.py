@@ -1,5 +1,4 @@
-"""What processes synchronise with: locks, semaphores and events on the engine, what is built from them from the standard
-library, where it runs on ours unchanged.
+"""What processes and threads synchronise with, all on the engine, each an instance of the standard class too.
 
 A lock is an object in shared memory with an owner, and so is a permit that `with` took from a semaphore. When the owner
 dies, `on_owner_died` says what the next one to ask gets: "raise": `OwnerDied`, and the lock is free; "warn": the lock, and
