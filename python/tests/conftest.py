@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -73,6 +74,12 @@ def nothing_is_left() -> Iterator[None]:
             break
         time.sleep(0.05)
     assert left == (set(), set())
+
+
+def pytest_configure() -> None:
+    """Who runs the tests in the background may have SIGINT ignored, and every child would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
