@@ -137,6 +137,10 @@ pub(crate) mod death {
             (noted != 0).then_some(Death(noted))
         }
 
+        pub(crate) fn is_noted(&self) -> bool {
+            self.0.load(Ordering::Relaxed) != 0
+        }
+
         pub(crate) fn clear(&self) {
             self.0.store(0, Ordering::Relaxed);
         }
