@@ -1,5 +1,7 @@
 """numpy arrays in shared memory: `tasuki.shared_array(shape, dtype)`. Loaded at its first use; nothing else needs numpy.
 
+It is a folder of its own because the modules beside it have the standard library's names and import without numpy.
+
 A `SharedArray` is a numpy array whose memory has no name and belongs to everybody who has a view of it, in any process:
 it goes as an argument of a process or through a queue as a handle of a few bytes, views and slices too, and is gone with
 the last of them. What numpy computes from it is an ordinary array.
