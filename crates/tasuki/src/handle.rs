@@ -30,11 +30,11 @@ const QUEUE: u8 = 1;
 const LOCK: u8 = 2;
 const RLOCK: u8 = 3;
 const VALUE: u8 = 4;
-const ARRAY: u8 = 16;
 const EVENT: u8 = 6;
+const SEMAPHORE: u8 = 7;
 const CONDITION: u8 = 10;
 const BARRIER: u8 = 11;
-const SEMAPHORE: u8 = 7;
+const ARRAY: u8 = 16;
 
 /// Writes a queue's record; its descriptors go into `table`.
 pub(crate) fn write_queue(

@@ -1,8 +1,8 @@
 //! Many small objects in one segment: ten thousand locks cost a handful of descriptors.
 //!
-//! An arena has 4096 slots, all of a cache line or all of a page; an object takes a run of them. A slot is in use while any live process holds it (a bit
-//! in that process's bitmap) or a lease on it is in flight inside a message. So the slots of killed processes
-//! need no funeral: when an arena runs full, those without a holder are found and used again.
+//! An arena has 4096 slots, all of a cache line or all of a page; an object takes a run of them. A slot is in use while
+//! any live process holds it (a bit in that process's bitmap) or a lease on it is in flight inside a message. So the slots
+//! of killed processes need no funeral: when an arena runs full, those without a holder are found and used again.
 //!
 //! ```text
 //! payload  control: lock | slot size | next hint

@@ -169,6 +169,7 @@ impl<'a> Roster<'a> {
     /// Whether a process that is not alive ended by itself; None when its row was too many others' since.
     pub(crate) fn has_left(self, token: Token) -> Option<bool> {
         let row = self.row(token.row())?;
+        // SYNC: Acquire, with the Release where a process leaves; the fence keeps the look at the state behind this one.
         let left = row.left.load(Ordering::Acquire) & left_bit(token.generation()) != 0;
         fence(Ordering::Acquire);
         let now = generation(row.state.load(Ordering::Acquire));
@@ -323,6 +324,7 @@ impl MyRow {
     pub(super) fn note_leaving(&self, segment: &Segment) {
         let Some(token) = self.cached() else { return };
         if let Some(row) = segment.roster().row(token.row()) {
+            // SYNC: Release, with the Acquire in `has_left`.
             row.left.fetch_or(left_bit(token.generation()), Ordering::Release);
         }
     }
@@ -339,6 +341,7 @@ impl MyRow {
         let Some(token) = self.cached() else { return };
         if let Some(row) = segment.roster().row(token.row()) {
             // By itself: whoever finds this process gone from here does not take it for killed.
+            // SYNC: Release, and before the row is freed; with the Acquire in `has_left`.
             row.left.fetch_or(left_bit(token.generation()), Ordering::Release);
             let live = pack(LIVE, token.generation(), 0);
             let free = pack(FREE, token.generation() + 1, 0);
