@@ -18,6 +18,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use serde::{Deserializer, Serializer};
+
 use crate::error::Error;
 use crate::layout::queue::SharedQueue;
 use crate::protocol::transfer::{self, Outgoing, TransferError};
@@ -179,9 +181,23 @@ pub(crate) fn indices(record: &[u8]) -> Result<Vec<u32>, Error> {
     (0..count).map(|_| fields.u32()).collect()
 }
 
-/// Opens what a record names, with descriptors of the message that is being read on this thread.
-pub(crate) fn open_here(record: &[u8]) -> Result<RawHandle, Error> {
-    open(record, &mut transfer::take)
+/// Puts a handle into the message that is being written on this thread; `record` writes its record.
+pub(crate) fn serialize<S: Serializer>(
+    serializer: S,
+    record: impl FnOnce(&mut Outgoing) -> Result<Vec<u8>, TransferError>,
+) -> Result<S::Ok, S::Error> {
+    let record = transfer::with_outgoing(record).map_err(serde::ser::Error::custom)?;
+    transfer::serialize_record(&record, serializer)
+}
+
+/// Opens a handle in the message that is being read on this thread; `pick` takes it, or says what is wrong with it.
+pub(crate) fn deserialize<'de, T, D: Deserializer<'de>>(
+    deserializer: D,
+    pick: impl FnOnce(RawHandle) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    let record = transfer::deserialize_record(deserializer)?;
+    let handle = open(&record, &mut transfer::take).map_err(serde::de::Error::custom)?;
+    pick(handle).map_err(serde::de::Error::custom)
 }
 
 fn malformed() -> Error {

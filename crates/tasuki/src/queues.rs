@@ -203,22 +203,16 @@ impl<T> Eq for Queue<T> {}
 
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = transfer::with_outgoing(|table| self.raw.record(table))
-            .map_err(serde::ser::Error::custom)?;
-        transfer::serialize_record(&record, serializer)
+        handle::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Queue<T>, D::Error> {
-        let record = transfer::deserialize_record(deserializer)?;
-        match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+        handle::deserialize(deserializer, |handle| match handle {
             RawHandle::Queue(raw) => Ok(Queue { raw, message: PhantomData }),
-            other => Err(serde::de::Error::custom(format!(
-                "a queue was expected and {} came",
-                other.name()
-            ))),
-        }
+            other => Err(other.instead_of("a queue")),
+        })
     }
 }
 

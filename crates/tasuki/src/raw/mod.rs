@@ -112,6 +112,11 @@ impl RawHandle {
 }
 
 impl RawHandle {
+    /// What to say when something else was expected.
+    pub(crate) fn instead_of(&self, expected: &str) -> String {
+        format!("{expected} was expected and {} came", self.name())
+    }
+
     /// What it is, for messages to people.
     pub fn name(&self) -> &'static str {
         match self {

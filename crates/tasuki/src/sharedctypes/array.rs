@@ -11,7 +11,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Error;
 use crate::handle;
 use crate::plain::{Plain, element_of};
-use crate::protocol::transfer;
 use crate::raw::{RawHandle, RawValue, Wait, element};
 use crate::synchronize::{LockError, guarded, serialize_value};
 
@@ -226,22 +225,20 @@ impl<T: Plain> Serialize for Array<T> {
 impl<'de, T: Plain> Deserialize<'de> for Array<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Array<T>, D::Error> {
         let () = Self::FITS;
-        let record = transfer::deserialize_record(deserializer)?;
-        let wrong = |what: String| Err(serde::de::Error::custom(what));
-        match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+        handle::deserialize(deserializer, |handle| match handle {
             RawHandle::Array(raw) => {
                 let is_bytes = element_of::<T>() == element::unsigned(1);
                 let same = raw.element() == element_of::<T>() && raw.item() == size_of::<T>();
                 if is_bytes || same {
                     return Ok(Array::from_raw(raw));
                 }
-                wrong(format!(
+                Err(format!(
                     "the shared array has elements of another type than {}",
                     std::any::type_name::<T>()
                 ))
             }
-            other => wrong(format!("a shared array was expected and {} came", other.name())),
-        }
+            other => Err(other.instead_of("a shared array")),
+        })
     }
 }
 

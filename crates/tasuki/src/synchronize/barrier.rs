@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::handle;
-use crate::protocol::transfer;
 pub use crate::raw::Broken;
 use crate::raw::{GaveUp, NotPassed, RawArrived, RawBarrier, RawHandle, Wait};
 
@@ -195,21 +194,15 @@ impl fmt::Debug for Barrier {
 
 impl Serialize for Barrier {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = transfer::with_outgoing(|table| self.raw.record(table))
-            .map_err(serde::ser::Error::custom)?;
-        transfer::serialize_record(&record, serializer)
+        handle::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for Barrier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Barrier, D::Error> {
-        let record = transfer::deserialize_record(deserializer)?;
-        match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+        handle::deserialize(deserializer, |handle| match handle {
             RawHandle::Barrier(raw) => Ok(Barrier { raw }),
-            other => Err(serde::de::Error::custom(format!(
-                "a barrier was expected and {} came",
-                other.name()
-            ))),
-        }
+            other => Err(other.instead_of("a barrier")),
+        })
     }
 }

@@ -10,7 +10,6 @@ use super::rlock::{RLock, RLockGuard};
 use crate::error::Error;
 use crate::handle;
 use crate::plain::Plain;
-use crate::protocol::transfer;
 use crate::raw::{Acquired, NotWaited, RawCondition, RawHandle, UserLockRef, Wait, Woken};
 
 /// Lets processes and threads wait until another one has changed something and says so.
@@ -278,21 +277,15 @@ impl fmt::Debug for Condition {
 
 impl Serialize for Condition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = transfer::with_outgoing(|table| self.raw.record(table))
-            .map_err(serde::ser::Error::custom)?;
-        transfer::serialize_record(&record, serializer)
+        handle::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Condition, D::Error> {
-        let record = transfer::deserialize_record(deserializer)?;
-        match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+        handle::deserialize(deserializer, |handle| match handle {
             RawHandle::Condition(raw) => Ok(Condition::of(raw)),
-            other => Err(serde::de::Error::custom(format!(
-                "a condition was expected and {} came",
-                other.name()
-            ))),
-        }
+            other => Err(other.instead_of("a condition")),
+        })
     }
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::handle;
-use crate::protocol::transfer;
 use crate::raw::{RawEvent, RawHandle, Wait};
 
 /// Something that happened or did not yet: processes and threads wait for it, any of them sets it.
@@ -86,21 +85,15 @@ impl fmt::Debug for Event {
 
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = transfer::with_outgoing(|table| self.raw.record(table))
-            .map_err(serde::ser::Error::custom)?;
-        transfer::serialize_record(&record, serializer)
+        handle::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Event, D::Error> {
-        let record = transfer::deserialize_record(deserializer)?;
-        match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+        handle::deserialize(deserializer, |handle| match handle {
             RawHandle::Event(raw) => Ok(Event { raw }),
-            other => Err(serde::de::Error::custom(format!(
-                "an event was expected and {} came",
-                other.name()
-            ))),
-        }
+            other => Err(other.instead_of("an event")),
+        })
     }
 }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Error;
 use crate::handle;
 use crate::plain::{Plain, element_of};
-use crate::protocol::transfer;
 use crate::raw::{Acquired, Death, Failure, RawHandle, RawLock, RawValue, Wait};
 
 /// Mutual exclusion between processes and threads, around some plain data.
@@ -150,20 +149,16 @@ pub(crate) fn serialize_value<S: Serializer>(
     raw: &RawValue,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let record =
-        transfer::with_outgoing(|table| raw.record(table)).map_err(serde::ser::Error::custom)?;
-    transfer::serialize_record(&record, serializer)
+    handle::serialize(serializer, |table| raw.record(table))
 }
 
 pub(crate) fn deserialize_value<'de, T: Plain, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<RawValue, D::Error> {
-    let record = transfer::deserialize_record(deserializer)?;
-    let wrong = |what: String| Err(serde::de::Error::custom(what));
-    match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+    handle::deserialize(deserializer, |handle| match handle {
         RawHandle::Value(raw) => {
             if raw.element() != element_of::<T>() || raw.len() != size_of::<T>() {
-                return wrong(format!(
+                return Err(format!(
                     "the shared value is of another type than {}",
                     std::any::type_name::<T>()
                 ));
@@ -172,8 +167,8 @@ pub(crate) fn deserialize_value<'de, T: Plain, D: Deserializer<'de>>(
         }
         // A bare lock of Python's guards nothing: the same words, without data.
         RawHandle::Lock(lock) if size_of::<T>() == 0 => Ok(lock.into_value()),
-        other => wrong(format!("a shared value was expected and {} came", other.name())),
-    }
+        other => Err(other.instead_of("a shared value")),
+    })
 }
 
 /// The data was borrowed mutably: it is written back.

@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::lock::{LockError, Poisoned};
 use crate::error::Error;
 use crate::handle;
-use crate::protocol::transfer;
 use crate::raw::{Acquired, Failure, RawHandle, RawLock, Wait};
 
 /// Mutual exclusion between processes and threads, where the thread that has the lock may take it again.
@@ -175,21 +174,15 @@ impl fmt::Debug for RLockGuard<'_> {
 
 impl Serialize for RLock {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = transfer::with_outgoing(|table| self.raw.record(table))
-            .map_err(serde::ser::Error::custom)?;
-        transfer::serialize_record(&record, serializer)
+        handle::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for RLock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RLock, D::Error> {
-        let record = transfer::deserialize_record(deserializer)?;
-        match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+        handle::deserialize(deserializer, |handle| match handle {
             RawHandle::Lock(raw) if raw.is_recursive() => Ok(RLock { raw }),
-            other => Err(serde::de::Error::custom(format!(
-                "a recursive lock was expected and {} came",
-                other.name()
-            ))),
-        }
+            other => Err(other.instead_of("a recursive lock")),
+        })
     }
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::handle;
-use crate::protocol::transfer;
 use crate::raw::{Acquired, Death, Failure, PermitOwner, RawHandle, RawSemaphore, Wait};
 
 /// A number of permits that processes and threads acquire and release: so many may do something at a time.
@@ -162,22 +161,16 @@ impl fmt::Debug for Semaphore {
 
 impl Serialize for Semaphore {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = transfer::with_outgoing(|table| self.raw.record(table))
-            .map_err(serde::ser::Error::custom)?;
-        transfer::serialize_record(&record, serializer)
+        handle::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for Semaphore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Semaphore, D::Error> {
-        let record = transfer::deserialize_record(deserializer)?;
-        match handle::open_here(&record).map_err(serde::de::Error::custom)? {
+        handle::deserialize(deserializer, |handle| match handle {
             RawHandle::Semaphore(raw) => Ok(Semaphore { raw }),
-            other => Err(serde::de::Error::custom(format!(
-                "a semaphore was expected and {} came",
-                other.name()
-            ))),
-        }
+            other => Err(other.instead_of("a semaphore")),
+        })
     }
 }
 
