@@ -112,7 +112,7 @@ impl Queue {
             Ok(Taken { codec, large: Some(large), fds }) => large_bytes(py, large)
                 .and_then(|bytes| values::decode_bytes(codec, &bytes, Incoming::new(fds))),
             Err(Failure::GaveUp(_)) => Err(errors::empty(py)),
-            Err(Failure::Failed(error)) => Err(errors::engine(error)),
+            Err(failure) => Err(errors::engine(failure.into())),
         };
         SCRATCH.set(scratch);
         object
@@ -122,7 +122,7 @@ impl Queue {
 fn put_failed(py: Python<'_>, failure: Failure) -> PyErr {
     match failure {
         Failure::GaveUp(_) => errors::full(py),
-        Failure::Failed(error) => errors::engine(error),
+        failure => errors::engine(failure.into()),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::layout::queue::Extras;
 use crate::protocol::codec::{self, Message, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
 use crate::protocol::transfer::{self, Incoming};
-use crate::raw::{Failure, QueueOptions, RawHandle, RawQueue, Wait};
+use crate::raw::{Death, Failure, QueueOptions, RawHandle, RawQueue, Wait};
 
 /// A queue of `T` that any number of processes and threads put into and get from.
 ///
@@ -267,16 +267,35 @@ pub struct PutError<T> {
 enum PutReason {
     #[error("the queue is full")]
     Full,
+    #[error("the queue was shut down")]
+    ShutDown,
+    #[error("the queue is full and nobody gets from it any more{0}")]
+    Disconnected(Readers),
     #[error(transparent)]
     Encode(#[from] EncodeError),
     #[error(transparent)]
     Failed(Error),
 }
 
+/// Who got from the queue and was killed, as the end of a sentence.
+#[derive(Debug)]
+struct Readers(Option<Box<Death>>);
+
+impl fmt::Display for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(death) => write!(f, ": {death}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl From<Failure> for PutReason {
     fn from(failure: Failure) -> PutReason {
         match failure {
             Failure::GaveUp(_) => PutReason::Full,
+            Failure::ShutDown => PutReason::ShutDown,
+            Failure::Disconnected(death) => PutReason::Disconnected(Readers(death)),
             Failure::Failed(error) => PutReason::Failed(error),
         }
     }
@@ -291,6 +310,16 @@ impl<T> PutError<T> {
     /// Whether there was no room, at once or within the timeout.
     pub fn is_full(&self) -> bool {
         matches!(self.reason, PutReason::Full)
+    }
+
+    /// Whether the queue was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        matches!(self.reason, PutReason::ShutDown)
+    }
+
+    /// Whether the queue is full and every process that got from it is gone.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self.reason, PutReason::Disconnected(_))
     }
 }
 
@@ -317,6 +346,8 @@ pub struct GetError(GetReason);
 enum GetReason {
     #[error("the queue is empty")]
     Empty,
+    #[error("the queue was shut down")]
+    ShutDown,
     #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error(transparent)]
@@ -327,6 +358,11 @@ impl GetError {
     /// Whether there was no message, at once or within the timeout.
     pub fn is_empty(&self) -> bool {
         matches!(self.0, GetReason::Empty)
+    }
+
+    /// Whether the queue was shut down, and no message is left to get.
+    pub fn is_shut_down(&self) -> bool {
+        matches!(self.0, GetReason::ShutDown)
     }
 
     /// Why the message that was taken is not one of the expected type.
@@ -342,6 +378,8 @@ impl From<Failure> for GetError {
     fn from(failure: Failure) -> GetError {
         GetError(match failure {
             Failure::GaveUp(_) => GetReason::Empty,
+            Failure::ShutDown => GetReason::ShutDown,
+            failure @ Failure::Disconnected(_) => GetReason::Failed(failure.into()),
             Failure::Failed(error) => GetReason::Failed(error),
         })
     }

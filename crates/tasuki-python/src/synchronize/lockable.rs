@@ -137,7 +137,7 @@ impl Lockable {
                 }
             }
             Err(Failure::GaveUp(_)) => Ok(false),
-            Err(Failure::Failed(error)) => Err(errors::engine(error)),
+            Err(failure) => Err(errors::engine(failure.into())),
         }
     }
 }

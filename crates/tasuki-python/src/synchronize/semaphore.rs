@@ -71,7 +71,7 @@ impl SemaphoreCore {
             None => match take_later(py, raw, permit, patience)? {
                 Ok(acquired) => acquired,
                 Err(Failure::GaveUp(_)) => return Ok(false),
-                Err(Failure::Failed(error)) => return Err(errors::engine(error)),
+                Err(failure) => return Err(errors::engine(failure.into())),
             },
         };
         if let Acquired::OwnerDied(death) = acquired {

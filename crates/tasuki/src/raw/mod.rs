@@ -38,8 +38,26 @@ pub use crate::sync::{GaveUp, Wait};
 pub enum Failure {
     /// The time was over, or the caller's check called the wait off. Nothing was done.
     GaveUp(GaveUp),
+    /// It was shut down: nothing goes in any more, and what may come out is out.
+    ShutDown,
+    /// Nobody is left at the other end; who was killed there last, when that is known.
+    Disconnected(Option<Box<Death>>),
     /// It cannot be done.
     Failed(Error),
+}
+
+/// For calls that end for one reason only, whatever else a failure may be.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        match failure {
+            Failure::GaveUp(_) => {
+                Error::os("wait any longer", std::io::Error::from(std::io::ErrorKind::TimedOut))
+            }
+            Failure::ShutDown => Error::Invalid("it was shut down".into()),
+            Failure::Disconnected(_) => Error::Invalid("nobody is left at its other end".into()),
+            Failure::Failed(error) => error,
+        }
+    }
 }
 
 impl From<NotPut> for Failure {

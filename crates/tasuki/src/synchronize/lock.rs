@@ -272,7 +272,7 @@ pub(crate) fn guarded<Guard>(
             Err(LockError::Poisoned(Poisoned { guard: guard(), death }))
         }
         Err(Failure::GaveUp(_)) => Err(LockError::TimedOut),
-        Err(Failure::Failed(error)) => Err(LockError::Failed(error)),
+        Err(failure) => Err(LockError::Failed(failure.into())),
     }
 }
 

@@ -121,7 +121,7 @@ impl RLock {
                 Err(LockError::Poisoned(Poisoned::new(guard(), death)))
             }
             Err(Failure::GaveUp(_)) => Err(LockError::TimedOut),
-            Err(Failure::Failed(error)) => Err(LockError::Failed(error)),
+            Err(failure) => Err(LockError::Failed(failure.into())),
         }
     }
 }

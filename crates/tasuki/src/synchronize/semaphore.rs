@@ -230,7 +230,7 @@ impl From<Failure> for AcquireError {
     fn from(why: Failure) -> AcquireError {
         match why {
             Failure::GaveUp(_) => AcquireError::TimedOut,
-            Failure::Failed(error) => AcquireError::Failed(error),
+            other => AcquireError::Failed(other.into()),
         }
     }
 }
