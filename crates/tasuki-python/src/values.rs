@@ -120,7 +120,7 @@ pub fn decode<'py>(
             [byte @ (0 | 1)] => Ok(PyBool::new(py, *byte == 1).to_owned().into_any()),
             _ => Err(PyValueError::new_err("a broken message: a bool that is neither 0 nor 1")),
         },
-        Some(Codec::Pickle) => decode_bytes(codec, &PyBytes::new(py, bytes), handles),
+        Some(Codec::Pickle | Codec::Raw) => decode_bytes(codec, &PyBytes::new(py, bytes), handles),
         Some(Codec::MessagePack) => transfer::provide(handles, || handles::unpack(py, bytes)),
         Some(Codec::Postcard) => Err(PyTypeError::new_err(
             "this message was written by Rust as postcard, which only Rust reads: create the queue \
@@ -138,7 +138,10 @@ pub fn decode_bytes<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     match Codec::from_tag(codec) {
         Some(Codec::Bytes) => Ok(bytes.clone().into_any()),
-        Some(Codec::Pickle) => transfer::provide(handles, || pickling::loads(bytes.as_any())),
+        // What `send_bytes` sent is for the receiver to know; who asks for an object says that it is a pickle.
+        Some(Codec::Pickle | Codec::Raw) => {
+            transfer::provide(handles, || pickling::loads(bytes.as_any()))
+        }
         _ => decode(bytes.py(), codec, bytes.as_bytes(), handles),
     }
 }

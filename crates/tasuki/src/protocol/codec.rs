@@ -17,6 +17,7 @@
 //! | 8 | `MessagePack` | structs as maps with names | all other types | what serde reads from it |
 //! | 9 | `Postcard` | | all other types in a queue of that codec | the same type |
 //! | 10 | `Pickle` | | never | never: an error that says what to do |
+//! | 12 | `Raw` | themselves | what a connection's `send_bytes` sends | as `Bytes` |
 //!
 //! A plain value is also accepted where a structured type begins with one: an integer for an
 //! `Option<u64>`, a newtype or an untagged enum. A reader goes by the tag alone; no reader trusts
@@ -64,6 +65,9 @@ pub enum Codec {
     Postcard = 9,
     /// A pickle: structured data from Python to Python.
     Pickle = 10,
+    /// Bytes whose meaning is a matter between sender and receiver: what a connection's
+    /// `send_bytes` sends. Python's `recv` unpickles them, as the standard library's does.
+    Raw = 12,
 }
 
 impl Codec {
@@ -80,6 +84,7 @@ impl Codec {
             8 => Codec::MessagePack,
             9 => Codec::Postcard,
             10 => Codec::Pickle,
+            12 => Codec::Raw,
             _ => return None,
         })
     }
@@ -337,7 +342,7 @@ pub fn decode<T: Message>(tag: u16, bytes: &[u8]) -> Result<T, DecodeError> {
 pub fn decode_owned<T: Message>(tag: u16, bytes: Vec<u8>) -> Result<T, DecodeError> {
     let mut slot: Option<T> = None;
     let any = &mut slot as &mut dyn Any;
-    if tag == Codec::Bytes.tag() {
+    if tag == Codec::Bytes.tag() || tag == Codec::Raw.tag() {
         if let Some(slot) = any.downcast_mut::<Option<Vec<u8>>>() {
             *slot = Some(bytes);
         } else if let Some(slot) = any.downcast_mut::<Option<Box<[u8]>>>() {
@@ -483,6 +488,7 @@ fn decode_structured<T: Message>(tag: u16, bytes: &[u8]) -> Result<T, DecodeErro
         Codec::MessagePack => decode_messagepack(bytes),
         Codec::Postcard => decode_postcard(bytes),
         Codec::Pickle => Err(DecodeReason::Pickle { expected: type_name::<T>() }.into()),
+        Codec::Raw => decode(Codec::Bytes.tag(), bytes),
         Codec::Bytes
         | Codec::Str
         | Codec::Unit

@@ -153,6 +153,16 @@ fn plain_values_have_a_frame_of_their_own() {
 }
 
 #[test]
+fn what_send_bytes_sent_is_read_as_bytes_are() {
+    let raw = Codec::Raw.tag();
+    assert_eq!(decode::<Vec<u8>>(raw, b"ab").unwrap(), b"ab");
+    assert_eq!(decode_owned::<Box<[u8]>>(raw, b"ab".to_vec()).unwrap(), b"ab".to_vec().into());
+    assert_eq!(decode::<Option<ByteBuf>>(raw, b"ab").unwrap(), Some(ByteBuf::from(*b"ab")));
+    let error = decode::<String>(raw, b"ab").unwrap_err();
+    assert_eq!(error.to_string(), decode::<String>(1, b"ab").unwrap_err().to_string());
+}
+
+#[test]
 fn structs_are_maps_with_names_so_that_python_sees_dicts() {
     #[derive(Serialize, Deserialize)]
     struct Point {
@@ -179,6 +189,7 @@ fn the_tags_are_the_ones_both_languages_know() {
     }
     assert!(Codec::from_tag(0).is_none());
     assert_eq!(Codec::from_tag(10), Some(Codec::Pickle));
+    assert_eq!(Codec::from_tag(12), Some(Codec::Raw));
     for structured in ALL {
         assert_eq!(StructuredCodec::from_tag(structured.codec().tag()), Some(structured));
     }
