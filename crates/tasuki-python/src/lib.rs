@@ -3,6 +3,7 @@
 //! Python files carry names, docstrings and what only Python can say; here objects become frames and waits let go of
 //! the interpreter. Nothing here knows how the engine works: it uses `tasuki::raw`.
 
+mod buffers;
 mod command;
 mod errors;
 mod handles;

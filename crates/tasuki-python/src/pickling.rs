@@ -3,15 +3,18 @@
 //! `ForkingPickler.dumps` makes a pickler, a buffer and a merged copy of two dispatch tables for every object. Here a
 //! pickler is made once and used again, writes into a Rust vector, and asks the two tables themselves, so that
 //! a reducer registered at any time is honoured. Called by the queue for whatever has no codec of its own.
+#![allow(unsafe_code)] // copies from Python's buffers
 
 use std::sync::Mutex;
 
-use pyo3::buffer::PyBuffer;
+use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyKeyError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::buffers::{self, OutOfBand};
 
 /// Idle picklers. One is taken out while it works: pickling an object may run code that pickles another one.
 static IDLE: Mutex<Vec<Pickler>> = Mutex::new(Vec::new());
@@ -24,6 +27,7 @@ struct Pickler {
     dump: Py<PyAny>,
     clear_memo: Py<PyAny>,
     sink: Py<Sink>,
+    out_of_band: Py<OutOfBand>,
 }
 
 /// The file that a pickler writes to.
@@ -34,16 +38,16 @@ pub struct Sink {
 
 #[pymethods]
 impl Sink {
-    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+    fn write(&self, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         let mut bytes = self.bytes.lock().expect("no panic while writing");
         if let Ok(data) = data.cast_exact::<PyBytes>() {
             bytes.extend_from_slice(data.as_bytes());
             return Ok(data.as_bytes().len());
         }
-        let buffer = PyBuffer::<u8>::get(data)?;
-        let start = bytes.len();
-        bytes.resize(start + buffer.len_bytes(), 0);
-        buffer.copy_to_slice(py, &mut bytes[start..])?;
+        // Such as a buffer of floats, whatever its format is.
+        let buffer = buffers::contiguous(data)?;
+        // SAFETY: in one piece, and copied before anything else is done.
+        bytes.extend_from_slice(unsafe { buffers::bytes_of(&buffer) });
         Ok(buffer.len_bytes())
     }
 }
@@ -81,16 +85,19 @@ impl Pickler {
                 .unbind(),
         };
         let sink = Py::new(py, Sink { bytes: Mutex::new(Vec::new()) })?;
-        let pickler = py.import("pickle")?.getattr("Pickler")?.call1((&sink, 5))?;
+        let out_of_band = Py::new(py, OutOfBand::default())?;
+        let options = PyDict::new(py);
+        options.set_item("buffer_callback", &out_of_band)?;
+        let pickler = py.import("pickle")?.getattr("Pickler")?.call((&sink, 5), Some(&options))?;
         pickler.setattr("dispatch_table", Py::new(py, reducers)?)?;
         let dump = pickler.getattr("dump")?.unbind();
         let clear_memo = pickler.getattr("clear_memo")?.unbind();
-        Ok(Pickler { dump, clear_memo, sink })
+        Ok(Pickler { dump, clear_memo, sink, out_of_band })
     }
 }
 
-/// Appends the pickle of `object` to `out`.
-pub fn dumps(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+/// Appends the pickle of `object` to `out`, and returns the large buffers that stayed out of it.
+pub fn dumps(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Vec<PyUntypedBuffer>> {
     let py = object.py();
     let idle = IDLE.lock().expect("no panic while taking").pop();
     let pickler = match idle {
@@ -112,13 +119,14 @@ pub fn dumps(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
         bytes.clear();
         bytes.shrink_to(KEEP_BYTES);
     }
+    let buffers = pickler.out_of_band.get().take();
     dumped?;
     cleared?;
     let mut idle = IDLE.lock().expect("no panic while putting back");
     if idle.len() < KEEP {
         idle.push(pickler);
     }
-    Ok(())
+    Ok(buffers)
 }
 
 /// The object in a pickle.
@@ -129,4 +137,15 @@ pub fn loads<'py>(bytes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         py.import("pickle")?.getattr(intern!(py, "loads")).map(Bound::unbind)
     })?;
     loads.bind(py).call1((bytes,))
+}
+
+/// The object in a pickle whose large buffers are `buffers`.
+pub fn loads_with<'py>(
+    bytes: &Bound<'py, PyBytes>,
+    buffers: &Bound<'py, PyList>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = bytes.py();
+    let options = PyDict::new(py);
+    options.set_item(intern!(py, "buffers"), buffers)?;
+    py.import("pickle")?.getattr(intern!(py, "loads"))?.call((bytes,), Some(&options))
 }

@@ -1,6 +1,7 @@
 //! The queue as Python sees it: objects in and out, the interpreter let go only when there is something to wait for.
 
 use std::cell::Cell;
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -79,19 +80,14 @@ impl Queue {
         };
         let codec = message.codec.tag();
         let fds = message.handles.into_descriptors();
-        let bytes = message.bytes.as_slice();
-        if bytes.len() < DETACH {
+        let bytes = &message.bytes;
+        if let Some(bytes) = bytes.as_slice().filter(|bytes| bytes.len() < DETACH) {
             match raw.put(codec, &[bytes], &fds, &mut Wait::now()) {
-                Err(Failure::GaveUp(GaveUp::TimedOut)) => {}
+                Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {}
                 other => return other.map_err(|failure| put_failed(py, failure)),
             }
-            if patience.is_none() {
-                return Err(errors::full(py));
-            }
         }
-        patience
-            .wait(py, |mut wait| raw.put(codec, &[bytes], &fds, &mut wait))?
-            .map_err(|failure| put_failed(py, failure))
+        put_waiting(py, raw, codec, bytes, &fds, patience)
     }
 
     fn get_now<'py>(slf: &Bound<'py, Self>, patience: Patience) -> PyResult<Bound<'py, PyAny>> {
@@ -117,6 +113,22 @@ impl Queue {
         SCRATCH.set(scratch);
         object
     }
+}
+
+/// Puts what is large or what there was no room for, without the interpreter.
+#[cold]
+fn put_waiting(
+    py: Python<'_>,
+    raw: &RawQueue,
+    codec: u16,
+    bytes: &values::Bytes<'_>,
+    fds: &[OwnedFd],
+    patience: Patience,
+) -> PyResult<()> {
+    let parts = bytes.parts();
+    patience
+        .wait(py, |mut wait| raw.put(codec, &parts, fds, &mut wait))?
+        .map_err(|failure| put_failed(py, failure))
 }
 
 fn put_failed(py: Python<'_>, failure: Failure) -> PyErr {

@@ -6,10 +6,11 @@
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
 use tasuki::protocol::codec::{Codec, StructuredCodec};
 use tasuki::protocol::transfer::{self, Incoming, Outgoing};
 
+use crate::buffers::{self, Framed};
 use crate::{handles, pickling};
 
 /// An object written for the wire. Bytes and strings are borrowed from the object, which must outlive this.
@@ -24,14 +25,27 @@ pub enum Bytes<'a> {
     Small([u8; 8], usize),
     Borrowed(&'a [u8]),
     Owned(Vec<u8>),
+    /// A pickle and its buffers, which are where the object has them.
+    Framed(Box<Framed>),
 }
 
 impl Bytes<'_> {
-    pub fn as_slice(&self) -> &[u8] {
+    /// The bytes in one piece, if they are.
+    #[inline]
+    pub fn as_slice(&self) -> Option<&[u8]> {
         match self {
-            Bytes::Small(bytes, len) => &bytes[..*len],
-            Bytes::Borrowed(bytes) => bytes,
-            Bytes::Owned(bytes) => bytes,
+            Bytes::Small(bytes, len) => Some(&bytes[..*len]),
+            Bytes::Borrowed(bytes) => Some(bytes),
+            Bytes::Owned(bytes) => Some(bytes),
+            Bytes::Framed(_) => None,
+        }
+    }
+
+    /// The bytes, in order.
+    pub fn parts(&self) -> Vec<&[u8]> {
+        match self {
+            Bytes::Framed(framed) => framed.parts(),
+            other => other.as_slice().into_iter().collect(),
         }
     }
 }
@@ -70,14 +84,43 @@ pub fn encode<'a>(
         let byte = u8::from(truth.is_true());
         return Ok(Encoded::plain(Codec::Bool, Bytes::Small([byte, 0, 0, 0, 0, 0, 0, 0], 1)));
     }
+    if let Some(encoded) = encode_buffer(object, structured)? {
+        return Ok(encoded);
+    }
     let mut bytes = Vec::new();
     let (written, handles) = handles::collect(|| match structured {
-        StructuredCodec::MessagePack => {
-            handles::pack(object, &mut bytes).map(|()| Codec::MessagePack)
-        }
-        _ => pickling::dumps(object, &mut bytes).map(|()| Codec::Pickle),
+        StructuredCodec::MessagePack => handles::pack(object, &mut bytes).map(|()| Vec::new()),
+        _ => pickling::dumps(object, &mut bytes),
     });
-    Ok(Encoded { codec: written?, handles, bytes: Bytes::Owned(bytes) })
+    let buffers = written?;
+    Ok(if structured == StructuredCodec::MessagePack {
+        Encoded { codec: Codec::MessagePack, handles, bytes: Bytes::Owned(bytes) }
+    } else if buffers.is_empty() {
+        Encoded { codec: Codec::Pickle, handles, bytes: Bytes::Owned(bytes) }
+    } else {
+        let framed = Bytes::Framed(Box::new(Framed::new(&bytes, buffers)));
+        Encoded { codec: Codec::PickleBuffers, handles, bytes: framed }
+    })
+}
+
+/// A memoryview goes as the bytes that it shows, and a large bytearray without a copy in a pickle.
+fn encode_buffer<'a>(
+    object: &Bound<'_, PyAny>,
+    structured: StructuredCodec,
+) -> PyResult<Option<Encoded<'a>>> {
+    let (codec, framed) = if object.is_exact_instance_of::<PyMemoryView>() {
+        (Codec::Bytes, Framed::bare(buffers::contiguous(object)?))
+    } else if let (Ok(array), StructuredCodec::Pickle) =
+        (object.cast_exact::<PyByteArray>(), structured)
+    {
+        if array.len() < buffers::LARGE {
+            return Ok(None);
+        }
+        (Codec::PickleBuffers, Framed::new(buffers::BYTEARRAY, vec![buffers::contiguous(object)?]))
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Encoded::plain(codec, Bytes::Framed(Box::new(framed)))))
 }
 
 fn encode_int<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Option<Encoded<'a>>> {
@@ -121,6 +164,10 @@ pub fn decode<'py>(
             _ => Err(PyValueError::new_err("a broken message: a bool that is neither 0 nor 1")),
         },
         Some(Codec::Pickle | Codec::Raw) => decode_bytes(codec, &PyBytes::new(py, bytes), handles),
+        Some(Codec::PickleBuffers) => {
+            let (pickle, buffers) = buffers::copied(py, bytes)?;
+            transfer::provide(handles, || pickling::loads_with(&pickle, &buffers))
+        }
         Some(Codec::MessagePack) => transfer::provide(handles, || handles::unpack(py, bytes)),
         Some(Codec::Postcard) => Err(PyTypeError::new_err(
             "this message was written by Rust as postcard, which only Rust reads: create the queue \

@@ -60,7 +60,10 @@ class Queue(_tasuki.Queue, _StandardQueue[_T]):
         """
         hook: Any = getattr(self, "_on_queue_feeder_error")
         if hook is getattr(_standard.Queue, "_on_queue_feeder_error"):
-            raise error
+            try:
+                raise error
+            finally:
+                del error, obj  # or the traceback would keep the object until the next collection
         hook(error, obj)
 
     if not TYPE_CHECKING:

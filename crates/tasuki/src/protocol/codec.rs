@@ -17,6 +17,7 @@
 //! | 8 | `MessagePack` | structs as maps with names | all other types | what serde reads from it |
 //! | 9 | `Postcard` | | all other types in a queue of that codec | the same type |
 //! | 10 | `Pickle` | | never | never: an error that says what to do |
+//! | 11 | `PickleBuffers` | a table, a pickle and its buffers, see below | never | never, as `Pickle` |
 //! | 12 | `Raw` | themselves | what a connection's `send_bytes` sends | as `Bytes` |
 //!
 //! A plain value is also accepted where a structured type begins with one: an integer for an
@@ -27,6 +28,14 @@
 //! MessagePack has one empty value, so that `Some(())` and `Some(None)` come back as `None`. A
 //! `Vec<u8>` *inside* a structured type is a list of integers; `#[serde(with = "serde_bytes")]`
 //! makes it bytes.
+//!
+//! A pickle whose large buffers (of arrays, say) lie beside it, so that a reader can use them where they are:
+//!
+//! ```text
+//! u32 number of buffers | u32 0 | u64 length of the pickle | for each buffer: u64 offset, u64 length
+//! the pickle | zeros up to a multiple of 64 | each buffer, with zeros up to a multiple of 64 between them
+//! ```
+//! Offsets count from the message's first byte; all numbers have their little end first.
 
 use std::any::{Any, TypeId, type_name};
 use std::fmt::Display;
@@ -65,6 +74,8 @@ pub enum Codec {
     Postcard = 9,
     /// A pickle: structured data from Python to Python.
     Pickle = 10,
+    /// A pickle of protocol 5 and, beside it, its large buffers.
+    PickleBuffers = 11,
     /// Bytes whose meaning is a matter between sender and receiver: what a connection's
     /// `send_bytes` sends. Python's `recv` unpickles them, as the standard library's does.
     Raw = 12,
@@ -84,6 +95,7 @@ impl Codec {
             8 => Codec::MessagePack,
             9 => Codec::Postcard,
             10 => Codec::Pickle,
+            11 => Codec::PickleBuffers,
             12 => Codec::Raw,
             _ => return None,
         })
@@ -487,7 +499,9 @@ fn decode_structured<T: Message>(tag: u16, bytes: &[u8]) -> Result<T, DecodeErro
     match codec {
         Codec::MessagePack => decode_messagepack(bytes),
         Codec::Postcard => decode_postcard(bytes),
-        Codec::Pickle => Err(DecodeReason::Pickle { expected: type_name::<T>() }.into()),
+        Codec::Pickle | Codec::PickleBuffers => {
+            Err(DecodeReason::Pickle { expected: type_name::<T>() }.into())
+        }
         Codec::Raw => decode(Codec::Bytes.tag(), bytes),
         Codec::Bytes
         | Codec::Str

@@ -39,7 +39,13 @@ impl<'a> Scalar<'a> {
             Codec::I64 => Scalar::I64(i64::from_le_bytes(read_eight("an integer", bytes)?)),
             Codec::U64 => Scalar::U64(u64::from_le_bytes(read_eight("an integer", bytes)?)),
             Codec::F64 => Scalar::F64(f64::from_le_bytes(read_eight("a float", bytes)?)),
-            Codec::MessagePack | Codec::Postcard | Codec::Pickle | Codec::Raw => return Ok(None),
+            Codec::MessagePack
+            | Codec::Postcard
+            | Codec::Pickle
+            | Codec::PickleBuffers
+            | Codec::Raw => {
+                return Ok(None);
+            }
         }))
     }
 }

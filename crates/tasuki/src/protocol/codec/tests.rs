@@ -189,6 +189,7 @@ fn the_tags_are_the_ones_both_languages_know() {
     }
     assert!(Codec::from_tag(0).is_none());
     assert_eq!(Codec::from_tag(10), Some(Codec::Pickle));
+    assert_eq!(Codec::from_tag(11), Some(Codec::PickleBuffers));
     assert_eq!(Codec::from_tag(12), Some(Codec::Raw));
     for structured in ALL {
         assert_eq!(StructuredCodec::from_tag(structured.codec().tag()), Some(structured));
@@ -318,6 +319,8 @@ fn a_pickle_is_answered_with_what_to_do() {
     for error in [
         decode::<u64>(10, b"\x80\x05K\x05.").unwrap_err(),
         decode_owned::<Vec<u8>>(10, vec![]).unwrap_err(),
+        decode::<u64>(11, &[0; 8]).unwrap_err(),
+        decode_owned::<Vec<u8>>(11, vec![]).unwrap_err(),
     ] {
         assert!(error.is_pickle() && !error.is_malformed());
         assert!(error.to_string().contains(r#"codec="msgpack""#), "{error}");
@@ -326,7 +329,7 @@ fn a_pickle_is_answered_with_what_to_do() {
 
 #[test]
 fn an_unknown_codec_is_an_error() {
-    for tag in [0, 11, u16::MAX] {
+    for tag in [0, 13, u16::MAX] {
         assert!(decode::<u64>(tag, &[0; 8]).unwrap_err().is_malformed());
         assert!(decode_owned::<Job>(tag, vec![]).unwrap_err().is_malformed());
     }

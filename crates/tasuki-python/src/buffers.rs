@@ -1,0 +1,185 @@
+//! Large buffers beside a pickle: which ones stay out of it, how the frame of codec `PickleBuffers` is laid out, and the
+//! memory that a reader's objects lie in.
+//!
+//! The layout is in `tasuki::protocol::codec`. Called by `values.rs`; nothing here knows of queues.
+#![allow(unsafe_code)] // borrows the memory of Python's buffers while they are exported
+
+use std::sync::Mutex;
+
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView};
+
+/// A buffer from this size on stays out of the pickle: a smaller one costs less to copy than to share.
+pub const LARGE: usize = 1 << 20;
+/// Every buffer begins at a multiple of this, for the vector instructions of whoever computes with it.
+const ALIGNED: usize = 64;
+/// Before the table: number of buffers, zero, length of the pickle.
+const HEAD: usize = 16;
+/// For each buffer: offset, length.
+const ENTRY: usize = 16;
+
+/// The pickle of a large bytearray: a call of `bytearray` with the first buffer, which saves it the way through the pickle.
+pub const BYTEARRAY: &[u8] = b"\x80\x05cbuiltins\nbytearray\n\x97\x85R.";
+
+/// What a pickler calls for each buffer that could stay out of its pickle, and those that did.
+#[pyclass(frozen, module = "tasuki._tasuki")]
+#[derive(Default)]
+pub struct OutOfBand {
+    buffers: Mutex<Vec<PyUntypedBuffer>>,
+}
+
+#[pymethods]
+impl OutOfBand {
+    /// Whether the buffer belongs into the pickle.
+    fn __call__(&self, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let buffer = PyUntypedBuffer::get(buffer)?;
+        // One with gaps is the pickler's to refuse.
+        if buffer.len_bytes() < LARGE || !is_in_one_piece(&buffer) {
+            return Ok(true);
+        }
+        self.buffers.lock().expect("no panic while adding").push(buffer);
+        Ok(false)
+    }
+}
+
+impl OutOfBand {
+    /// The buffers since the last call, in the order of the pickle.
+    pub fn take(&self) -> Vec<PyUntypedBuffer> {
+        std::mem::take(&mut self.buffers.lock().expect("no panic while adding"))
+    }
+}
+
+/// Whether a buffer has its elements one after the other, in whichever order.
+fn is_in_one_piece(buffer: &PyUntypedBuffer) -> bool {
+    buffer.is_c_contiguous() || buffer.is_fortran_contiguous()
+}
+
+/// The memory of a buffer in one piece.
+pub fn contiguous<'py>(object: &Bound<'py, PyAny>) -> PyResult<PyUntypedBuffer> {
+    let buffer = PyUntypedBuffer::get(object)?;
+    if is_in_one_piece(&buffer) {
+        return Ok(buffer);
+    }
+    Err(PyBufferError::new_err("a buffer with gaps cannot be sent: send a copy of it"))
+}
+
+/// The bytes of a buffer.
+///
+/// # Safety
+/// The buffer is in one piece, and nobody is to look at the bytes who could not bear that they change: their owner may
+/// write into them while the interpreter is let go.
+pub unsafe fn bytes_of(buffer: &PyUntypedBuffer) -> &[u8] {
+    if buffer.len_bytes() == 0 {
+        return &[]; // its address may be null
+    }
+    // SAFETY: an exported buffer stays where it is; the rest is as the caller promises.
+    unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes()) }
+}
+
+/// A message of a pickle and its buffers, ready to be put.
+pub struct Framed {
+    /// Table and pickle, padded.
+    head: Vec<u8>,
+    buffers: Vec<PyUntypedBuffer>,
+}
+
+impl Framed {
+    /// Of buffers that are each in one piece.
+    pub fn new(pickle: &[u8], buffers: Vec<PyUntypedBuffer>) -> Framed {
+        let start = (HEAD + ENTRY * buffers.len() + pickle.len()).next_multiple_of(ALIGNED);
+        let mut head = Vec::with_capacity(start);
+        head.extend_from_slice(&(buffers.len() as u32).to_le_bytes());
+        head.extend_from_slice(&0u32.to_le_bytes());
+        head.extend_from_slice(&(pickle.len() as u64).to_le_bytes());
+        let mut offset = start;
+        for buffer in &buffers {
+            head.extend_from_slice(&(offset as u64).to_le_bytes());
+            head.extend_from_slice(&(buffer.len_bytes() as u64).to_le_bytes());
+            offset += buffer.len_bytes().next_multiple_of(ALIGNED);
+        }
+        head.extend_from_slice(pickle);
+        head.resize(start, 0);
+        Framed { head, buffers }
+    }
+
+    /// A message that is this buffer, in one piece, and nothing else.
+    pub fn bare(buffer: PyUntypedBuffer) -> Framed {
+        Framed { head: Vec::new(), buffers: vec![buffer] }
+    }
+
+    /// The bytes of the message, in order.
+    pub fn parts(&self) -> Vec<&[u8]> {
+        const ZEROS: [u8; ALIGNED] = [0; ALIGNED];
+        let mut parts = vec![self.head.as_slice()];
+        for (number, buffer) in self.buffers.iter().enumerate() {
+            // SAFETY: all of them are in one piece; the bytes are only copied, and if somebody writes into them meanwhile
+            // the copy is a mixture.
+            parts.push(unsafe { bytes_of(buffer) });
+            if number + 1 < self.buffers.len() {
+                let len = buffer.len_bytes();
+                parts.push(&ZEROS[..len.next_multiple_of(ALIGNED) - len]);
+            }
+        }
+        parts
+    }
+}
+
+/// What a message of codec `PickleBuffers` consists of.
+pub struct Layout {
+    /// Where the pickle is.
+    pub pickle: (usize, usize),
+    /// Where the buffers are.
+    pub buffers: Vec<(usize, usize)>,
+}
+
+impl Layout {
+    /// Reads the table of a message of `len` bytes; `copy` gives a copy of `length` bytes from `offset` on, which are
+    /// inside. Nothing in the table is believed.
+    pub fn read(len: usize, copy: impl Fn(usize, usize) -> Vec<u8>) -> PyResult<Layout> {
+        let broken = || PyValueError::new_err("a broken message: a table of buffers");
+        if len < HEAD {
+            return Err(broken());
+        }
+        let head = copy(0, HEAD);
+        let count = u32::from_le_bytes(head[..4].try_into().expect("four bytes")) as usize;
+        let pickle_len = word(&head, 8).ok_or_else(broken)?;
+        let start = HEAD + ENTRY * count;
+        if start > len || pickle_len > len - start {
+            return Err(broken());
+        }
+        let table = copy(HEAD, ENTRY * count);
+        let mut buffers = Vec::with_capacity(count);
+        for entry in table.chunks_exact(ENTRY) {
+            let offset = word(entry, 0).ok_or_else(broken)?;
+            let length = word(entry, 8).ok_or_else(broken)?;
+            if offset > len || length > len - offset {
+                return Err(broken());
+            }
+            buffers.push((offset, length));
+        }
+        Ok(Layout { pickle: (start, pickle_len), buffers })
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let word = u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
+    usize::try_from(word).ok()
+}
+
+/// The pickle and the buffers in a message whose bytes were copied already: for what is small or has to be copied.
+pub fn copied<'py>(
+    py: Python<'py>,
+    bytes: &[u8],
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
+    let layout =
+        Layout::read(bytes.len(), |offset, length| bytes[offset..offset + length].to_vec())?;
+    let (start, length) = layout.pickle;
+    let buffers = PyList::empty(py);
+    for (offset, length) in layout.buffers {
+        let array = PyByteArray::new(py, &bytes[offset..offset + length]);
+        buffers.append(PyMemoryView::from(array.as_any())?)?;
+    }
+    Ok((PyBytes::new(py, &bytes[start..start + length]), buffers))
+}

@@ -1,0 +1,180 @@
+"""Large buffers in messages: they travel beside the pickle, come out as they went in, and belong to the receiver."""
+
+from __future__ import annotations
+
+import pickle
+import queue
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tasuki
+
+LARGE = 1 << 20
+
+ARRAYS = {
+    "floats": np.arange(LARGE // 4, dtype="f8").reshape(512, -1),
+    "columns first": np.arange(LARGE // 4, dtype="f8").reshape(512, -1).T,
+    "every other": np.arange(LARGE // 2, dtype="f8")[::2],
+    "structured": np.zeros(LARGE // 4, dtype=[("x", "i4"), ("y", "f8")]),
+    "just as large": np.zeros(LARGE, dtype="u1"),
+    "just too small": np.zeros(LARGE - 1, dtype="u1"),
+    "small floats": np.arange(20_000, dtype="f8"),
+    "empty": np.zeros(0),
+}
+
+
+def _frozen(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+# --- what comes out is what went in
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_an_array_comes_out_as_it_went_in(array: np.ndarray[Any, Any]) -> None:
+    q = tasuki.Queue()
+    q.put(array)
+    got = q.get(timeout=30)
+    assert got.dtype == array.dtype and got.shape == array.shape
+    assert (got == array).all()
+
+
+def test_several_buffers_in_one_object() -> None:
+    q = tasuki.Queue()
+    arrays = [np.full(LARGE + 13 * n, n, dtype="u1") for n in range(5)]
+    q.put({"name": "five", "arrays": arrays, "first": arrays[0]})
+    got = q.get(timeout=30)
+    assert got["name"] == "five"
+    for n, array in enumerate(got["arrays"]):
+        assert array.shape == (LARGE + 13 * n,) and (array == n).all()
+        assert array.ctypes.data % 16 == 0
+    # What was one object is one object.
+    assert got["first"] is got["arrays"][0]
+
+
+def test_an_array_is_writable_if_it_was() -> None:
+    q = tasuki.Queue()
+    for size in (LARGE, 1000):
+        q.put(np.zeros(size))
+        got = q.get(timeout=30)
+        got[:] = 7
+        assert (got == 7).all()
+        q.put(_frozen(np.zeros(size)))
+        got = q.get(timeout=30)
+        with pytest.raises(ValueError, match="read-only"):
+            got[0] = 1
+
+
+def test_the_receivers_array_is_its_own() -> None:
+    q = tasuki.Queue()
+    sent = np.zeros(LARGE)
+    q.put(sent)
+    sent[:] = 1  # taken as it was at put
+    first = q.get(timeout=30)
+    assert (first == 0).all()
+    q.put(sent)
+    second = q.get(timeout=30)
+    second[:] = 2
+    assert (first == 0).all() and (sent == 1).all()
+
+
+@pytest.mark.parametrize("size", [0, 1, LARGE - 1, LARGE, 3 * LARGE + 1])
+def test_a_bytearray_stays_one(size: int) -> None:
+    q = tasuki.Queue()
+    sent = bytearray(b"ab" * (size // 2 + 1))[:size]
+    q.put(sent)
+    sent.extend(b"more")  # nobody holds its memory any more
+    got = q.get(timeout=30)
+    assert type(got) is bytearray and len(got) == size
+    assert got == sent[:size]
+    got.extend(b"more")
+
+
+@pytest.mark.parametrize("codec", ["pickle", "msgpack"])
+@pytest.mark.parametrize("size", [0, 10, 3 * LARGE])
+def test_a_memoryview_goes_as_the_bytes_that_it_shows(codec: str, size: int) -> None:
+    q = tasuki.Queue(codec=codec)
+    data = b"xyz" * (size // 3) + b"x" * (size % 3)
+    q.put(memoryview(data))
+    assert q.get(timeout=30) == data
+    q.put(memoryview(np.arange(size, dtype="f8")))
+    assert q.get(timeout=30) == np.arange(size, dtype="f8").tobytes()
+    with pytest.raises(BufferError, match="gaps"):
+        q.put(memoryview(b"0123456789")[::2])
+    assert q.empty()
+
+
+def test_a_buffer_that_a_class_of_ones_own_gives_away() -> None:
+    q = tasuki.Queue()
+    q.put(Image(bytearray(LARGE), 1024))
+    image = q.get(timeout=30)
+    assert image.width == 1024 and len(image.pixels) == LARGE
+    image.pixels[0] = 1
+
+
+class Image:
+    """Reduces as pickle's documentation shows it."""
+
+    def __init__(self, pixels: Any, width: int) -> None:
+        self.pixels = memoryview(pixels)
+        self.width = width
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return Image, (pickle.PickleBuffer(self.pixels), self.width)
+
+
+def test_a_bare_pickle_buffer_comes_as_a_memoryview() -> None:
+    q = tasuki.Queue()
+    for data, readonly in ((b"x" * LARGE, True), (bytearray(LARGE), False)):
+        q.put(pickle.PickleBuffer(data))
+        got = q.get(timeout=30)
+        assert type(got) is memoryview and got.readonly == readonly and got == data
+
+
+# --- refusals
+
+
+def test_what_cannot_be_pickled_beside_a_buffer_is_the_callers_error_and_harms_nothing() -> None:
+    q = tasuki.Queue(1)
+    array = bytearray(LARGE)
+    for _ in range(3):
+        with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+            q.put((pickle.PickleBuffer(array), lambda: None))
+    array.extend(b"not held by anybody")
+    q.put((1, "small"))
+    assert q.get(timeout=30) == (1, "small")
+
+
+def test_a_full_queue_refuses_large_ones_too() -> None:
+    q = tasuki.Queue(1)
+    q.put(np.zeros(LARGE))
+    for _ in range(20):
+        with pytest.raises(queue.Full):
+            q.put(np.ones(LARGE), timeout=0.01)
+        with pytest.raises(queue.Full):
+            q.put_nowait(bytearray(LARGE))
+    assert (q.get() == 0).all() and q.empty()
+
+
+# --- between processes
+
+
+def _double(there: Any, back: Any) -> None:
+    while (array := there.get()) is not None:
+        back.put(array * 2)
+
+
+def test_arrays_cross_processes(ctx: Any) -> None:
+    there, back = ctx.Queue(), ctx.Queue()
+    process = ctx.Process(target=_double, args=(there, back))
+    process.start()
+    for n in range(5):
+        there.put(np.full(LARGE, n, dtype="i8"))
+        assert (back.get(timeout=60) == 2 * n).all()
+    there.put(None)
+    process.join(30)
+    assert process.exitcode == 0
