@@ -54,9 +54,12 @@ pub(crate) struct Row {
     state: AtomicU64,
     start: AtomicU64,
     pidfd_inode: AtomicU64,
-    /// What a consumer is taking: ticket + 1, or 0; written before the head moves.
+    /// What a consumer is taking: the first ticket + 1, or 0; written before the head moves.
     pub(crate) in_hand_ticket: AtomicU64,
+    /// How many bytes those messages have.
     pub(crate) in_hand_len: AtomicU64,
+    /// How many messages those are.
+    pub(crate) in_hand_count: AtomicU64,
     pid: AtomicU32,
     /// Sender and receiver bits, for disconnection.
     pub(crate) roles: AtomicU32,
@@ -64,7 +67,7 @@ pub(crate) struct Row {
     /// is known of a process whose row is another's by now.
     left: AtomicU64,
     name: [AtomicU64; NAME / 8],
-    reserved: [AtomicU64; 6],
+    reserved: [AtomicU64; 5],
 }
 
 // SAFETY: atomics only.
@@ -266,6 +269,7 @@ impl Row {
     fn clear(&self, generation: u64) {
         self.in_hand_ticket.store(0, Ordering::Relaxed);
         self.in_hand_len.store(0, Ordering::Relaxed);
+        self.in_hand_count.store(0, Ordering::Relaxed);
         self.roles.store(0, Ordering::Relaxed);
         self.left.fetch_and(!left_bit(generation), Ordering::Relaxed);
     }

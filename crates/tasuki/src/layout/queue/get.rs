@@ -42,15 +42,27 @@ impl From<Error> for NotGot {
 }
 
 /// A frame that was found at the head, checked.
-struct Frame {
-    codec: u16,
-    flags: u16,
+pub(super) struct Frame {
+    pub(super) codec: u16,
+    pub(super) flags: u16,
     attempt: u32,
     body: u64,
-    len: usize,
+    pub(super) len: usize,
     /// Where the next frame begins.
     end: u64,
-    jumped: bool,
+    pub(super) jumped: bool,
+}
+
+impl Frame {
+    /// The head behind this frame, whose message has `len` bytes.
+    #[inline]
+    pub(super) fn after(&self, head: Position, len: usize) -> Position {
+        Position {
+            ticket: head.ticket.wrapping_add(1),
+            offset: self.end,
+            bytes: head.bytes.wrapping_add(len as u64),
+        }
+    }
 }
 
 impl SharedQueue {
@@ -89,45 +101,19 @@ impl SharedQueue {
     #[inline]
     fn get_locked(
         self: &Arc<Self>,
-        _held: &Held<'_>,
+        held: &Held<'_>,
         head: Position,
         me: Token,
         out: &mut Vec<u8>,
         extras: &mut Extras,
     ) -> Result<Frame, Error> {
         let frame = self.frame_at(head)?;
-        let mut len = frame.len;
-        if !self.segment.read(frame.body as usize, frame.len, out) {
-            return Err(corrupt("a frame's length"));
-        }
-        let mut block = None;
-        if frame.flags & BLOCK != 0 {
-            let (id, message_len) =
-                BlockId::from_bytes(out).ok_or_else(|| corrupt("a large message's frame"))?;
-            self.check_queued(id, head.ticket)?;
-            out.clear();
-            len = message_len;
-            block = Some(id);
-        }
+        let (len, block) = self.copy_frame(&frame, head.ticket, out)?;
         if frame.flags & HANDLES != 0 {
             extras.fds = self.peek_descriptors(&frame, head.ticket)?;
         }
         kill_point!(GetCopied);
-        if let Some(row) = self.segment.roster().row(me.row()) {
-            row.in_hand_len.store(len as u64, Ordering::Relaxed);
-            row.in_hand_ticket.store(head.ticket.wrapping_add(1), Ordering::Relaxed);
-        }
-        kill_point!(GetInHand);
-        // The bell before the commit, as in put.
-        // Where bytes are counted, one large message may make room for many small ones.
-        self.head().nonfull.0.ring(if self.byte_limit == u64::MAX { 1 } else { u32::MAX });
-        kill_point!(GetBellRung);
-        self.head().get.commit(Position {
-            ticket: head.ticket.wrapping_add(1),
-            offset: frame.end,
-            bytes: head.bytes.wrapping_add(len as u64),
-        });
-        kill_point!(GetCommitted);
+        self.commit_get(held, me, head, frame.after(head, len));
         if let Some(id) = block {
             extras.block = Some(Box::new(self.hold_block(id, len, me)?));
         }
@@ -138,9 +124,50 @@ impl SharedQueue {
         Ok(frame)
     }
 
+    /// Appends the frame's bytes to `out`, or nothing if they are in a block, and says how long the message is.
+    #[inline]
+    pub(super) fn copy_frame(
+        &self,
+        frame: &Frame,
+        ticket: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Option<BlockId>), Error> {
+        let before = out.len();
+        if !self.segment.read(frame.body as usize, frame.len, out) {
+            return Err(corrupt("a frame's length"));
+        }
+        if frame.flags & BLOCK == 0 {
+            return Ok((frame.len, None));
+        }
+        let named = BlockId::from_bytes(&out[before..]);
+        out.truncate(before);
+        let (id, len) = named.ok_or_else(|| corrupt("a large message's frame"))?;
+        self.check_queued(id, ticket)?;
+        Ok((len, Some(id)))
+    }
+
+    /// Takes the messages from `head` to `next` out of the queue, all at once.
+    #[inline]
+    pub(super) fn commit_get(&self, _held: &Held<'_>, me: Token, head: Position, next: Position) {
+        let count = next.ticket.wrapping_sub(head.ticket);
+        if let Some(row) = self.segment.roster().row(me.row()) {
+            row.in_hand_len.store(next.bytes.wrapping_sub(head.bytes), Ordering::Relaxed);
+            row.in_hand_count.store(count, Ordering::Relaxed);
+            row.in_hand_ticket.store(head.ticket.wrapping_add(1), Ordering::Relaxed);
+        }
+        kill_point!(GetInHand);
+        // The bell before the commit, as in put.
+        // Where bytes are counted, one large message may make room for many small ones.
+        let woken = if self.byte_limit == u64::MAX { count as u32 } else { u32::MAX };
+        self.head().nonfull.0.ring(woken);
+        kill_point!(GetBellRung);
+        self.head().get.commit(next);
+        kill_point!(GetCommitted);
+    }
+
     /// The frame at the head. Every number is read once and checked before it is used.
     #[inline]
-    fn frame_at(&self, head: Position) -> Result<Frame, Error> {
+    pub(super) fn frame_at(&self, head: Position) -> Result<Frame, Error> {
         let mut offset = head.offset;
         let mut chunk = self.chunks.chunk_of(offset).ok_or_else(|| corrupt("the head"))?;
         let mut header = self.frame_header(offset).ok_or_else(|| corrupt("the head"))?;
@@ -174,7 +201,11 @@ impl SharedQueue {
 
     /// Copies of the frame's descriptors; what belongs to messages that never came is closed on the way.
     #[cold]
-    fn peek_descriptors(&self, frame: &Frame, ticket: u64) -> Result<Vec<OwnedFd>, Error> {
+    pub(super) fn peek_descriptors(
+        &self,
+        frame: &Frame,
+        ticket: u64,
+    ) -> Result<Vec<OwnedFd>, Error> {
         const DOING: &str = "receive the handles of a message";
         let expected = (frame.flags & HANDLES) as usize;
         let mine = Label { ticket, attempt: frame.attempt };
@@ -216,14 +247,14 @@ impl SharedQueue {
     /// Whether a consumer saw a message that was not taken since. A guess, but one that leaves the producers' cache
     /// line alone while there are messages.
     #[inline]
-    fn knows_of_message(&self) -> bool {
+    pub(super) fn knows_of_message(&self) -> bool {
         let side = &self.head().get;
         side.seen.load(Ordering::Relaxed) != side.ticket.load(Ordering::Relaxed)
     }
 
     /// Whether there is a message after `ticket` ones, for the holder of the get lock.
     #[inline]
-    fn is_behind_tail(&self, ticket: u64) -> bool {
+    pub(super) fn is_behind_tail(&self, ticket: u64) -> bool {
         let side = &self.head().get;
         if side.seen.load(Ordering::Relaxed) != ticket {
             return true;
@@ -235,7 +266,7 @@ impl SharedQueue {
 
     /// Sleeps until there may be a message.
     #[cold]
-    fn wait_for_put(&self, wait: &mut Wait<'_>) -> Result<(), NotGot> {
+    pub(super) fn wait_for_put(&self, wait: &mut Wait<'_>) -> Result<(), NotGot> {
         if wait.is_now() {
             return Err(GaveUp::TimedOut.into());
         }
@@ -257,7 +288,7 @@ impl SharedQueue {
 
     /// After a burst: gives chunks back, unless a producer is busy, who needs them and will do it.
     #[cold]
-    fn trim_if_nobody_puts(&self) {
+    pub(super) fn trim_if_nobody_puts(&self) {
         let Some(held) = self.head().put.lock.try_lock() else { return };
         let repaired = !held.must_repair() || self.repair_put(&held).is_ok();
         if repaired {

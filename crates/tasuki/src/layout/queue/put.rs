@@ -126,12 +126,35 @@ impl SharedQueue {
         len: usize,
         block: Option<&Block>,
     ) -> Result<bool, Error> {
-        let body = if block.is_some() { BlockId::LEN } else { len };
+        let Some(next) = self.write_frame(held, tail, message, parts, len, block.is_some())? else {
+            return Ok(false);
+        };
+        // From here to the commit nothing can fail: a block that says QUEUED is committed, or its producer died.
+        if let Some(block) = block {
+            block.enqueue(tail.ticket);
+        }
+        self.commit_put(held, next, 1);
+        Ok(true)
+    }
+
+    /// Writes one frame behind `tail`, which nobody sees yet, and says where the tail is then; None when its descriptors
+    /// find no room. A frame with descriptors is the first one since the last commit.
+    #[inline]
+    pub(super) fn write_frame(
+        &self,
+        held: &Held<'_>,
+        tail: Position,
+        message: &Outbound<'_>,
+        parts: &[&[u8]],
+        len: usize,
+        in_block: bool,
+    ) -> Result<Option<Position>, Error> {
+        let body = if in_block { BlockId::LEN } else { len };
         let frame_len = ring::frame_len(body);
         let offset = self.place_for(held, tail, frame_len)?;
         let header = self.frame_header(offset).ok_or_else(|| corrupt("the tail"))?;
         let mut flags = message.fds.len() as u16 & HANDLES;
-        if block.is_some() {
+        if in_block {
             flags |= BLOCK;
         }
         header.len.store(body as u32, Ordering::Relaxed);
@@ -148,23 +171,24 @@ impl SharedQueue {
         }
         kill_point!(PutWritten);
         if !message.fds.is_empty() && !self.send_descriptors(header, tail.ticket, message.fds)? {
-            return Ok(false);
+            return Ok(None);
         }
         kill_point!(PutHandlesSent);
-        // From here to the commit nothing can fail: a block that says QUEUED is committed, or its producer died.
-        if let Some(block) = block {
-            block.enqueue(tail.ticket);
-        }
-        // The bell before the commit: a killed producer has woken whoever its message is for, or committed nothing.
-        self.head().nonempty.0.ring(1);
-        kill_point!(PutBellRung);
-        self.head().put.commit(Position {
+        Ok(Some(Position {
             ticket: tail.ticket.wrapping_add(1),
             offset: offset + frame_len as u64,
             bytes: tail.bytes.wrapping_add(len as u64),
-        });
+        }))
+    }
+
+    /// Makes `count` messages visible, all at once.
+    #[inline]
+    pub(super) fn commit_put(&self, _held: &Held<'_>, next: Position, count: u32) {
+        // The bell before the commit: a killed producer has woken whoever its message is for, or committed nothing.
+        self.head().nonempty.0.ring(count);
+        kill_point!(PutBellRung);
+        self.head().put.commit(next);
         kill_point!(PutCommitted);
-        Ok(true)
     }
 
     #[cold]
@@ -195,7 +219,7 @@ impl SharedQueue {
 
     /// Whether a message of `len` bytes may go behind `tail`; if not, the consumers' ticket that this was seen at.
     #[inline]
-    fn has_room(&self, tail: Position, len: u64) -> Result<(), u64> {
+    pub(super) fn has_room(&self, tail: Position, len: u64) -> Result<(), u64> {
         let side = &self.head().put;
         if self.capacity != u64::MAX
             && tail.ticket.wrapping_sub(side.seen.load(Ordering::Relaxed)) >= self.capacity
@@ -218,7 +242,7 @@ impl SharedQueue {
 
     /// Sleeps until the consumers' ticket is no longer `seen`, or for no reason: the caller looks again.
     #[cold]
-    fn wait_for_get(&self, seen: u64, wait: &mut Wait<'_>) -> Result<(), NotPut> {
+    pub(super) fn wait_for_get(&self, seen: u64, wait: &mut Wait<'_>) -> Result<(), NotPut> {
         let head = self.head();
         let changed = || head.get.ticket.load(Ordering::SeqCst) != seen;
         if changed() {

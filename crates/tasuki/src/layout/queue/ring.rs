@@ -129,7 +129,7 @@ impl SharedQueue {
         control.chunks.store(1, Ordering::Relaxed);
         control.circle.store(1, Ordering::Relaxed);
         for side in [&self.head().put, &self.head().get] {
-            side.commit(Position { ticket: 0, offset: self.chunks.base as u64, bytes: 0 });
+            side.begin(self.chunks.base as u64);
         }
         Ok(())
     }

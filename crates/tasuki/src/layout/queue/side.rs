@@ -13,11 +13,16 @@ pub(super) struct Side {
     pub(super) attempt: AtomicU32,
     /// How many messages this side has completed, ever.
     pub(super) ticket: AtomicU64,
-    /// The position after `ticket` messages is `marks[ticket % 2]`; the other one is being written.
-    marks: [Mark; 2],
     /// What this side last saw of the other's ticket.
     pub(super) seen: AtomicU64,
+    /// The low half of the ticket that each mark belongs to.
+    mark_tickets: [AtomicU32; 2],
+    /// The position after `ticket` messages is the mark of that ticket; the other one is being written.
+    marks: [Mark; 2],
 }
+
+/// The mark of no ticket, at the beginning: the ticket that has this low half comes after 2^32 commits or more.
+const NO_TICKET: u32 = u32::MAX;
 
 #[repr(C)]
 struct Mark {
@@ -44,9 +49,16 @@ impl Side {
             lock: RobustLock::new(),
             attempt: AtomicU32::new(0),
             ticket: AtomicU64::new(0),
-            marks: [mark(), mark()],
             seen: AtomicU64::new(0),
+            mark_tickets: [AtomicU32::new(0), AtomicU32::new(NO_TICKET)],
+            marks: [mark(), mark()],
         }
+    }
+
+    /// Makes `offset` the first position, before anybody else has the queue.
+    pub(super) fn begin(&self, offset: u64) {
+        self.marks[0].offset.store(offset, Ordering::Relaxed);
+        self.mark_tickets[1].store(NO_TICKET, Ordering::Relaxed);
     }
 
     /// The committed position. With this side's lock held it is exact and stays.
@@ -55,7 +67,7 @@ impl Side {
         loop {
             // SYNC: Acquire, with the store in `commit`.
             let ticket = self.ticket.load(Ordering::Acquire);
-            let mark = &self.marks[(ticket % 2) as usize];
+            let mark = &self.marks[self.mark_of(ticket)];
             let offset = mark.offset.load(Ordering::Relaxed);
             let bytes = mark.bytes.load(Ordering::Relaxed);
             // SYNC: with the fence in `commit`: a mark of a later commit is not read without its ticket.
@@ -67,12 +79,19 @@ impl Side {
         }
     }
 
-    /// Makes `next` the position, in one store. The caller holds this side's lock.
+    #[inline]
+    fn mark_of(&self, ticket: u64) -> usize {
+        usize::from(self.mark_tickets[1].load(Ordering::Relaxed) == ticket as u32)
+    }
+
+    /// Makes `next` the position, in one store, however many messages it is ahead. The caller holds this side's lock.
     #[inline]
     pub(super) fn commit(&self, next: Position) {
-        let mark = &self.marks[(next.ticket % 2) as usize];
+        let unused = 1 - self.mark_of(self.ticket.load(Ordering::Relaxed));
+        let mark = &self.marks[unused];
         // SYNC: with the fence in `position`.
         fence(Ordering::Release);
+        self.mark_tickets[unused].store(next.ticket as u32, Ordering::Relaxed);
         mark.offset.store(next.offset, Ordering::Relaxed);
         mark.bytes.store(next.bytes, Ordering::Relaxed);
         // SYNC: Release, for readers of the mark and the frame. A sleeper that misses this store sees the lock held, and
