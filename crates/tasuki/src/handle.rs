@@ -3,6 +3,7 @@
 //! ```text
 //! record   u8 kind | u8 n | n x u32 index of a descriptor in the message | the kind's own fields
 //!   queue  2 descriptors: segment, sidecar
+//!   sender, receiver  as queue, with that end's socket as the sidecar
 //!   lock   1 descriptor: arena    | u32 slot | u32 generation
 //!   rlock  as lock
 //!   value  1 descriptor: arena    | u32 slot | u32 generation | u16 element | u64 len
@@ -21,10 +22,11 @@ use std::sync::Arc;
 use serde::{Deserializer, Serializer};
 
 use crate::error::Error;
-use crate::layout::queue::SharedQueue;
+use crate::layout::queue::{self, SharedQueue};
 use crate::protocol::transfer::{self, Outgoing, TransferError};
 use crate::raw::{
-    RawBarrier, RawCondition, RawEvent, RawHandle, RawLock, RawQueue, RawSemaphore, RawValue,
+    RawBarrier, RawCondition, RawEvent, RawHandle, RawLock, RawQueue, RawReceiver, RawSemaphore,
+    RawSender, RawValue,
 };
 use crate::segment::arena::{Slot, SlotAddress};
 
@@ -36,6 +38,8 @@ const EVENT: u8 = 6;
 const SEMAPHORE: u8 = 7;
 const CONDITION: u8 = 10;
 const BARRIER: u8 = 11;
+const SENDER: u8 = 12;
+const RECEIVER: u8 = 13;
 const ARRAY: u8 = 16;
 
 /// Writes a queue's record; its descriptors go into `table`.
@@ -43,7 +47,31 @@ pub(crate) fn write_queue(
     queue: &SharedQueue,
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
-    let mut record = vec![QUEUE, 2];
+    write_queue_as(QUEUE, queue, table)
+}
+
+/// Writes the record of a channel's sender.
+pub(crate) fn write_sender(
+    queue: &SharedQueue,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    write_queue_as(SENDER, queue, table)
+}
+
+/// Writes the record of a channel's receiver.
+pub(crate) fn write_receiver(
+    queue: &SharedQueue,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    write_queue_as(RECEIVER, queue, table)
+}
+
+fn write_queue_as(
+    kind: u8,
+    queue: &SharedQueue,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    let mut record = vec![kind, queue::PARTS as u8];
     for fd in queue.descriptors() {
         record.extend(table.attach(fd)?.to_le_bytes());
     }
@@ -133,17 +161,18 @@ pub(crate) fn open(
     let kind = fields.u8()?;
     let count = fields.u8()?;
     let mut fds = Vec::new();
-    for _ in 0..count.min(2) {
+    for _ in 0..usize::from(count).min(queue::PARTS) {
         let index = fields.u32()?;
         fds.push(descriptor(index).map_err(|e| Error::Invalid(e.to_string()))?);
     }
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(malformed);
     let handle = match kind {
-        QUEUE => RawHandle::Queue(RawQueue::from_shared(Arc::new(SharedQueue::attach(
-            next()?,
-            next()?,
-        )?))),
+        QUEUE => RawHandle::Queue(RawQueue::from_shared(Arc::new(SharedQueue::attach(parts(
+            &mut next,
+        )?)?))),
+        SENDER => RawHandle::Sender(RawSender::open(parts(&mut next)?)?),
+        RECEIVER => RawHandle::Receiver(RawReceiver::open(parts(&mut next)?)?),
         LOCK => RawHandle::Lock(RawLock::open(next()?, fields.address()?, false)?),
         RLOCK => RawHandle::Lock(RawLock::open(next()?, fields.address()?, true)?),
         VALUE => {
@@ -171,6 +200,14 @@ pub(crate) fn open(
         return Err(malformed());
     }
     Ok(handle)
+}
+
+/// The descriptors of a queue, in its order.
+fn parts(
+    next: &mut impl FnMut() -> Result<OwnedFd, Error>,
+) -> Result<[OwnedFd; queue::PARTS], Error> {
+    let parts: Vec<OwnedFd> = (0..queue::PARTS).map(|_| next()).collect::<Result<_, _>>()?;
+    parts.try_into().map_err(|_| malformed())
 }
 
 /// The indices of the descriptors that a record names.

@@ -5,8 +5,10 @@
 // The macros write `::tasuki`, also into the tests of this crate.
 extern crate self as tasuki;
 
+pub mod channel;
 pub mod command;
 pub mod context;
+mod encoded;
 pub mod error;
 mod handle;
 #[doc(hidden)]
@@ -26,6 +28,7 @@ mod sys;
 pub mod thread;
 pub mod timer;
 
+pub use channel::{Receiver, Sender, bounded, channel};
 pub use command::{Command, inherited};
 pub use context::{active_children, current_process};
 pub use error::Error;

@@ -1,18 +1,16 @@
 //! Queues between processes: typed, ordered, and whole whoever is killed.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::encoded;
 use crate::error::Error;
 use crate::handle;
-use crate::layout::queue::Extras;
-use crate::protocol::codec::{self, Message, StructuredCodec};
+use crate::protocol::codec::{Message, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
-use crate::protocol::transfer::{self, Incoming};
 use crate::raw::{Death, Failure, QueueOptions, RawHandle, RawQueue, Wait};
 
 /// A queue of `T` that any number of processes and threads put into and get from.
@@ -121,59 +119,15 @@ impl<T: Message> Queue<T> {
 
     #[inline]
     fn put_within(&self, value: T, wait: &mut Wait<'_>) -> Result<(), PutError<T>> {
-        let put = with_scratch(|scratch| {
-            let structured = self.raw.structured();
-            if !codec::may_carry_handles::<T>() {
-                let (codec, bytes) = codec::encode_borrowed(&value, structured, scratch)?;
-                return Ok(self.raw.put(codec.tag(), &[bytes], &[], wait)?);
-            }
-            scratch.clear();
-            let (encoded, handles) =
-                transfer::collect(|| codec::encode(&value, structured, scratch));
-            let fds = handles.into_descriptors();
-            Ok(self.raw.put(encoded?.tag(), &[scratch], &fds, wait)?)
+        let put = encoded::write(&value, self.raw.structured(), |codec, bytes, fds| {
+            Ok(self.raw.put(codec, &[bytes], fds, wait)?)
         });
         put.map_err(|reason| PutError { value, reason })
     }
 
     #[inline]
     fn get_within(&self, wait: &mut Wait<'_>) -> Result<T, GetError> {
-        with_scratch(|scratch| {
-            let mut extras = Extras::default();
-            let codec = self.raw.get_with(scratch, &mut extras, wait)?;
-            let decode = |scratch: &Vec<u8>| match extras.block {
-                None => codec::decode(codec, scratch),
-                Some(block) => codec::decode_owned(codec, block.to_vec()),
-            };
-            if codec::may_carry_handles::<T>() {
-                let handles = Incoming::new(extras.fds);
-                return Ok(transfer::provide(handles, || decode(scratch))?);
-            }
-            Ok(decode(scratch)?)
-        })
-    }
-}
-
-/// A buffer that is used again by the next put or get of this thread.
-fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    thread_local! {
-        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    const KEPT: usize = 64 << 10;
-    let mut work = Some(work);
-    let mut call = |scratch: &mut Vec<u8>| work.take().map(|work| work(scratch));
-    let shared = SCRATCH.try_with(|cell| {
-        let mut scratch = cell.try_borrow_mut().ok()?;
-        let result = call(&mut scratch);
-        if scratch.capacity() > KEPT {
-            *scratch = Vec::new();
-        }
-        result
-    });
-    // A message whose own encoding uses a queue, or a thread that ends, gets another one.
-    match shared {
-        Ok(Some(result)) => result,
-        _ => call(&mut Vec::new()).expect("not called yet"),
+        encoded::read(|scratch, extras| Ok(self.raw.get_with(scratch, extras, wait)?))
     }
 }
 

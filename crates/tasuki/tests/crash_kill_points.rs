@@ -127,6 +127,8 @@ fn table(point: KillPoint) -> &'static [Work] {
         KillPoint::TrimUnlinked => &[Drain(MIDDLE, Lost)],
         KillPoint::UserLockTaken => &[Lock(Section::Poisoned)],
         KillPoint::UserLockFreed => &[Lock(Section::Complete)],
+        // What closes a channel's end is in `crash_channel.rs`.
+        KillPoint::EndClosed | KillPoint::EndCounted | KillPoint::EndHalfRung => &[],
         // Those of condition and barrier have tables of their own (`crash_condition.rs`, `crash_barrier.rs`).
         KillPoint::ConditionEntered
         | KillPoint::ConditionListed

@@ -5,6 +5,7 @@
 
 mod access;
 mod atomics;
+mod channel;
 pub mod element;
 mod queues;
 pub mod shared_memory;
@@ -15,6 +16,7 @@ use std::os::fd::OwnedFd;
 
 pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
+pub use channel::{RawReceiver, RawSender, channel};
 pub use queues::{LargeMessage, QueueOptions, RawQueue, Taken};
 pub use sharedctypes::RawValue;
 pub use synchronize::{
@@ -112,6 +114,10 @@ pub enum RawHandle {
     Barrier(RawBarrier),
     /// A semaphore, bounded or not.
     Semaphore(RawSemaphore),
+    /// The sending end of a channel.
+    Sender(RawSender),
+    /// The receiving end of a channel.
+    Receiver(RawReceiver),
 }
 
 impl RawHandle {
@@ -147,6 +153,8 @@ impl RawHandle {
             RawHandle::Condition(_) => "a condition",
             RawHandle::Barrier(_) => "a barrier",
             RawHandle::Semaphore(_) => "a semaphore",
+            RawHandle::Sender(_) => "a channel's sender",
+            RawHandle::Receiver(_) => "a channel's receiver",
         }
     }
 }

@@ -25,6 +25,20 @@ pub struct QueueOptions {
     pub label: String,
 }
 
+impl QueueOptions {
+    /// In the engine's words, if such a queue or channel can be.
+    pub(super) fn checked(self, what: &str) -> Result<queue::Options, Error> {
+        let QueueOptions { capacity, byte_limit, structured, label } = self;
+        if capacity == Some(0) {
+            return Err(Error::Invalid(format!(
+                "a {what} of capacity 0 could never hold a message; ask for at least 1"
+            )));
+        }
+        let structured = structured.codec().tag();
+        Ok(queue::Options { capacity, byte_limit, structured, label })
+    }
+}
+
 /// A queue of frames: a codec tag, bytes and descriptors.
 #[derive(Clone, Debug)]
 pub struct RawQueue {
@@ -34,14 +48,7 @@ pub struct RawQueue {
 impl RawQueue {
     /// Makes an empty queue.
     pub fn create(options: QueueOptions) -> Result<RawQueue, Error> {
-        let QueueOptions { capacity, byte_limit, structured, label } = options;
-        if capacity == Some(0) {
-            return Err(Error::Invalid(
-                "a queue of capacity 0 could never hold a message; ask for at least 1".into(),
-            ));
-        }
-        let structured = structured.codec().tag();
-        let options = queue::Options { capacity, byte_limit, structured, label };
+        let options = options.checked("queue")?;
         Ok(RawQueue { shared: Arc::new(SharedQueue::create(&options)?) })
     }
 
@@ -62,10 +69,7 @@ impl RawQueue {
         wait: &mut Wait<'_>,
     ) -> Result<(), Failure> {
         if codec == queue::NO_CODEC {
-            return Err(Error::Invalid(format!(
-                "{codec} is no codec: it marks a queue's own frames"
-            ))
-            .into());
+            return Err(no_codec(codec));
         }
         Ok(self.shared.put(&Outbound { codec, parts, fds }, wait)?)
     }
@@ -76,7 +80,7 @@ impl RawQueue {
     pub fn get(&self, buffer: &mut Vec<u8>, wait: &mut Wait<'_>) -> Result<Taken, Failure> {
         let mut extras = Extras::default();
         let codec = self.get_with(buffer, &mut extras, wait)?;
-        let large = extras.block.map(|block| LargeMessage { block });
+        let large = extras.block.map(LargeMessage::of);
         Ok(Taken { codec, large, fds: extras.fds })
     }
 
@@ -126,6 +130,12 @@ impl RawQueue {
     }
 }
 
+/// The failure of who wants to put a message with a queue's own mark.
+#[cold]
+pub(super) fn no_codec(codec: u16) -> Failure {
+    Error::Invalid(format!("{codec} is no codec: it marks a queue's own frames")).into()
+}
+
 /// A message that was taken from a queue.
 #[derive(Debug)]
 pub struct Taken {
@@ -144,6 +154,10 @@ pub struct LargeMessage {
 }
 
 impl LargeMessage {
+    pub(super) fn of(block: Box<queue::Block>) -> LargeMessage {
+        LargeMessage { block }
+    }
+
     /// How many bytes there are.
     #[allow(clippy::len_without_is_empty)] // a large message is never empty
     pub fn len(&self) -> usize {

@@ -123,6 +123,14 @@ kill_points! {
     SemaphoreNoted,
     /// semaphore: a dead owner's permits are back, the lock still held.
     SemaphoreReclaimed,
+
+    // layout/queue/ends.rs
+    /// channel: the process's copy of an end is closed, nobody was told.
+    EndClosed,
+    /// channel: the closed end is counted, nobody was woken.
+    EndCounted,
+    /// channel: sleepers of one side were woken, not those of the other.
+    EndHalfRung,
 }
 
 macro_rules! kill_point {

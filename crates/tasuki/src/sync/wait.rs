@@ -60,6 +60,18 @@ impl<'a> Wait<'a> {
         Wait { interrupted: Some(interrupted), ..self }
     }
 
+    /// Runs `work` with the same limit and one more reason to call the wait off.
+    #[inline]
+    pub(crate) fn unless<R>(
+        &mut self,
+        stop: &mut dyn FnMut() -> bool,
+        work: impl FnOnce(&mut Wait<'_>) -> R,
+    ) -> R {
+        let interrupted = &mut self.interrupted;
+        let mut either = || stop() || interrupted.as_mut().is_some_and(|interrupted| interrupted());
+        work(&mut Wait { limit: self.limit, interrupted: Some(&mut either) })
+    }
+
     pub(crate) fn is_now(&self) -> bool {
         matches!(self.limit, Limit::Now)
     }

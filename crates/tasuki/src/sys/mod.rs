@@ -15,6 +15,7 @@ pub(crate) mod lease;
 pub(crate) mod memory;
 pub(crate) mod named_memory;
 pub(crate) mod process;
+pub(crate) mod readiness;
 pub(crate) mod robust;
 pub(crate) mod sidecar;
 pub(crate) mod signal;

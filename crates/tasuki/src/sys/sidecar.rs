@@ -1,4 +1,4 @@
-//! Descriptors that wait in a queue: a datagram socket connected to itself.
+//! Descriptors that wait in a queue: a datagram socket connected to itself, or the pair of sockets of a channel.
 //!
 //! The kernel keeps what was sent until it is received or the last descriptor of the socket is gone, so
 //! descriptors survive the death of their sender. A socket that is connected to itself accepts datagrams from nobody
@@ -39,6 +39,18 @@ pub(crate) fn create() -> io::Result<OwnedFd> {
 /// Whether this is a socket at all that could be a sidecar.
 pub(crate) fn is_sidecar(socket: BorrowedFd<'_>) -> bool {
     matches!(rustix::net::sockopt::socket_type(socket), Ok(SocketType::DGRAM))
+}
+
+/// Makes the two connected sockets of a channel: what is sent into the first one comes out of the second.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let kind = SocketType::SEQPACKET;
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)?)
+}
+
+/// Whether this is a socket at all that could be an end of a channel.
+pub(crate) fn is_channel_end(socket: BorrowedFd<'_>) -> bool {
+    matches!(rustix::net::sockopt::socket_type(socket), Ok(SocketType::SEQPACKET))
 }
 
 /// Sends descriptors; `WouldBlock` when too many wait already.
@@ -82,6 +94,9 @@ pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<(Label, Vec<Owne
         if let RecvAncillaryMessage::ScmRights(received) = message {
             fds.extend(received);
         }
+    }
+    if received.bytes == 0 && super::readiness::peer(socket).is_gone {
+        return Ok(None); // the end of a channel's socket
     }
     if received.bytes != bytes.len() {
         return Ok(Some((Label { ticket: 0, attempt: 0 }, Vec::new()))); // nobody's: to be dropped

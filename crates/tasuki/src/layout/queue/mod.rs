@@ -6,6 +6,7 @@
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 mod blocks;
+mod ends;
 mod get;
 mod put;
 mod repair;
@@ -36,6 +37,9 @@ pub(crate) const INLINE: usize = 4096;
 /// A queue's segment is at least this long, or its tables would not fit; all holes, so it costs nothing.
 const SMALLEST: usize = 1 << 28;
 
+/// How many descriptors make up a handle.
+pub(crate) const PARTS: usize = 2;
+
 /// What a queue is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -61,6 +65,8 @@ struct Settings {
     structured: AtomicU32,
     /// Reserved: shutdown, pollable.
     flags: AtomicU32,
+    /// Of a channel: how many of its ends were dropped; a hint to ask its socket.
+    closed_ends: AtomicU32,
 }
 
 /// The beginning of a queue's payload.
@@ -92,16 +98,23 @@ pub(crate) struct SharedQueue {
     structured: u16,
     put_spin: Spin,
     get_spin: Spin,
+    /// Of a channel's end; the last field, see there.
+    end: Option<ends::End>,
 }
 
 impl SharedQueue {
     /// Makes an empty queue.
     pub(crate) fn create(options: &Options) -> Result<SharedQueue, Error> {
+        let sidecar = sidecar::create()
+            .map_err(|e| Error::os("make the socket that carries a queue's handles", e))?;
+        SharedQueue::create_with(options, sidecar)
+    }
+
+    /// Makes an empty queue whose descriptors go through this socket.
+    fn create_with(options: &Options, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
         let memory = usize::try_from(memory::physical()).unwrap_or(usize::MAX / 4);
         let largest = memory.next_power_of_two().clamp(1 << 30, 1 << 36);
         let segment = Segment::create_within(Kind::Queue, &options.label, largest, SMALLEST)?;
-        let sidecar = sidecar::create()
-            .map_err(|e| Error::os("make the socket that carries a queue's handles", e))?;
         segment.commit(PAYLOAD, PAGE)?;
         let head: &Head = segment.place(PAYLOAD);
         let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
@@ -113,11 +126,17 @@ impl SharedQueue {
         Ok(queue)
     }
 
-    /// Attaches the queue behind the two descriptors.
-    pub(crate) fn attach(segment: OwnedFd, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
-        if !sidecar::is_sidecar(sidecar.as_fd()) {
+    /// Attaches the queue behind the descriptors.
+    pub(crate) fn attach(descriptors: [OwnedFd; PARTS]) -> Result<SharedQueue, Error> {
+        if !sidecar::is_sidecar(descriptors[1].as_fd()) {
             return Err(Error::Invalid("a queue's second descriptor is not its socket".into()));
         }
+        SharedQueue::attach_with(descriptors)
+    }
+
+    /// As `attach`, for a queue whose socket was checked.
+    fn attach_with(descriptors: [OwnedFd; PARTS]) -> Result<SharedQueue, Error> {
+        let [segment, sidecar] = descriptors;
         SharedQueue::open(Segment::attach(segment, Kind::Queue)?, sidecar)
     }
 
@@ -138,6 +157,7 @@ impl SharedQueue {
             sidecar,
             put_spin: Spin::new(),
             get_spin: Spin::new(),
+            end: None,
         })
     }
 
@@ -163,8 +183,8 @@ impl SharedQueue {
         self.segment.id()
     }
 
-    /// The two descriptors that make up a handle, in the order that `attach` takes them.
-    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+    /// The descriptors that make up a handle, in the order that `attach` takes them.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; PARTS] {
         [self.segment.fd(), self.sidecar.as_fd()]
     }
 

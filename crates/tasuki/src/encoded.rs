@@ -1,0 +1,71 @@
+//! A value as the bytes and descriptors of one message, in a buffer that the next message of this thread uses again.
+//! Called by whatever has `put` and `get`, under their own names; it never waits and touches no shared memory.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+
+use crate::layout::queue::Extras;
+use crate::protocol::codec::{self, Message, StructuredCodec};
+use crate::protocol::error::{DecodeError, EncodeError};
+use crate::protocol::transfer::{self, Incoming};
+
+/// Encodes `value` and calls `put` with the codec's tag, the bytes, and the descriptors of handles inside the value.
+#[inline]
+pub(crate) fn write<T: Message, R, E: From<EncodeError>>(
+    value: &T,
+    structured: StructuredCodec,
+    put: impl FnOnce(u16, &[u8], &[OwnedFd]) -> Result<R, E>,
+) -> Result<R, E> {
+    with_scratch(|scratch| {
+        if !codec::may_carry_handles::<T>() {
+            let (codec, bytes) = codec::encode_borrowed(value, structured, scratch)?;
+            return put(codec.tag(), bytes, &[]);
+        }
+        scratch.clear();
+        let (encoded, handles) = transfer::collect(|| codec::encode(value, structured, scratch));
+        let fds = handles.into_descriptors();
+        put(encoded?.tag(), scratch, &fds)
+    })
+}
+
+/// Calls `get`, which fills the buffer and the extras and returns the codec's tag, and decodes what it got.
+#[inline]
+pub(crate) fn read<T: Message, E: From<DecodeError>>(
+    get: impl FnOnce(&mut Vec<u8>, &mut Extras) -> Result<u16, E>,
+) -> Result<T, E> {
+    with_scratch(|scratch| {
+        let mut extras = Extras::default();
+        let codec = get(scratch, &mut extras)?;
+        let decode = |scratch: &Vec<u8>| match extras.block {
+            None => codec::decode(codec, scratch),
+            Some(block) => codec::decode_owned(codec, block.to_vec()),
+        };
+        if codec::may_carry_handles::<T>() {
+            let handles = Incoming::new(extras.fds);
+            return Ok(transfer::provide(handles, || decode(scratch))?);
+        }
+        Ok(decode(scratch)?)
+    })
+}
+
+fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    const KEPT: usize = 64 << 10;
+    let mut work = Some(work);
+    let mut call = |scratch: &mut Vec<u8>| work.take().map(|work| work(scratch));
+    let shared = SCRATCH.try_with(|cell| {
+        let mut scratch = cell.try_borrow_mut().ok()?;
+        let result = call(&mut scratch);
+        if scratch.capacity() > KEPT {
+            *scratch = Vec::new();
+        }
+        result
+    });
+    // A message whose own encoding uses a queue, or a thread that ends, gets another one.
+    match shared {
+        Ok(Some(result)) => result,
+        _ => call(&mut Vec::new()).expect("not called yet"),
+    }
+}
