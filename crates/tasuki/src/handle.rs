@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! record   u8 kind | u8 n | n x u32 index of a descriptor in the message | the kind's own fields
-//!   queue  2 descriptors: segment, sidecar
+//!   queue  3 or 4 descriptors: segment, sidecar, beacon for messages, beacon for room if there is a limit
 //!   sender, receiver  as queue, with that end's socket as the sidecar
 //!   lock   1 descriptor: arena    | u32 slot | u32 generation
 //!   rlock  as lock
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use serde::{Deserializer, Serializer};
 
 use crate::error::Error;
-use crate::layout::queue::{self, SharedQueue};
+use crate::layout::queue::{Parts, SharedQueue};
 use crate::protocol::transfer::{self, Outgoing, TransferError};
 use crate::raw::{
     RawBarrier, RawCondition, RawEvent, RawHandle, RawLock, RawQueue, RawReceiver, RawSemaphore,
@@ -71,8 +71,9 @@ fn write_queue_as(
     queue: &SharedQueue,
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
-    let mut record = vec![kind, queue::PARTS as u8];
-    for fd in queue.descriptors() {
+    let fds = queue.descriptors().into_list();
+    let mut record = vec![kind, fds.len() as u8];
+    for fd in fds {
         record.extend(table.attach(fd)?.to_le_bytes());
     }
     Ok(record)
@@ -161,7 +162,7 @@ pub(crate) fn open(
     let kind = fields.u8()?;
     let count = fields.u8()?;
     let mut fds = Vec::new();
-    for _ in 0..usize::from(count).min(queue::PARTS) {
+    for _ in 0..usize::from(count).min(Parts::<OwnedFd>::MOST) {
         let index = fields.u32()?;
         fds.push(descriptor(index).map_err(|e| Error::Invalid(e.to_string()))?);
     }
@@ -202,12 +203,9 @@ pub(crate) fn open(
     Ok(handle)
 }
 
-/// The descriptors of a queue, in its order.
-fn parts(
-    next: &mut impl FnMut() -> Result<OwnedFd, Error>,
-) -> Result<[OwnedFd; queue::PARTS], Error> {
-    let parts: Vec<OwnedFd> = (0..queue::PARTS).map(|_| next()).collect::<Result<_, _>>()?;
-    parts.try_into().map_err(|_| malformed())
+/// The descriptors of a queue.
+fn parts(next: &mut impl FnMut() -> Result<OwnedFd, Error>) -> Result<Parts<OwnedFd>, Error> {
+    Parts::from_list(std::iter::from_fn(|| next().ok())).ok_or_else(malformed)
 }
 
 /// The indices of the descriptors that a record names.

@@ -157,6 +157,14 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::SemaphoreGiven
         | KillPoint::SemaphoreNoted
         | KillPoint::SemaphoreReclaimed => &[],
+        // `crash_beacon.rs`
+        KillPoint::BeaconLighting
+        | KillPoint::BeaconLit
+        | KillPoint::BeaconDarkening
+        | KillPoint::BeaconDark
+        | KillPoint::BeaconHalfAsked => &[],
+        // `crash_shutdown.rs`
+        KillPoint::ShutDownHalf | KillPoint::ShutDownThrown => &[],
     }
 }
 

@@ -272,8 +272,8 @@ fn handles_that_nobody_takes_are_closed() {
         let before = descriptor_count();
         for kind in 0..4 {
             let raw: RawQueue = RawQueue::create(Default::default()).unwrap();
-            let [segment, socket] = raw.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
-            raw.put(1, &[b"bytes"], &[segment, socket], &mut Wait::now()).unwrap();
+            let own = raw.descriptors().into_iter().map(|fd| fd.try_clone_to_owned().unwrap());
+            raw.put(1, &[b"bytes"], &own.collect::<Vec<_>>(), &mut Wait::now()).unwrap();
             queue.put(made(kind)).unwrap();
             let taken = raw.get(&mut Vec::new(), &mut Wait::now()).unwrap();
             assert!(taken.fds.iter().all(|fd| fd.as_fd().try_clone_to_owned().is_ok()));

@@ -10,7 +10,7 @@ use super::queues::LargeMessage;
 use super::{Failure, QueueOptions, Taken};
 use crate::error::Error;
 use crate::handle;
-use crate::layout::queue::{self, Extras, NotGot, NotPut, Outbound, SharedQueue};
+use crate::layout::queue::{self, Extras, NotGot, NotPut, Outbound, Parts, SharedQueue};
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::sync::Wait;
@@ -35,8 +35,8 @@ pub struct RawReceiver {
 }
 
 impl RawSender {
-    pub(crate) fn open(descriptors: [OwnedFd; queue::PARTS]) -> Result<RawSender, Error> {
-        Ok(RawSender { queue: Arc::new(SharedQueue::attach_end(descriptors)?) })
+    pub(crate) fn open(parts: Parts<OwnedFd>) -> Result<RawSender, Error> {
+        Ok(RawSender { queue: Arc::new(SharedQueue::attach_end(parts)?) })
     }
 
     /// Puts a message of `codec` that consists of `parts`, one after the other, together with `fds`.
@@ -73,7 +73,7 @@ impl RawSender {
         let alone = match why {
             // It was full this time; who asks again and again need not ask the kernel each time.
             NotPut::GaveUp(_) => self.queue.is_known_alone(),
-            NotPut::Failed(_) => self.queue.is_alone(),
+            NotPut::ShutDown | NotPut::Failed(_) => self.queue.is_alone(),
         };
         Err(if alone { Failure::Disconnected(None) } else { why.into() })
     }
@@ -95,8 +95,8 @@ impl RawSender {
 }
 
 impl RawReceiver {
-    pub(crate) fn open(descriptors: [OwnedFd; queue::PARTS]) -> Result<RawReceiver, Error> {
-        Ok(RawReceiver { queue: Arc::new(SharedQueue::attach_end(descriptors)?) })
+    pub(crate) fn open(parts: Parts<OwnedFd>) -> Result<RawReceiver, Error> {
+        Ok(RawReceiver { queue: Arc::new(SharedQueue::attach_end(parts)?) })
     }
 
     /// Takes the oldest message. A small one's bytes are in `buffer` then, which is emptied first; a large one's are

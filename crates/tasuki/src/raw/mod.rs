@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
 pub use channel::{RawReceiver, RawSender, channel};
-pub use queues::{LargeMessage, QueueOptions, RawQueue, Taken};
+pub use queues::{LargeMessage, QueueOptions, RawQueue, Shutdown, Taken};
 pub use sharedctypes::RawValue;
 pub use synchronize::{
     ActionTurn, Arrival, PermitOwner, RawArrived, RawBarrier, RawCondition, RawEvent, RawLock,
@@ -66,6 +66,7 @@ impl From<NotPut> for Failure {
     fn from(why: NotPut) -> Failure {
         match why {
             NotPut::GaveUp(why) => Failure::GaveUp(why),
+            NotPut::ShutDown => Failure::ShutDown,
             NotPut::Failed(error) => Failure::Failed(error),
         }
     }
@@ -75,6 +76,7 @@ impl From<NotGot> for Failure {
     fn from(why: NotGot) -> Failure {
         match why {
             NotGot::GaveUp(why) => Failure::GaveUp(why),
+            NotGot::ShutDown => Failure::ShutDown,
             NotGot::Failed(error) => Failure::Failed(error),
         }
     }

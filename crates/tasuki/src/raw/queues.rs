@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Failure;
 use crate::error::Error;
 use crate::handle;
+pub use crate::layout::queue::Shutdown;
 use crate::layout::queue::{self, Extras, Outbound, SharedQueue};
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
@@ -99,6 +100,11 @@ impl RawQueue {
         self.shared.len()
     }
 
+    /// Whether a message would have to wait for room at this moment, even a small one.
+    pub fn is_full(&self) -> bool {
+        self.shared.is_full()
+    }
+
     /// Whether no message waits at this moment.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -119,9 +125,39 @@ impl RawQueue {
         self.shared.id().0
     }
 
-    /// The queue's descriptors: its segment and the socket that carries handles.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        self.shared.descriptors()
+    /// A descriptor that is readable whenever a message waits, and for good after a shutdown: for poll, select and epoll,
+    /// with levels or edges. It belongs to the queue and is the same in all processes; only poll it, never read from it.
+    ///
+    /// From the first call on, puts into the empty queue and gets of the last message make a system call each. Who
+    /// finds it readable may find that another one was faster; a `get` that says "empty" made sure that the descriptor
+    /// is not readable for nothing.
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.shared.pollable()
+    }
+
+    /// A descriptor that is writable whenever there is room, and for good after a shutdown; see
+    /// [`pollable`](RawQueue::pollable). With a byte limit it is not writable from when a message was refused until something is
+    /// taken. It says nothing by being readable.
+    pub fn pollable_for_put(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.shared.pollable_for_put()
+    }
+
+    /// Ends the use of the queue, for all who have it: from now on a put fails, and so does a get when it finds nothing.
+    /// Who waits is woken. Can be repeated, and be made an immediate one.
+    ///
+    /// When the caller is killed in the midst of an immediate one, the messages may still be there to get.
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
+        self.shared.shutdown(how)
+    }
+
+    /// Whether [`shutdown`](RawQueue::shutdown) was called.
+    pub fn is_shut_down(&self) -> bool {
+        self.shared.is_shut_down()
+    }
+
+    /// The queue's descriptors: its segment, the socket that carries handles, and what can be polled.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.shared.descriptors().into_list()
     }
 
     /// The record that names this queue in a message; its descriptors go into `table`.

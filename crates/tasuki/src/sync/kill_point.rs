@@ -131,6 +131,23 @@ kill_points! {
     EndCounted,
     /// channel: sleepers of one side were woken, not those of the other.
     EndHalfRung,
+    // layout/queue/side.rs
+    /// beacon: the descriptor is lit, the word does not say so.
+    BeaconLighting,
+    /// beacon: lit, what it is lit for is not committed.
+    BeaconLit,
+    /// beacon: the word says dark, the descriptor is lit.
+    BeaconDarkening,
+    /// beacon: dark, the lock still held.
+    BeaconDark,
+    // layout/queue/beacon.rs
+    /// beacon: the other side knows that it is polled, its own side does not.
+    BeaconHalfAsked,
+    // layout/queue/shutdown.rs
+    /// shutdown: no message is put any more, the consumers' side does not know.
+    ShutDownHalf,
+    /// shutdown: the messages are thrown away, their blocks and descriptors not yet free.
+    ShutDownThrown,
 }
 
 macro_rules! kill_point {

@@ -8,6 +8,7 @@ compile_error!("tasuki needs Linux: memfd seals, shared futexes, robust lists an
 
 pub(crate) mod clock;
 pub(crate) mod descriptors;
+pub(crate) mod eventfd;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod identity;

@@ -180,6 +180,27 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Polls a descriptor for `events`, for ever or at once; says which of them are.
+pub fn poll(fd: BorrowedFd<'_>, events: i16, time: Option<Duration>) -> i16 {
+    let timeout = time.map_or(-1, |time| i32::try_from(time.as_millis()).unwrap());
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: one live entry.
+    while unsafe { libc::poll(&raw mut entry, 1, timeout) } < 0 {
+        assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
+    }
+    entry.revents & events
+}
+
+/// Whether there is something to read, at this moment.
+pub fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    poll(fd, libc::POLLIN, Some(Duration::ZERO)) != 0
+}
+
+/// Whether there is room to write, at this moment.
+pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    poll(fd, libc::POLLOUT, Some(Duration::ZERO)) != 0
+}
+
 /// Runs `work` in a child of its own, and fails when it fails: for what counts this process's descriptors,
 /// changes its limits, or would be disturbed by other tests' threads.
 pub fn in_own_process(work: impl FnOnce()) {

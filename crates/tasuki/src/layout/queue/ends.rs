@@ -1,11 +1,11 @@
 //! A queue as a channel: in the place of its socket it has one end of a pair, so that the kernel counts who is at the
 //! other one. `channel/README.md` holds the steps and why no end is missed. Called by `raw::channel`.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Head, Options, PARTS, SharedQueue};
+use super::{Head, Options, Parts, SharedQueue};
 use crate::error::Error;
 use crate::segment::{PAYLOAD, Segment};
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -61,18 +61,18 @@ impl SharedQueue {
         const DOING: &str = "make the sockets that tell who is at a channel";
         let (senders, receivers) = sidecar::pair().map_err(|e| Error::os(DOING, e))?;
         let sending = SharedQueue::create_with(options, senders)?;
-        let [segment, _] = sending.descriptors();
-        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(|e| Error::os(DOING, e));
-        let receiving = SharedQueue::attach_end([copy(segment)?, receivers])?;
+        let copies = sending.descriptors().try_clone_to_owned();
+        let copies = copies.map_err(|e| Error::os(DOING, e))?;
+        let receiving = SharedQueue::attach_end(Parts { sidecar: receivers, ..copies })?;
         Ok((sending.into_end(), receiving))
     }
 
     /// Attaches the end of a channel behind the descriptors.
-    pub(crate) fn attach_end(descriptors: [OwnedFd; PARTS]) -> Result<SharedQueue, Error> {
-        if !sidecar::is_channel_end(descriptors[1].as_fd()) {
+    pub(crate) fn attach_end(parts: Parts<OwnedFd>) -> Result<SharedQueue, Error> {
+        if !sidecar::is_channel_end(parts.sidecar.as_fd()) {
             return Err(Error::Invalid("a channel's second descriptor is not its socket".into()));
         }
-        Ok(SharedQueue::attach_with(descriptors)?.into_end())
+        Ok(SharedQueue::attach_with(parts)?.into_end())
     }
 
     fn into_end(mut self) -> SharedQueue {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES, JUMP};
-use super::side::sleep_until;
+use super::side::{DARKENS, LIGHTS, SHUT, sleep_until};
 use super::{NotPut, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::segment::Token;
@@ -26,7 +26,19 @@ pub(crate) struct Extras {
 #[derive(Debug)]
 pub(crate) enum NotGot {
     GaveUp(GaveUp),
+    /// The queue was shut down, and is empty.
+    ShutDown,
     Failed(Error),
+}
+
+impl From<NotPut> for NotGot {
+    fn from(why: NotPut) -> NotGot {
+        match why {
+            NotPut::GaveUp(why) => NotGot::GaveUp(why),
+            NotPut::ShutDown => NotGot::ShutDown,
+            NotPut::Failed(error) => NotGot::Failed(error),
+        }
+    }
 }
 
 impl From<GaveUp> for NotGot {
@@ -89,7 +101,7 @@ impl SharedQueue {
                 continue;
             }
             let frame = self.get_locked(&held, head, me, out, extras)?;
-            drop(held);
+            self.leave_get(held);
             kill_point!(GetUnlocked);
             if frame.jumped && self.is_loose() {
                 self.trim_if_nobody_puts();
@@ -148,7 +160,7 @@ impl SharedQueue {
 
     /// Takes the messages from `head` to `next` out of the queue, all at once.
     #[inline]
-    pub(super) fn commit_get(&self, _held: &Held<'_>, me: Token, head: Position, next: Position) {
+    pub(super) fn commit_get(&self, held: &Held<'_>, me: Token, head: Position, next: Position) {
         let count = next.ticket.wrapping_sub(head.ticket);
         if let Some(row) = self.segment.roster().row(me.row()) {
             row.in_hand_len.store(next.bytes.wrapping_sub(head.bytes), Ordering::Relaxed);
@@ -161,6 +173,9 @@ impl SharedQueue {
         let woken = if self.byte_limit == u64::MAX { count as u32 } else { u32::MAX };
         self.head().nonfull.0.ring(woken);
         kill_point!(GetBellRung);
+        if self.head().get.flags() & LIGHTS != 0 {
+            self.light_room(held);
+        }
         self.head().get.commit(next);
         kill_point!(GetCommitted);
     }
@@ -237,6 +252,16 @@ impl SharedQueue {
         Ok(held)
     }
 
+    /// Leaves the consumers' section after a commit.
+    #[inline]
+    pub(super) fn leave_get(&self, held: Held<'_>) {
+        let flags = self.head().get.flags();
+        drop(held);
+        if flags & DARKENS != 0 {
+            self.darken_messages_if_empty();
+        }
+    }
+
     /// Whether there is a message, as far as one can see without the lock.
     #[inline]
     pub(super) fn has_message(&self) -> bool {
@@ -267,33 +292,33 @@ impl SharedQueue {
     /// Sleeps until there may be a message.
     #[cold]
     pub(super) fn wait_for_put(&self, wait: &mut Wait<'_>) -> Result<(), NotGot> {
-        if wait.is_now() {
-            return Err(GaveUp::TimedOut.into());
-        }
-        if self.get_spin.until(|| self.has_message()) {
-            return Ok(());
-        }
         let head = self.head();
-        let enter = |wait: &mut Wait<'_>| {
-            self.lock_put(wait).map_err(|why| match why {
-                NotPut::GaveUp(why) => NotGot::GaveUp(why),
-                NotPut::Failed(error) => NotGot::Failed(error),
-            })
-        };
-        while !self.has_message() {
-            sleep_until(&head.nonempty.0, &head.put.lock, || self.has_message(), enter, wait)?;
+        if head.get.flags() & DARKENS != 0 {
+            self.darken_messages_seen_empty(wait)?;
         }
-        Ok(())
+        let is_shut = || head.put.flags() & SHUT != 0;
+        let over = || self.has_message() || is_shut();
+        if !wait.is_now() && !over() && !self.get_spin.until(over) {
+            let enter = |wait: &mut Wait<'_>| Ok::<_, NotGot>(self.lock_put(wait)?);
+            while !over() {
+                sleep_until(&head.nonempty.0, &head.put.lock, over, enter, wait)?;
+            }
+        }
+        match (self.has_message(), is_shut()) {
+            (true, _) => Ok(()),
+            // Now the tail is final, and the last message may have come between the two looks.
+            (false, true) if !self.has_message() => Err(NotGot::ShutDown),
+            (false, true) => Ok(()),
+            (false, false) => Err(GaveUp::TimedOut.into()),
+        }
     }
 
-    /// After a burst: gives chunks back, unless a producer is busy, who needs them and will do it.
+    /// After a burst: gives some chunks back, unless a producer is busy, who needs them and will do it. An overwritten
+    /// queue says so at the next get or put.
     #[cold]
-    pub(super) fn trim_if_nobody_puts(&self) {
-        let Some(held) = self.head().put.lock.try_lock() else { return };
+    pub(super) fn trim_if_nobody_puts(&self) -> bool {
+        let Some(held) = self.head().put.lock.try_lock() else { return false };
         let repaired = !held.must_repair() || self.repair_put(&held).is_ok();
-        if repaired {
-            // An overwritten queue says so at the next get or put.
-            let _ = self.trim(&held);
-        }
+        repaired && self.trim(&held).is_ok()
     }
 }

@@ -1,26 +1,32 @@
 //! The queue: frames of any size from many producers to many consumers, whole or not at all, whoever is killed.
 //!
 //! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`ring`] finds
-//! places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two sides, [`repair`] what is done
-//! after a death.
+//! places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two sides, [`beacon`] is for those who
+//! poll, [`repair`] what is done after a death.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
+mod beacon;
 mod blocks;
 mod ends;
 mod get;
+mod parts;
 mod put;
 mod repair;
 mod ring;
+mod shutdown;
 mod side;
 
+use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 pub(crate) use blocks::Block;
 pub(crate) use get::{Extras, NotGot};
+pub(crate) use parts::Parts;
 pub(crate) use put::{NotPut, Outbound};
 /// The codec that no message may have.
 pub(crate) use ring::JUMP as NO_CODEC;
+pub use shutdown::Shutdown;
 
 use side::{Position, Side};
 
@@ -29,16 +35,13 @@ use crate::segment::{Kind, PAYLOAD, Segment, SegmentId, Shared};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{SleepWord, Spin};
 use crate::sys::memory::{self, PAGE};
-use crate::sys::sidecar;
+use crate::sys::{eventfd, sidecar};
 
 /// Frames up to this size are copied under the lock; larger ones go into a block outside it.
 pub(crate) const INLINE: usize = 4096;
 
 /// A queue's segment is at least this long, or its tables would not fit; all holes, so it costs nothing.
 const SMALLEST: usize = 1 << 28;
-
-/// How many descriptors make up a handle.
-pub(crate) const PARTS: usize = 2;
 
 /// What a queue is to be.
 #[derive(Clone, Debug)]
@@ -57,14 +60,14 @@ pub(crate) struct Options {
 #[repr(C, align(64))]
 struct Bell(SleepWord);
 
-/// Written once, before the queue is shared.
+/// What is written once, before the queue is shared, or seldom.
 #[repr(C, align(64))]
 struct Settings {
     capacity: AtomicU64,
     byte_limit: AtomicU64,
     structured: AtomicU32,
-    /// Reserved: shutdown, pollable.
-    flags: AtomicU32,
+    /// Counts tries to send descriptors, under the put lock; see `sidecar::Label`.
+    attempt: AtomicU32,
     /// Of a channel: how many of its ends were dropped; a hint to ask its socket.
     closed_ends: AtomicU32,
 }
@@ -91,6 +94,10 @@ const _: () = assert!(size_of::<Side>() == 64 && size_of::<Head>() <= PAGE);
 pub(crate) struct SharedQueue {
     segment: Arc<Segment>,
     sidecar: OwnedFd,
+    /// The beacon that producers light.
+    messages: OwnedFd,
+    /// The beacon that consumers light, if the queue can ever be full.
+    room: Option<OwnedFd>,
     chunks: ring::Geometry,
     blocks: blocks::Geometry,
     capacity: u64,
@@ -115,32 +122,48 @@ impl SharedQueue {
         let memory = usize::try_from(memory::physical()).unwrap_or(usize::MAX / 4);
         let largest = memory.next_power_of_two().clamp(1 << 30, 1 << 36);
         let segment = Segment::create_within(Kind::Queue, &options.label, largest, SMALLEST)?;
+        let beacon = || eventfd::create().map_err(|e| Error::os("make a queue's beacon", e));
+        let limited = options.capacity.is_some() || options.byte_limit.is_some();
+        let (messages, room) = (beacon()?, limited.then(beacon).transpose()?);
         segment.commit(PAYLOAD, PAGE)?;
         let head: &Head = segment.place(PAYLOAD);
         let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
         head.settings.capacity.store(unlimited(options.capacity), Ordering::Relaxed);
         head.settings.byte_limit.store(unlimited(options.byte_limit), Ordering::Relaxed);
         head.settings.structured.store(u32::from(options.structured), Ordering::Relaxed);
-        let queue = SharedQueue::open(segment, sidecar)?;
+        let queue = SharedQueue::open(segment, sidecar, messages, room)?;
         queue.make_first_chunk()?;
         Ok(queue)
     }
 
     /// Attaches the queue behind the descriptors.
-    pub(crate) fn attach(descriptors: [OwnedFd; PARTS]) -> Result<SharedQueue, Error> {
-        if !sidecar::is_sidecar(descriptors[1].as_fd()) {
+    pub(crate) fn attach(parts: Parts<OwnedFd>) -> Result<SharedQueue, Error> {
+        if !sidecar::is_sidecar(parts.sidecar.as_fd()) {
             return Err(Error::Invalid("a queue's second descriptor is not its socket".into()));
         }
-        SharedQueue::attach_with(descriptors)
+        SharedQueue::attach_with(parts)
     }
 
     /// As `attach`, for a queue whose socket was checked.
-    fn attach_with(descriptors: [OwnedFd; PARTS]) -> Result<SharedQueue, Error> {
-        let [segment, sidecar] = descriptors;
-        SharedQueue::open(Segment::attach(segment, Kind::Queue)?, sidecar)
+    fn attach_with(parts: Parts<OwnedFd>) -> Result<SharedQueue, Error> {
+        let Parts { segment, sidecar, messages, room } = parts;
+        if !iter::once(&messages).chain(&room).all(|fd| eventfd::is_eventfd(fd.as_fd())) {
+            return Err(Error::Invalid("a queue's third descriptor is not its beacon".into()));
+        }
+        let segment = Segment::attach(segment, Kind::Queue)?;
+        let queue = SharedQueue::open(segment, sidecar, messages, room)?;
+        if queue.is_limited() != queue.room.is_some() {
+            return Err(Error::Invalid("a queue's descriptors are not all there".into()));
+        }
+        Ok(queue)
     }
 
-    fn open(segment: Arc<Segment>, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
+    fn open(
+        segment: Arc<Segment>,
+        sidecar: OwnedFd,
+        messages: OwnedFd,
+        room: Option<OwnedFd>,
+    ) -> Result<SharedQueue, Error> {
         if segment.len() < SMALLEST {
             return Err(Error::Invalid("a queue's segment is smaller than any queue".into()));
         }
@@ -155,6 +178,8 @@ impl SharedQueue {
             blocks,
             segment,
             sidecar,
+            messages,
+            room,
             put_spin: Spin::new(),
             get_spin: Spin::new(),
             end: None,
@@ -167,6 +192,21 @@ impl SharedQueue {
         let head = self.head().get.ticket.load(Ordering::SeqCst);
         let tail = self.head().put.ticket.load(Ordering::SeqCst);
         tail.wrapping_sub(head).min(self.capacity)
+    }
+
+    /// Whether a message would have to wait for room at this moment, even a small one.
+    pub(crate) fn is_full(&self) -> bool {
+        if !self.is_limited() {
+            return false;
+        }
+        let head = self.head().get.position();
+        let tail = self.head().put.position();
+        tail.ticket.wrapping_sub(head.ticket) >= self.capacity
+            || tail.bytes.wrapping_sub(head.bytes) >= self.byte_limit
+    }
+
+    fn is_limited(&self) -> bool {
+        self.capacity != u64::MAX || self.byte_limit != u64::MAX
     }
 
     /// Most messages at a time; None is no limit.
@@ -183,9 +223,14 @@ impl SharedQueue {
         self.segment.id()
     }
 
-    /// The descriptors that make up a handle, in the order that `attach` takes them.
-    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; PARTS] {
-        [self.segment.fd(), self.sidecar.as_fd()]
+    /// The descriptors that make up a handle.
+    pub(crate) fn descriptors(&self) -> Parts<BorrowedFd<'_>> {
+        Parts {
+            segment: self.segment.fd(),
+            sidecar: self.sidecar.as_fd(),
+            messages: self.messages.as_fd(),
+            room: self.room.as_ref().map(AsFd::as_fd),
+        }
     }
 
     #[inline]

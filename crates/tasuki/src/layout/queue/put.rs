@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES};
-use super::side::sleep_until;
+use super::side::{DARKENS, LIGHTS, SHUT, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::sync::atomic::Ordering;
@@ -27,6 +27,8 @@ pub(crate) struct Outbound<'a> {
 #[derive(Debug)]
 pub(crate) enum NotPut {
     GaveUp(GaveUp),
+    /// The queue was shut down.
+    ShutDown,
     Failed(Error),
 }
 
@@ -95,6 +97,7 @@ impl SharedQueue {
         loop {
             let held = self.lock_put(wait)?;
             kill_point!(PutLocked);
+            self.check_open(&held)?;
             let tail = self.head().put.position();
             if let Err(full_at) = self.has_room(tail, len as u64) {
                 drop(held);
@@ -102,7 +105,7 @@ impl SharedQueue {
                 continue;
             }
             if self.put_locked(&held, tail, message, parts, len, block)? {
-                drop(held);
+                self.leave_put(held);
                 kill_point!(PutUnlocked);
                 return Ok(());
             }
@@ -183,10 +186,13 @@ impl SharedQueue {
 
     /// Makes `count` messages visible, all at once.
     #[inline]
-    pub(super) fn commit_put(&self, _held: &Held<'_>, next: Position, count: u32) {
+    pub(super) fn commit_put(&self, held: &Held<'_>, next: Position, count: u32) {
         // The bell before the commit: a killed producer has woken whoever its message is for, or committed nothing.
         self.head().nonempty.0.ring(count);
         kill_point!(PutBellRung);
+        if self.head().put.flags() & LIGHTS != 0 {
+            self.light_messages(held);
+        }
         self.head().put.commit(next);
         kill_point!(PutCommitted);
     }
@@ -198,7 +204,7 @@ impl SharedQueue {
         ticket: u64,
         fds: &[OwnedFd],
     ) -> Result<bool, Error> {
-        let attempt = self.head().put.attempt.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+        let attempt = self.head().settings.attempt.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         header.attempt.store(attempt, Ordering::Relaxed);
         match sidecar::send(self.sidecar.as_fd(), Label { ticket, attempt }, fds) {
             Ok(()) => Ok(true),
@@ -215,6 +221,22 @@ impl SharedQueue {
             self.repair_put(&held)?;
         }
         Ok(held)
+    }
+
+    /// Whether anything may be put at all.
+    #[inline]
+    pub(super) fn check_open(&self, _held: &Held<'_>) -> Result<(), NotPut> {
+        if self.head().put.flags() & SHUT != 0 { Err(NotPut::ShutDown) } else { Ok(()) }
+    }
+
+    /// Leaves the producers' section after a commit.
+    #[inline]
+    pub(super) fn leave_put(&self, held: Held<'_>) {
+        let flags = self.head().put.flags();
+        drop(held);
+        if flags & DARKENS != 0 {
+            self.darken_room_if_full();
+        }
     }
 
     /// Whether a message of `len` bytes may go behind `tail`; if not, the consumers' ticket that this was seen at.
@@ -244,8 +266,12 @@ impl SharedQueue {
     #[cold]
     pub(super) fn wait_for_get(&self, seen: u64, wait: &mut Wait<'_>) -> Result<(), NotPut> {
         let head = self.head();
-        let changed = || head.get.ticket.load(Ordering::SeqCst) != seen;
+        let changed =
+            || head.get.ticket.load(Ordering::SeqCst) != seen || head.get.flags() & SHUT != 0;
         if changed() {
+            return Ok(());
+        }
+        if head.put.flags() & DARKENS != 0 && self.darken_room_seen(seen, wait)? {
             return Ok(());
         }
         if wait.is_now() {

@@ -3,12 +3,31 @@
 use std::os::fd::AsFd;
 
 use super::SharedQueue;
+use super::side::LIGHTS;
 use crate::error::Error;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Held, Wait};
 use crate::sys::sidecar;
 
 impl SharedQueue {
+    /// Enters the producers' section, however long it takes.
+    pub(super) fn hold_put(&self) -> Result<Held<'_>, Error> {
+        let held = self.head().put.lock.lock();
+        if held.must_repair() {
+            self.repair_put(&held)?;
+        }
+        Ok(held)
+    }
+
+    /// Enters the consumers' section, however long it takes.
+    pub(super) fn hold_get(&self) -> Held<'_> {
+        let held = self.head().get.lock.lock();
+        if held.must_repair() {
+            self.repair_get(&held);
+        }
+        held
+    }
+
     /// After a producer died: what it wrote beyond the tail is void already; its chunk and its block come free.
     #[cold]
     pub(super) fn repair_put(&self, held: &Held<'_>) -> Result<(), Error> {
@@ -20,12 +39,25 @@ impl SharedQueue {
             .seen
             .store(self.head().get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
         self.head().nonempty.0.ring_all();
+        if self.head().put.flags() & LIGHTS != 0 {
+            self.settle_messages(held);
+        }
         Ok(())
     }
 
     /// After a consumer died: the message it had taken is gone with it; its block and descriptors come free.
     #[cold]
-    pub(super) fn repair_get(&self, _held: &Held<'_>) {
+    pub(super) fn repair_get(&self, held: &Held<'_>) {
+        let head = self.free_what_was_taken(held);
+        self.head().get.seen.store(head, Ordering::Relaxed);
+        self.head().nonfull.0.ring_all();
+        if self.head().get.flags() & LIGHTS != 0 {
+            self.settle_room(held);
+        }
+    }
+
+    /// Frees blocks and descriptors of messages below the head, and says how many those are.
+    pub(super) fn free_what_was_taken(&self, _held: &Held<'_>) -> u64 {
         let head = self.head().get.ticket.load(Ordering::SeqCst);
         self.free_queued_blocks(|ticket| (ticket.wrapping_sub(head) as i64) < 0);
         while let Ok(Some((label, _))) = sidecar::peek(self.sidecar.as_fd()) {
@@ -34,8 +66,7 @@ impl SharedQueue {
             }
             sidecar::drop_first(self.sidecar.as_fd());
         }
-        self.head().get.seen.store(head, Ordering::Relaxed);
-        self.head().nonfull.0.ring_all();
+        head
     }
 
     /// Drops the datagrams in front that belong to no message in the queue, and says how many messages were taken.
@@ -51,7 +82,7 @@ impl SharedQueue {
             // In this order: a later attempt has begun, so this one's producer has left the lock, and if it has not
             // committed by now, it never will.
             let put = &self.head().put;
-            let left = put.attempt.load(Ordering::SeqCst) != label.attempt;
+            let left = self.head().settings.attempt.load(Ordering::SeqCst) != label.attempt;
             let uncommitted =
                 (label.ticket.wrapping_sub(put.ticket.load(Ordering::SeqCst)) as i64) >= 0;
             if !(taken || left && uncommitted) {

@@ -3,14 +3,14 @@
 //! Nothing here knows bytes or chunks, so that loom can explore it as it is (`crates/tasuki-model`).
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sync::{GaveUp, Held, RobustLock, SleepWord, Wait};
+use crate::sync::{GaveUp, Held, RobustLock, SleepWord, Wait, kill_point};
 
 /// What one side changes. `ticket` is the one word that commits: it says which mark counts.
 #[repr(C, align(64))]
 pub(super) struct Side {
     pub(super) lock: RobustLock,
-    /// Counts tries to send descriptors; see `sidecar::Label`.
-    pub(super) attempt: AtomicU32,
+    /// [`LIGHTS`] and so on; changed under the lock.
+    flags: AtomicU32,
     /// How many messages this side has completed, ever.
     pub(super) ticket: AtomicU64,
     /// What this side last saw of the other's ticket.
@@ -19,6 +19,21 @@ pub(super) struct Side {
     mark_tickets: [AtomicU32; 2],
     /// The position after `ticket` messages is the mark of that ticket; the other one is being written.
     marks: [Mark; 2],
+}
+
+/// Flag: somebody polls this side's beacon, so that it is lit before a commit.
+pub(super) const LIGHTS: u32 = 1;
+/// Flag: somebody polls the other side's beacon, so that after a commit one looks whether it is to be darkened.
+pub(super) const DARKENS: u32 = 2;
+/// Flag: this side commits nothing any more, and its beacon stays lit.
+pub(super) const SHUT: u32 = 4;
+/// Flag: this side's beacon is lit. The only one that is ever taken back.
+const LIT: u32 = 8;
+
+/// The kernel's half of a beacon: a descriptor that can be polled. See `README.md`.
+pub(super) trait Beacon {
+    fn light(&self);
+    fn darken(&self);
 }
 
 /// The mark of no ticket, at the beginning: the ticket that has this low half comes after 2^32 commits or more.
@@ -47,7 +62,7 @@ impl Side {
         let mark = || Mark { offset: AtomicU64::new(0), bytes: AtomicU64::new(0) };
         Side {
             lock: RobustLock::new(),
-            attempt: AtomicU32::new(0),
+            flags: AtomicU32::new(0),
             ticket: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             mark_tickets: [AtomicU32::new(0), AtomicU32::new(NO_TICKET)],
@@ -59,6 +74,55 @@ impl Side {
     pub(super) fn begin(&self, offset: u64) {
         self.marks[0].offset.store(offset, Ordering::Relaxed);
         self.mark_tickets[1].store(NO_TICKET, Ordering::Relaxed);
+    }
+
+    /// This side's flags. Exact with its lock held; without it, one that is just being added may be missing.
+    #[inline]
+    pub(super) fn flags(&self) -> u32 {
+        // SYNC: SeqCst, with `flag`: a sleeper that misses SHUT sees the lock held.
+        self.flags.load(Ordering::SeqCst)
+    }
+
+    /// Adds a flag, for good.
+    pub(super) fn flag(&self, _held: &Held<'_>, flag: u32) {
+        self.flags.fetch_or(flag, Ordering::SeqCst);
+    }
+
+    /// Lights this side's beacon, for a commit that comes under the same lock.
+    pub(super) fn light(&self, held: &Held<'_>, beacon: &impl Beacon) {
+        if self.flags() & LIT == 0 {
+            self.settle(held, true, beacon);
+        }
+    }
+
+    /// Darkens this side's beacon: under the lock, the other side was seen to have nothing to wait for.
+    pub(super) fn darken(&self, held: &Held<'_>, beacon: &impl Beacon) {
+        if self.flags() & LIT != 0 {
+            self.settle(held, false, beacon);
+        }
+    }
+
+    /// Makes the beacon what it should be, whatever it was.
+    pub(super) fn settle(&self, _held: &Held<'_>, lit: bool, beacon: &impl Beacon) {
+        if lit {
+            beacon.light();
+            kill_point!(BeaconLighting);
+            // SYNC: SeqCst, with the load in `may_be_lit`.
+            self.flags.fetch_or(LIT, Ordering::SeqCst);
+            kill_point!(BeaconLit);
+        } else {
+            self.flags.fetch_and(!LIT, Ordering::SeqCst);
+            kill_point!(BeaconDarkening);
+            beacon.darken();
+            kill_point!(BeaconDark);
+        }
+    }
+
+    /// Whether the beacon may be lit; asked after nothing was found, so that no edge of it is missed.
+    pub(super) fn may_be_lit(&self) -> bool {
+        // In this order: a section that lights and commits lies wholly after the first look, which is in time to be
+        // seen by those who poll afterwards, or wholly before the second.
+        self.lock.is_held() || self.flags() & LIT != 0
     }
 
     /// The committed position. With this side's lock held it is exact and stays.

@@ -1,0 +1,149 @@
+//! Beacons: descriptors that can be polled, lit while there are messages, or room. `README.md` has the protocol.
+//!
+//! Producers light *messages* before they commit, consumers darken it when they leave nothing or find nothing; with
+//! *room* it is the other way round. Untouched until somebody asks for the descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::side::{Beacon, DARKENS, LIGHTS, SHUT};
+use super::{NotPut, SharedQueue};
+use crate::error::Error;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Held, Wait, kill_point};
+use crate::sys::eventfd;
+
+/// Lit is readable.
+struct Messages<'a>(&'a OwnedFd);
+
+impl Beacon for Messages<'_> {
+    fn light(&self) {
+        eventfd::make_readable(self.0);
+    }
+    fn darken(&self) {
+        eventfd::make_writable(self.0);
+    }
+}
+
+/// Lit is writable. A queue without limits has none, and is always lit.
+struct Room<'a>(Option<&'a OwnedFd>);
+
+impl Beacon for Room<'_> {
+    fn light(&self) {
+        if let Some(room) = self.0 {
+            eventfd::make_writable(room);
+        }
+    }
+    fn darken(&self) {
+        if let Some(room) = self.0 {
+            eventfd::make_unwritable(room);
+        }
+    }
+}
+
+impl SharedQueue {
+    /// A descriptor that is readable whenever there is a message, or the queue is shut down.
+    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
+        let head = self.head();
+        if head.put.flags() & LIGHTS == 0 {
+            let held = self.hold_get();
+            head.get.flag(&held, DARKENS);
+            drop(held);
+            kill_point!(BeaconHalfAsked);
+            let held = self.hold_put()?;
+            self.settle_messages(&held);
+            // Last: whoever sees this flag relies on what was settled.
+            head.put.flag(&held, LIGHTS);
+        }
+        Ok(self.messages.as_fd())
+    }
+
+    /// A descriptor that is writable whenever there is room, or the queue is shut down.
+    pub(crate) fn pollable_for_put(&self) -> Result<BorrowedFd<'_>, Error> {
+        let Some(room) = &self.room else {
+            // Readable or not, it is always writable.
+            return Ok(self.messages.as_fd());
+        };
+        let head = self.head();
+        if head.get.flags() & LIGHTS == 0 {
+            let held = self.hold_put()?;
+            head.put.flag(&held, DARKENS);
+            drop(held);
+            kill_point!(BeaconHalfAsked);
+            let held = self.hold_get();
+            self.settle_room(&held);
+            head.get.flag(&held, LIGHTS);
+        }
+        Ok(room.as_fd())
+    }
+
+    /// Before the commit of a message.
+    #[cold]
+    pub(super) fn light_messages(&self, held_put: &Held<'_>) {
+        self.head().put.light(held_put, &Messages(&self.messages));
+    }
+
+    /// Before the commit of a get.
+    #[cold]
+    pub(super) fn light_room(&self, held_get: &Held<'_>) {
+        self.head().get.light(held_get, &Room(self.room.as_ref()));
+    }
+
+    pub(super) fn settle_messages(&self, held_put: &Held<'_>) {
+        let put = &self.head().put;
+        let lit = self.has_message() || put.flags() & SHUT != 0;
+        put.settle(held_put, lit, &Messages(&self.messages));
+    }
+
+    pub(super) fn settle_room(&self, held_get: &Held<'_>) {
+        let get = &self.head().get;
+        let lit = !self.is_full() || get.flags() & SHUT != 0;
+        get.settle(held_get, lit, &Room(self.room.as_ref()));
+    }
+
+    /// After a get, without a lock. The message is taken, so this must not fail: a beacon that stays lit because a
+    /// producer is stopped in its section is darkened by the next get that finds nothing.
+    #[cold]
+    pub(super) fn darken_messages_if_empty(&self) {
+        if !self.has_message() {
+            // "At once" still waits out a section.
+            let _ = self.darken_messages_seen_empty(&mut Wait::now());
+        }
+    }
+
+    /// After the queue was seen empty, and before anybody is told.
+    #[cold]
+    pub(super) fn darken_messages_seen_empty(&self, wait: &mut Wait<'_>) -> Result<(), NotPut> {
+        let put = &self.head().put;
+        if put.may_be_lit() {
+            let held = self.lock_put(wait)?;
+            if !self.has_message() && put.flags() & SHUT == 0 {
+                put.darken(&held, &Messages(&self.messages));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a put, without a lock; as `darken_messages_if_empty`.
+    #[cold]
+    pub(super) fn darken_room_if_full(&self) {
+        if self.is_full() {
+            let seen = self.head().get.ticket.load(Ordering::SeqCst);
+            let _ = self.darken_room_seen(seen, &mut Wait::now());
+        }
+    }
+
+    /// After a message was refused when so many had been taken; says whether more have been taken since.
+    #[cold]
+    pub(super) fn darken_room_seen(&self, seen: u64, wait: &mut Wait<'_>) -> Result<bool, NotPut> {
+        let get = &self.head().get;
+        if get.may_be_lit() {
+            let held = self.lock_get(wait)?;
+            let taken = get.ticket.load(Ordering::SeqCst) != seen;
+            if taken || get.flags() & SHUT != 0 {
+                return Ok(true);
+            }
+            get.darken(&held, &Room(self.room.as_ref()));
+        }
+        Ok(false)
+    }
+}

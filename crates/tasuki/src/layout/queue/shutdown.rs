@@ -1,0 +1,54 @@
+//! The end of a queue's use, said by anybody who has it: nothing comes in, what is in may come out. Steps S1, S2 of
+//! `README.md`.
+
+use super::SharedQueue;
+use super::side::{LIGHTS, SHUT};
+use crate::error::Error;
+use crate::sync::atomic::Ordering;
+use crate::sync::kill_point;
+
+/// What becomes of the messages that wait when a queue is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// They can still be taken.
+    Drain,
+    /// They are thrown away.
+    Immediate,
+}
+
+impl SharedQueue {
+    /// Shuts the queue down. Can be repeated; a later call may be the immediate one.
+    pub(crate) fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
+        let head = self.head();
+        let held = self.hold_put()?;
+        head.nonempty.0.ring_all();
+        head.put.flag(&held, SHUT);
+        if head.put.flags() & LIGHTS != 0 {
+            self.settle_messages(&held);
+        }
+        drop(held);
+        kill_point!(ShutDownHalf);
+
+        let held = self.hold_get();
+        head.nonfull.0.ring_all();
+        head.get.flag(&held, SHUT);
+        if head.get.flags() & LIGHTS != 0 {
+            self.settle_room(&held);
+        }
+        if how == Shutdown::Immediate {
+            // Nobody commits behind it any more.
+            let tail = head.put.position();
+            head.get.commit(tail);
+            kill_point!(ShutDownThrown);
+            head.get.seen.store(tail.ticket, Ordering::Relaxed);
+            self.free_what_was_taken(&held);
+        }
+        drop(held);
+        while how == Shutdown::Immediate && self.is_loose() && self.trim_if_nobody_puts() {}
+        Ok(())
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.head().put.flags() & SHUT != 0
+    }
+}
