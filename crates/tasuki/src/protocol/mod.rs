@@ -7,6 +7,8 @@
 //!
 //! - [`codec`]: a value becomes a tag and bytes, and comes back; the one place that knows the tags.
 //! - [`transfer`]: the descriptors that a message carries.
+//! - [`frame`]: where a message begins and ends on a stream.
+//! - [`handshake`]: who may talk over a stream.
 //! - `scalar`: the frames that hold one plain value, readable by serde too.
 //! - `limited`: what keeps recursion and lengths within bounds, whatever the bytes say.
 //! - `messagepack`: a MessagePack looked at without a type, to say what is wrong with it.
@@ -14,6 +16,8 @@
 
 pub mod codec;
 pub mod error;
+pub mod frame;
+pub mod handshake;
 mod limited;
 mod messagepack;
 mod scalar;
