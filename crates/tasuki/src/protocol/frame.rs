@@ -190,6 +190,19 @@ impl FrameReader {
         }
     }
 
+    /// Holds a message that has begun to another limit than it began with.
+    ///
+    /// # Errors
+    /// When it is longer: the stream is over then.
+    pub fn check(&mut self, limit: u64) -> Result<(), FrameError> {
+        match self.state {
+            State::Body { length } if length as u64 > limit => {
+                Err(self.over(FrameError::TooLong { length: length as u64, limit }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The message, if it is whole; the next one can be read then.
     pub fn take(&mut self) -> Option<Vec<u8>> {
         self.is_whole().then(|| {

@@ -6,6 +6,7 @@
 mod access;
 mod atomics;
 mod channel;
+pub mod connection;
 pub mod element;
 mod queues;
 pub mod shared_memory;

@@ -25,7 +25,6 @@ pub(crate) struct SleepWord(AtomicU32);
 pub(crate) struct Announced(u32);
 
 impl SleepWord {
-    #[cfg(loom)]
     pub(crate) fn new() -> SleepWord {
         SleepWord(AtomicU32::new(0))
     }

@@ -62,6 +62,17 @@ fn a_message_beyond_the_limit_is_refused_before_its_body() {
 }
 
 #[test]
+fn a_message_that_has_begun_can_be_held_to_another_limit() {
+    let mut reader = FrameReader::new();
+    reader.feed(&framed(b"0123456789")[..6], NO_LIMIT).unwrap();
+    assert_eq!(reader.check(10), Ok(()));
+    let refused = Err(FrameError::TooLong { length: 10, limit: 9 });
+    assert_eq!(reader.check(9), refused);
+    assert_eq!(reader.check(9), Ok(()), "there is no message any more");
+    assert_eq!(reader.feed(b"6789", NO_LIMIT).map(drop), refused.map(drop));
+}
+
+#[test]
 fn a_negative_length_is_none() {
     for first in [0x8000_0000u32, 0xffff_fffe, 0xdead_beef] {
         let mut reader = FrameReader::new();

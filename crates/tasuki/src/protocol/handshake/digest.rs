@@ -99,9 +99,15 @@ mod tests {
         let expected = [
             (Digest::Md5, "4e4748e62b463521f6775fbf921234b5"),
             (Digest::Sha256, "6e9ef29b75fffc5b7abae527d58fdadb2fe42e7219011976917343065f58ed4a"),
-            (Digest::Sha384, "0fd3ae3237be98c64a075b7394989fc6789f31788fada42eada85ee6698bde2feae20b66271b67544b9062c773b2d86f"),
+            (
+                Digest::Sha384,
+                "0fd3ae3237be98c64a075b7394989fc6789f31788fada42eada85ee6698bde2feae20b66271b67544b9062c773b2d86f",
+            ),
             (Digest::Sha3_256, "0f43852a24d5597a8200312a95993991581679d63264f1b1ad4b5ccac7fe8ba4"),
-            (Digest::Sha3_384, "be48b7a82bf3dda2dc743a584e7a7d6375a664e611d240a6c951f3d15e18666fc6d4b3e31f8d6c44caec98667209aa31"),
+            (
+                Digest::Sha3_384,
+                "be48b7a82bf3dda2dc743a584e7a7d6375a664e611d240a6c951f3d15e18666fc6d4b3e31f8d6c44caec98667209aa31",
+            ),
         ];
         for (digest, mac) in expected {
             assert_eq!(hex(&digest.mac(b"key", b"message")), mac, "{digest:?}");

@@ -1,0 +1,303 @@
+//! One end of a connection that speaks the standard library's wire over a descriptor of any kind.
+//!
+//! Nothing is read ahead of the message that is asked for, so that the descriptor can be polled, forked and handed over
+//! between messages, as that of a standard connection. The state of a message in progress is in this object; what
+//! `protocol::frame` makes of the bytes is in its README.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::turn::{NoTurn, Turn};
+use crate::error::Error;
+use crate::protocol::frame::{FrameError, FrameReader, Room, header};
+use crate::raw::Failure;
+use crate::sync::{GaveUp, Wait};
+use crate::sys::sockets::{self, Address, Kind, Ready};
+
+/// What a connection lets its peer do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Most bytes of a message that is received; `None` is no limit.
+    pub max_message: Option<u64>,
+    /// Most time from the first byte of a message to its last, in either direction; `None` is no limit.
+    pub message_timeout: Option<Duration>,
+}
+
+/// Why a message was not sent or not received.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The time was over, or the caller called it off. Nothing is lost: of a message that was being received, the next
+    /// call gets the rest.
+    #[error("gave up waiting")]
+    GaveUp(GaveUp),
+    /// The peer closed its end, and every message it sent was received.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The peer closed its end, or died, in the middle of a message.
+    #[error("the peer closed the connection in the middle of a message")]
+    Torn,
+    /// A message was not finished within its time. The stream is over in that direction.
+    #[error("a message was not finished within {0:?}")]
+    Stalled(Duration),
+    /// This end gave up in the middle of a message that it sent. It can send no more; the peer sees the end there.
+    #[error("this end gave up in the middle of a message, so that no other one can be sent")]
+    Unfinished(GaveUp),
+    /// What came is no message, or a longer one than is accepted. Nothing more can be received.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Another thread used this end when this process was forked: where its stream is cannot be known here.
+    #[error("another thread was using this connection when this process was forked")]
+    LostByFork,
+    /// The system refused.
+    #[error("cannot {doing}: {source}")]
+    Os {
+        /// What was being done, as in "send a message".
+        doing: &'static str,
+        /// The system's own word for it.
+        source: io::Error,
+    },
+}
+
+impl StreamError {
+    pub(super) fn os(doing: &'static str) -> impl FnOnce(io::Error) -> StreamError {
+        move |source| StreamError::Os { doing, source }
+    }
+
+    /// Whether the peer is gone: it closed its end, in the middle of a message or not, or was killed.
+    pub fn is_disconnected(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match self {
+            StreamError::Closed | StreamError::Torn => true,
+            StreamError::Os { source, .. } => {
+                matches!(source.kind(), BrokenPipe | ConnectionReset)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<NoTurn> for StreamError {
+    fn from(why: NoTurn) -> StreamError {
+        match why {
+            NoTurn::GaveUp(why) => StreamError::GaveUp(why),
+            NoTurn::LostByFork => StreamError::LostByFork,
+        }
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Failure {
+        match error {
+            StreamError::GaveUp(why) => Failure::GaveUp(why),
+            StreamError::Closed => Failure::Disconnected(None),
+            StreamError::Os { doing, source } => Failure::Failed(Error::Os { doing, source }),
+            other => Failure::Failed(Error::Invalid(other.to_string())),
+        }
+    }
+}
+
+/// One end of a stream of messages. Any number of threads may use it; messages are never mixed.
+pub struct RawStream {
+    fd: OwnedFd,
+    kind: Kind,
+    limits: StreamLimits,
+    reading: Turn<Reading>,
+    writing: Turn<Writing>,
+}
+
+#[derive(Default)]
+struct Reading {
+    reader: FrameReader,
+    /// When the first byte of the message that is being received came.
+    since: Option<Instant>,
+    stalled: bool,
+}
+
+#[derive(Default)]
+struct Writing {
+    /// Why nothing can be sent any more.
+    over: Option<Over>,
+}
+
+#[derive(Clone, Copy)]
+enum Over {
+    Unfinished(GaveUp),
+    Stalled(Duration),
+}
+
+impl RawStream {
+    /// The end that `fd` is: a connected socket of stream type, or an end of a pipe.
+    pub fn new(fd: OwnedFd, limits: StreamLimits) -> RawStream {
+        let kind = sockets::kind(fd.as_fd());
+        let (reading, writing) = (Turn::new(Reading::default()), Turn::new(Writing::default()));
+        RawStream { fd, kind, limits, reading, writing }
+    }
+
+    /// The descriptor: readable when `recv` would find something, the end included, or at least a part of a message.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Gives the descriptor away. What was received of a message that is not whole yet is lost.
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// What the peer may do.
+    pub fn limits(&self) -> StreamLimits {
+        self.limits
+    }
+
+    /// Who is at the other end; `None` when it is no socket, or not connected any more.
+    pub fn peer(&self) -> Option<Address> {
+        sockets::peer(self.descriptor())
+    }
+
+    /// Sends one message that consists of `parts`, one after the other, and returns when the kernel has all of it.
+    ///
+    /// A wait that ends before the first byte was sent leaves nothing behind. One that ends later leaves a torn message:
+    /// this end can send no more then, and says so.
+    pub fn send(&self, parts: &[&[u8]], wait: &mut Wait<'_>) -> Result<(), StreamError> {
+        let mut writing = self.writing.take(wait)?;
+        match writing.over {
+            Some(Over::Unfinished(why)) => return Err(StreamError::Unfinished(why)),
+            Some(Over::Stalled(limit)) => return Err(StreamError::Stalled(limit)),
+            None => {}
+        }
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let header = header(length as u64);
+        let mut slices = Vec::with_capacity(parts.len() + 1);
+        slices.push(IoSlice::new(header.as_bytes()));
+        slices.extend(parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)));
+        let mut rest = &mut slices[..];
+        let mut since = None;
+        while !rest.is_empty() {
+            match sockets::send(self.fd.as_fd(), self.kind, rest) {
+                Ok(sent) => {
+                    since.get_or_insert_with(Instant::now);
+                    IoSlice::advance_slices(&mut rest, sent);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let over = match self.sleep(Ready::ToSend, since, wait) {
+                        Ok(()) => continue,
+                        Err(StreamError::GaveUp(why)) if since.is_some() => Over::Unfinished(why),
+                        Err(StreamError::Stalled(limit)) => Over::Stalled(limit),
+                        Err(error) => return Err(error),
+                    };
+                    writing.over = Some(over);
+                    sockets::end_sending(self.fd.as_fd());
+                    return Err(match over {
+                        Over::Unfinished(why) => StreamError::Unfinished(why),
+                        Over::Stalled(limit) => StreamError::Stalled(limit),
+                    });
+                }
+                Err(error) => return Err(StreamError::os("send a message")(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives one message, at most `most` bytes if that is less than the connection's own limit. The message is in
+    /// `buffer` then, in place of what was there; the buffer's memory may be used for the next one.
+    pub fn recv(
+        &self,
+        buffer: &mut Vec<u8>,
+        most: Option<u64>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), StreamError> {
+        let mut reading = self.reading.take(wait)?;
+        let limit = most.into_iter().chain(self.limits.max_message).min().unwrap_or(u64::MAX);
+        if let (true, Some(limit)) = (reading.stalled, self.limits.message_timeout) {
+            return Err(StreamError::Stalled(limit));
+        }
+        reading.reader.check(limit)?;
+        while !reading.reader.swap(buffer) {
+            match self.receive(&mut reading.reader, limit)? {
+                Received::Some => {}
+                Received::End if reading.reader.is_inside() => return Err(StreamError::Torn),
+                Received::End => return Err(StreamError::Closed),
+                Received::NothingNow => {
+                    if reading.reader.is_inside() {
+                        reading.since.get_or_insert_with(Instant::now);
+                    }
+                    let slept = self.sleep(Ready::ToReceive, reading.since, wait);
+                    reading.stalled = matches!(slept, Err(StreamError::Stalled(_)));
+                    slept?;
+                }
+            }
+        }
+        reading.since = None;
+        Ok(())
+    }
+
+    /// Waits until there is something to receive, the end included; false if the time is over before. What is there may
+    /// be a part of a message.
+    pub fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, StreamError> {
+        let mut time = Duration::ZERO;
+        loop {
+            let ready = sockets::wait(self.fd.as_fd(), Ready::ToReceive, time)
+                .map_err(StreamError::os("wait for a message"))?;
+            if ready {
+                return Ok(true);
+            }
+            time = match wait.slice() {
+                Ok(slice) => slice,
+                Err(GaveUp::TimedOut) => return Ok(false),
+                Err(why) => return Err(StreamError::GaveUp(why)),
+            };
+        }
+    }
+
+    fn receive(&self, reader: &mut FrameReader, limit: u64) -> Result<Received, StreamError> {
+        let received = match reader.room()? {
+            None => return Ok(Received::Some),
+            Some(Room::Header(place)) => sockets::receive(self.fd.as_fd(), self.kind, place),
+            Some(Room::Body(body, most)) => {
+                sockets::receive_at_end(self.fd.as_fd(), self.kind, body, most)
+            }
+        };
+        match received {
+            Ok(0) => Ok(Received::End),
+            Ok(count) => {
+                reader.filled(count, limit)?;
+                Ok(Received::Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::NothingNow),
+            Err(error) => Err(StreamError::os("receive a message")(error)),
+        }
+    }
+
+    /// Sleeps for a slice, within the caller's time and that of a message which began at `since`.
+    fn sleep(
+        &self,
+        ready: Ready,
+        since: Option<Instant>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), StreamError> {
+        let mut slice = wait.slice().map_err(StreamError::GaveUp)?;
+        if let (Some(since), Some(limit)) = (since, self.limits.message_timeout) {
+            let left = limit.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return Err(StreamError::Stalled(limit));
+            }
+            slice = slice.min(left);
+        }
+        sockets::wait(self.fd.as_fd(), ready, slice).map_err(StreamError::os("wait for a peer"))?;
+        Ok(())
+    }
+}
+
+enum Received {
+    Some,
+    End,
+    NothingNow,
+}
+
+impl fmt::Debug for RawStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawStream").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
