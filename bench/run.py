@@ -2,10 +2,9 @@
 
     run.py [--quick] [--only WORD] [--rust PROGRAM] [--record]
 
-Each measurement is a process of its own, in a group of its own, killed when it takes too long. The number of
-operations is found for each side by trying, so that a measurement takes about as long on every machine. A ratio is the
-peer's time per operation divided by tasuki's in the same round; the table has the median over the rounds, the
-smallest and the largest. Nothing here fails because of a time: it fails when a result is wrong or a run does not end.
+A ratio is the peer's time per operation divided by tasuki's in the same round; the table has the median over the rounds,
+the smallest and the largest. Nothing here fails because of a time: it fails when a result is wrong or a run does not end.
+Tables, data and pictures go to results/, and with --record those of a whole run to RESULTS.md and pictures/, too.
 """
 
 import argparse
@@ -13,164 +12,23 @@ import json
 import os
 import platform
 import re
-import signal
 import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+
+import pictures
+from measuring import Failed, Plan, Suite, Watchdog, rows
+from tables import HEADINGS, cells, line, markdown
 
 HERE = Path(__file__).resolve().parent
-SETTINGS = {  # rounds, seconds per measurement, seconds for everything
-    "full": (5, 0.3, 1800),
-    "quick": (3, 0.1, 600),
+PLANS = {
+    "full": Plan(rounds=5, rate=0.25, latency=0.8, idle=2, limit=1800),
+    "quick": Plan(rounds=3, rate=0.08, latency=0.2, idle=1, limit=600),
 }
-FEWEST, MOST = 4, 50_000_000
-ONE_RUN = 60  # seconds
-
-
-@dataclass
-class Suite:
-    """A program that knows `list` and `run`."""
-
-    title: str
-    command: list[str]
-    env: dict[str, str]
-
-
-class Failed(Exception):
-    """A measurement did not end well."""
-
-
-class Watchdog:
-    """Knows the process group that runs at the moment, and ends it when its or everybody's time is over."""
-
-    def __init__(self, seconds: float) -> None:
-        self.deadline = time.monotonic() + seconds
-        self.group: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self.on_signal)
-
-    def on_signal(self, number, frame) -> None:
-        self.end_group()
-        sys.exit(128 + number)
-
-    def end_group(self) -> None:
-        if self.group is not None:
-            try:
-                os.killpg(self.group, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-
-    def call(self, suite: Suite, *args: str) -> object:
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            sys.exit("The benchmarks took longer than they may altogether.")
-        process = subprocess.Popen(
-            [*suite.command, *args],
-            env=os.environ | suite.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self.group = process.pid
-        try:
-            out, err = process.communicate(timeout=min(left, ONE_RUN))
-        except subprocess.TimeoutExpired:
-            self.end_group()
-            process.communicate()
-            raise Failed(f"{' '.join(args)}: no end after {min(left, ONE_RUN):.0f} s") from None
-        finally:
-            # Children that outlived it, if any.
-            self.end_group()
-            self.group = None
-        if process.returncode != 0:
-            last = (err.strip().splitlines() or ["no message"])[-1]
-            raise Failed(f"{' '.join(args)}: exit code {process.returncode}: {last}")
-        return json.loads(out)
-
-
-def seconds_per_operation(watchdog: Watchdog, suite: Suite, name: str, side: str, count: int):
-    done = watchdog.call(suite, "run", name, side, str(count))
-    return done["seconds"] / done["operations"], done["seconds"]
-
-
-def enough_operations(watchdog: Watchdog, suite: Suite, name: str, side: str, wanted: float) -> int:
-    """How many operations take about `wanted` seconds.
-
-    Few operations say little, since a team's start takes some milliseconds on a busy machine: so the number grows until
-    they take half of that.
-    """
-    count = FEWEST
-    while True:
-        each, seconds = seconds_per_operation(watchdog, suite, name, side, count)
-        estimate = round(wanted / max(each, 1e-9))
-        if seconds >= wanted / 2 or count >= MOST:
-            return max(FEWEST, min(MOST, estimate))
-        count = min(MOST, max(count * 4, min(estimate, count * 32)))
-
-
-def compare(watchdog: Watchdog, suite: Suite, question: dict, rounds: int, wanted: float):
-    """A row for each peer; the sides take turns."""
-    sides = [side["name"] for side in question["sides"]]
-    name = question["name"]
-    counts = {side: enough_operations(watchdog, suite, name, side, wanted) for side in sides}
-    times: dict[str, list[float]] = {side: [] for side in sides}
-    for _ in range(rounds):
-        for side in sides:
-            each, _ = seconds_per_operation(watchdog, suite, name, side, counts[side])
-            times[side].append(each)
-    ours = times[sides[0]]
-    for peer in question["sides"][1:]:
-        ratios = [theirs / mine for theirs, mine in zip(times[peer["name"]], ours, strict=True)]
-        yield {
-            "suite": suite.title,
-            "name": name,
-            "what": question["what"],
-            "peer": peer["name"],
-            "ours_seconds": ours,
-            "peer_seconds": times[peer["name"]],
-            "ratio": median(ratios),
-            "lowest": min(ratios),
-            "highest": max(ratios),
-            "goal": peer["goal"],
-            "reached": None if peer["goal"] is None else median(ratios) >= peer["goal"],
-        }
-
-
-def per_operation(seconds: list[float]) -> str:
-    value = median(seconds)
-    for unit, scale in (("ns", 1e9), ("us", 1e6), ("ms", 1e3)):
-        if value * scale < 1000:
-            return f"{value * scale:.3g} {unit}"
-    return f"{value:.3g} s"
-
-
-def number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-HEADINGS = ["what", "ours", "peer's", "peer", "ratio (min-max)", "goal", "reached"]
-WIDTHS = [32, 8, 8, 22, 20, 6, 7]
-
-
-def cells(row: dict) -> list[str]:
-    reached = {None: "", True: "yes", False: "no"}[row["reached"]]
-    return [
-        row["what"],
-        per_operation(row["ours_seconds"]),
-        per_operation(row["peer_seconds"]),
-        row["peer"],
-        f"{number(row['ratio'])}x ({number(row['lowest'])}-{number(row['highest'])})",
-        "" if row["goal"] is None else f"{row['goal']:.3g}x",
-        reached,
-    ]
-
-
-def line(values: list[str]) -> str:
-    return "  ".join(value.ljust(width) for value, width in zip(values, WIDTHS, strict=True)).rstrip()
 
 
 def output_of(*command: str) -> str:
@@ -185,7 +43,7 @@ def conditions() -> dict[str, str]:
     cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     changed = output_of("git", "status", "--porcelain", "--untracked-files=no", "--", "..")
     lock = (HERE / "Cargo.lock").read_text()
-    crates = re.findall(r'name = "(crossbeam-channel|ipc-channel|parking_lot)"\nversion = "(.*)"', lock)
+    crates = re.findall(r'name = "(crossbeam-channel|iceoryx2|ipc-channel|parking_lot)"\nversion = "(.*)"', lock)
     fifo = re.search(r"faster-fifo==(.*)", (HERE / "python/requirements.txt").read_text())
     versions = [f"{name} {version}" for name, version in crates]
     if importable("faster_fifo"):
@@ -205,7 +63,10 @@ def importable(module: str) -> bool:
     return find_spec(module) is not None
 
 
-MEASURED = tuple("Array Barrier BoundedSemaphore Condition Event Lock Queue RLock RawArray Semaphore Value".split())
+MEASURED = tuple(
+    "Array Barrier BoundedSemaphore Condition Event JoinableQueue Lock Pipe Queue RLock RawArray Semaphore SimpleQueue "
+    "Value".split()
+)
 
 
 def not_on_the_engine() -> list[str]:
@@ -222,14 +83,16 @@ def not_on_the_engine() -> list[str]:
     return done.stdout.split()
 
 
-def markdown(facts: dict[str, str], rows: list[dict], notes: list[str]) -> str:
-    lines = [f"- {facts[key]}" for key in ("machine", "versions", "load")]
-    lines.insert(2, f"- commit {facts['commit']}")
-    lines += [f"- {note}" for note in notes]
-    for suite in dict.fromkeys(row["suite"] for row in rows):
-        lines += ["", f"## {suite}", "", "| " + " | ".join(HEADINGS) + " |", "|---" * len(HEADINGS) + "|"]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in rows if row["suite"] == suite]
-    return "\n".join(lines) + "\n"
+@contextmanager
+def names_of_peers() -> Iterator[dict[str, str]]:
+    """Where a peer that needs names puts its files, and what these begin with: all that a killed run left is removed."""
+    prefix = f"tasuki_bench_{os.getpid()}_"
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        try:
+            yield {"TASUKI_BENCH_FOLDER": folder, "TASUKI_BENCH_PREFIX": prefix}
+        finally:
+            for left in Path("/dev/shm").glob(f"{prefix}*"):
+                left.unlink(missing_ok=True)
 
 
 PYTHON_ENV = {"PYTHONPATH": str(HERE.parent / "python" / "src")}
@@ -237,7 +100,9 @@ HEAD = """# The last full run
 
 Made by `make -C bench record`; do not edit. A ratio is the peer's time per operation over tasuki's, so more than 1
 means that tasuki is faster: the median of {rounds} rounds, with the smallest and the largest. tasuki works between
-processes everywhere; crossbeam-channel and the mutexes work between threads, ipc-channel between processes.
+processes everywhere; crossbeam-channel and the mutexes work between threads, the other peers between processes. Of single
+round trips the percentiles are over all rounds; "few" says that too few took longer to tell. Of waiting, the processor
+is a share of one, and a goal is the largest share.
 
 """
 
@@ -247,15 +112,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter ones")
     parser.add_argument("--only", default="", metavar="WORD", help="only questions whose name contains WORD")
     parser.add_argument("--rust", type=Path, required=True, help="the program tasuki-bench")
-    parser.add_argument("--record", action="store_true", help="write RESULTS.md too")
+    parser.add_argument("--record", action="store_true", help="write RESULTS.md and pictures, too")
     options = parser.parse_args()
     mode = "quick" if options.quick else "full"
-    rounds, wanted, limit = SETTINGS[mode]
-    watchdog = Watchdog(limit)
-    suites = [
-        Suite("Rust", [str(options.rust)], {}),
-        Suite("Python", [sys.executable, str(HERE / "python" / "bench.py")], PYTHON_ENV),
-    ]
+    plan = PLANS[mode]
     facts = conditions()
     notes = []
     if missing := not_on_the_engine():
@@ -264,38 +124,60 @@ def main() -> int:
         notes.append("faster-fifo could not be installed here: its rows are missing")
     for text in [*facts.values(), *notes]:
         print(text)
-    print(f"times per operation; ratio = peer's time / ours, median of {rounds} rounds\n")
-    print(line(HEADINGS))
-    rows: list[dict] = []
-    failures = []
-    for suite in suites:
-        for question in watchdog.call(suite, "list"):
-            if options.only not in question["name"]:
-                continue
-            try:
-                for row in compare(watchdog, suite, question, rounds, wanted):
-                    rows.append(row)
-                    print(line(cells(row)), flush=True)
-            except Failed as failure:
-                failures.append(str(failure))
-                print(f"FAILED  {failure}", flush=True)
+    print(f"times per operation; ratio = peer's time / ours, median of {plan.rounds} rounds")
+    start = time.monotonic()
+    with names_of_peers() as names:
+        suites = [
+            Suite("Rust", [str(options.rust)], names),
+            Suite("Python", [sys.executable, str(HERE / "python" / "bench.py")], PYTHON_ENV),
+        ]
+        measured, failures = measure(Watchdog(plan.limit), suites, options.only, plan)
     facts["load"] += ", at the end: {:.1f}".format(os.getloadavg()[0])
-    if not options.only:
-        save(mode, facts, rows, notes, failures)
-        if options.record and not failures:
-            text = HEAD.format(rounds=rounds) + markdown(facts, rows, notes)
-            (HERE / "RESULTS.md").write_text(text)
-    goals = [row for row in rows if row["goal"] is not None]
-    print(f"\n{sum(row['reached'] for row in goals)} of {len(goals)} goals reached; {facts['load']}")
+    record = options.record and not options.only and not failures
+    save("only" if options.only else mode, plan, facts, measured, notes, failures, record)
+    goals = [row for row in measured if row["goal"] is not None]
+    minutes = (time.monotonic() - start) / 60
+    print(
+        f"\n{sum(row['reached'] for row in goals)} of {len(goals)} goals reached in {minutes:.1f} min; {facts['load']}"
+    )
     return 1 if failures else 0
 
 
-def save(mode: str, facts: dict, rows: list[dict], notes: list[str], failures: list[str]) -> None:
+def measure(watchdog: Watchdog, suites: list[Suite], only: str, plan: Plan) -> tuple[list[dict], list[str]]:
+    measured: list[dict] = []
+    failures = []
+    headed = None
+    for suite in suites:
+        for question in watchdog.call(suite, "list"):
+            if only not in question["name"]:
+                continue
+            kind = question["kind"]
+            if kind != headed:
+                headed = kind
+                print("\n" + line(kind, HEADINGS[kind]))
+            try:
+                for row in rows(watchdog, suite, question, plan):
+                    measured.append(row)
+                    print(line(kind, cells(row)), flush=True)
+            except Failed as failure:
+                failures.append(str(failure))
+                print(f"FAILED  {failure}", flush=True)
+    return measured, failures
+
+
+def save(
+    name: str, plan: Plan, facts: dict, measured: list[dict], notes: list[str], failures: list[str], record: bool
+) -> None:
     results = HERE / "results"
     results.mkdir(exist_ok=True)
-    data = {"mode": mode, **facts, "notes": notes, "failures": failures, "rows": rows}
-    (results / f"{mode}.json").write_text(json.dumps(data, indent=1) + "\n")
-    (results / f"{mode}.md").write_text(markdown(facts, rows, notes))
+    data = {**facts, "notes": notes, "failures": failures, "rows": measured}
+    (results / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+    (results / f"{name}.md").write_text(markdown(facts, measured, notes))
+    pictures.draw(results / f"{name}-pictures", facts, measured)
+    if record:
+        text = HEAD.format(rounds=plan.rounds) + markdown(facts, measured, notes)
+        (HERE / "RESULTS.md").write_text(text)
+        pictures.draw(HERE / "pictures", facts, measured)
 
 
 if __name__ == "__main__":

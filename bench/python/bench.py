@@ -14,9 +14,12 @@ import barriers
 import conditions
 import creating
 import events
+import idle
 import importing
+import latency
 import lock
 import memory
+import pipes
 import queue_bytes
 import queue_small
 import semaphores
@@ -25,6 +28,9 @@ import value
 QUESTIONS = [
     *queue_small.QUESTIONS,
     *queue_bytes.QUESTIONS,
+    *pipes.QUESTIONS,
+    *latency.QUESTIONS,
+    *idle.QUESTIONS,
     *lock.QUESTIONS,
     *semaphores.QUESTIONS,
     *events.QUESTIONS,
@@ -48,8 +54,7 @@ def main(args: list[str]) -> None:
             signal.alarm(WATCHDOG)
             (question,) = (it for it in QUESTIONS if it.name == name)
             (side,) = (it for it in question.sides if it.name == side_name)
-            done, seconds = side.run(int(operations))
-            print(json.dumps({"operations": done, "seconds": seconds}))
+            print(json.dumps(question.answer(side, int(operations))))
         case _:
             sys.exit("bench.py list | run QUESTION SIDE OPERATIONS")
 

@@ -34,6 +34,9 @@ def question(kind: str, *args) -> Question:
 
 QUESTIONS = [
     question("Queue"),
+    question("SimpleQueue"),
+    question("JoinableQueue"),
+    question("Pipe"),
     question("Lock"),
     question("Semaphore"),
     question("Event"),

@@ -8,6 +8,10 @@ mod barrier;
 mod boost;
 mod condition;
 mod event;
+mod histogram;
+mod idle;
+mod latency;
+mod links;
 mod lock_contended;
 mod lock_free;
 mod queue_bytes;
@@ -21,6 +25,9 @@ mod value;
 use std::error::Error;
 use std::time::Duration;
 
+use histogram::Histogram;
+use idle::Idle;
+
 /// What is compared, and how to measure each side.
 pub struct Question {
     pub name: &'static str,
@@ -33,10 +40,20 @@ pub struct Question {
 /// One participant.
 pub struct Side {
     pub name: &'static str,
-    /// Does at least this many operations, and says how many it did in which time.
-    pub run: fn(u64) -> Done,
-    /// How many times as fast as this peer tasuki is meant to be; None when there is no goal.
+    pub run: Run,
+    /// How many times as fast as this peer tasuki is meant to be, or, of idleness, which share of a processor tasuki may
+    /// use at most; None when there is no goal.
     pub goal: Option<f64>,
+}
+
+/// What is measured, the same on all sides of a question.
+pub enum Run {
+    /// Does at least this many operations, and says how many it did in which time.
+    Rate(fn(u64) -> Done),
+    /// Does this many operations, and says how long each took.
+    Latency(fn(u64) -> (Done, &'static Histogram)),
+    /// Waits for this many milliseconds.
+    Idle(fn(u64) -> Idle),
 }
 
 /// What a run did.
@@ -47,7 +64,21 @@ pub struct Done {
 
 /// A side of a question, in the form of the lists below each question.
 pub fn side(name: &'static str, run: fn(u64) -> Done, goal: Option<f64>) -> Side {
-    Side { name, run, goal }
+    Side { name, run: Run::Rate(run), goal }
+}
+
+/// A side of a question about each single operation.
+pub fn latency_side(
+    name: &'static str,
+    run: fn(u64) -> (Done, &'static Histogram),
+    goal: Option<f64>,
+) -> Side {
+    Side { name, run: Run::Latency(run), goal }
+}
+
+/// A side of a question about doing nothing.
+pub fn idle_side(name: &'static str, run: fn(u64) -> Idle, goal: Option<f64>) -> Side {
+    Side { name, run: Run::Idle(run), goal }
 }
 
 fn questions() -> Vec<Question> {
@@ -55,6 +86,8 @@ fn questions() -> Vec<Question> {
     all.extend(queue_u64::questions());
     all.extend(queue_bytes::questions());
     all.extend(round_trip::questions());
+    all.extend(latency::questions());
+    all.extend(idle::questions());
     all.extend(lock_free::questions());
     all.extend(lock_contended::questions());
     all.extend(semaphore::questions());
@@ -64,6 +97,30 @@ fn questions() -> Vec<Question> {
     all.extend(value::questions());
     all.extend(spawn::questions());
     all
+}
+
+fn answer(run: &Run, operations: u64) -> serde_json::Value {
+    let times = |done: Done| (done.operations, done.time.as_secs_f64());
+    match run {
+        Run::Rate(run) => {
+            let (operations, seconds) = times(run(operations));
+            serde_json::json!({"operations": operations, "seconds": seconds})
+        }
+        Run::Latency(run) => {
+            let (done, each) = run(operations);
+            let (operations, seconds) = times(done);
+            let each = each.counts();
+            serde_json::json!({"operations": operations, "seconds": seconds, "nanoseconds": each})
+        }
+        Run::Idle(run) => {
+            let idle = run(operations);
+            serde_json::json!({
+                "waited": idle.waited.as_secs_f64(),
+                "processor": idle.processor.as_secs_f64(),
+                "wake_ups": idle.wake_ups,
+            })
+        }
+    }
 }
 
 #[tasuki::main]
@@ -79,8 +136,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                         .iter()
                         .map(|side| serde_json::json!({"name": side.name, "goal": side.goal}))
                         .collect();
+                    let kind = match question.sides[0].run {
+                        Run::Rate(_) => "rate",
+                        Run::Latency(_) => "latency",
+                        Run::Idle(_) => "idle",
+                    };
                     serde_json::json!({
-                        "name": question.name, "what": question.what, "sides": sides,
+                        "name": question.name, "what": question.what, "kind": kind, "sides": sides,
                     })
                 })
                 .collect();
@@ -94,9 +156,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .find(|question| question.name == name)
                 .ok_or("no such question")?;
             let side = question.sides.iter().find(|it| it.name == side).ok_or("no such side")?;
-            let done = (side.run)(operations.parse()?);
-            let (operations, seconds) = (done.operations, done.time.as_secs_f64());
-            println!("{}", serde_json::json!({"operations": operations, "seconds": seconds}));
+            println!("{}", answer(&side.run, operations.parse()?));
         }
         // What `spawn` starts by `std::process::Command`.
         [spawn::NOTHING] => {}

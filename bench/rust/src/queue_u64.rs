@@ -1,12 +1,16 @@
 //! How fast do small messages go through a queue?
 //!
 //! Between processes, except for crossbeam, whose channels connect threads and move values unencoded: the speed to
-//! reach. ipc-channel has one receiver per channel, so it takes part with one consumer only.
+//! reach. ipc-channel has one receiver per channel, so it takes part with one consumer only. So does iceoryx2, whose
+//! publishers give every sample to every subscriber; both of its sides look all the time and never sleep.
 
 use std::iter::repeat_with;
 use std::time::Instant;
 
-use crate::team::{Outcome, Worker, processes, threads};
+use iceoryx2::prelude::{BackpressureStrategy, PortFactory};
+
+use crate::links::iceoryx;
+use crate::team::{Opener, Outcome, Worker, opening_processes, processes, threads};
 use crate::{Done, Question, side};
 
 /// Room for this many messages.
@@ -30,6 +34,7 @@ pub fn questions() -> Vec<Question> {
                 side("tasuki", tasuki::<1, 1>, None),
                 side("crossbeam-channel", crossbeam::<1, 1>, one),
                 side("ipc-channel", ipc::<1>, ten),
+                side("iceoryx2, looking", iceoryx::<1>, None),
             ],
         },
         Question {
@@ -39,6 +44,7 @@ pub fn questions() -> Vec<Question> {
                 side("tasuki", tasuki::<4, 1>, None),
                 side("crossbeam-channel", crossbeam::<4, 1>, one),
                 side("ipc-channel", ipc::<4>, ten),
+                side("iceoryx2, looking", iceoryx::<4>, None),
             ],
         },
         Question {
@@ -115,6 +121,43 @@ fn ipc<const PRODUCERS: u64>(operations: u64) -> Done {
     }
     team.push(Box::new(move || sum(repeat_with(|| receiver.recv().unwrap()).take(total as usize))));
     done(total, processes(team))
+}
+
+fn iceoryx<const PRODUCERS: u64>(operations: u64) -> Done {
+    let total = operations.next_multiple_of(PRODUCERS);
+    let name = &iceoryx::service_name("numbers");
+    let open = || {
+        let service = iceoryx::node().service_builder(&name.as_str().try_into().unwrap());
+        let service = service.publish_subscribe::<u64>().enable_safe_overflow(false);
+        let service = service.subscriber_max_buffer_size(CAPACITY).max_publishers(4);
+        service.open_or_create().unwrap()
+    };
+    let mut team: Vec<Opener> = Vec::new();
+    for producer in 0..PRODUCERS {
+        team.push(Box::new(move || {
+            let service = open();
+            let publisher = service.publisher_builder();
+            let wait = BackpressureStrategy::RetryUntilDelivered;
+            let publisher = publisher.backpressure_strategy(wait).create().unwrap();
+            iceoryx::until(|| service.dynamic_config().number_of_subscribers() == 1);
+            Box::new(move || {
+                for number in numbers(producer, total / PRODUCERS) {
+                    assert_eq!(publisher.send_copy(number).unwrap(), 1);
+                }
+                0
+            })
+        }));
+    }
+    team.push(Box::new(move || {
+        let service = open();
+        let subscriber = service.subscriber_builder().create().unwrap();
+        iceoryx::until(|| service.dynamic_config().number_of_publishers() as u64 == PRODUCERS);
+        Box::new(move || {
+            let receive = || iceoryx::look(|| subscriber.receive().unwrap());
+            sum(repeat_with(|| *receive()).take(total as usize))
+        })
+    }));
+    done(total, opening_processes(team))
 }
 
 /// What the calls cost by themselves: a batch in, a batch out, all in one thread.

@@ -8,6 +8,13 @@ use std::time::Duration;
 /// One worker's work; what it returns is summed up over all workers.
 pub type Worker<'a> = Box<dyn FnOnce() -> u64 + Send + 'a>;
 
+/// A worker that has something to open first, where it will work: the work it returns begins when all have opened, and
+/// what it opened is closed when all have ended.
+pub type Opener<'a> = Box<dyn FnOnce() -> Opened<'a> + Send + 'a>;
+
+/// Called once.
+pub type Opened<'a> = Box<dyn FnMut() -> u64 + 'a>;
+
 /// What a team did together.
 pub struct Outcome {
     /// From the moment the first worker began to the moment the last one was done.
@@ -23,6 +30,7 @@ const WATCHDOG: u32 = 100;
 #[repr(C)]
 struct Board {
     ready: AtomicU64,
+    done: AtomicU64,
     rows: [Row; MOST],
 }
 
@@ -41,6 +49,11 @@ pub fn die_in_time() {
 
 /// Runs each worker in a process that is forked from this one.
 pub fn processes(workers: Vec<Worker<'_>>) -> Outcome {
+    opening_processes(workers.into_iter().map(nothing_to_open).collect())
+}
+
+/// The same, for workers that open something first.
+pub fn opening_processes(workers: Vec<Opener<'_>>) -> Outcome {
     let board = board();
     let count = workers.len();
     let mut children = Vec::new();
@@ -76,6 +89,11 @@ pub fn processes(workers: Vec<Worker<'_>>) -> Outcome {
 
 /// Runs each worker in a thread.
 pub fn threads(workers: Vec<Worker<'_>>) -> Outcome {
+    opening_threads(workers.into_iter().map(nothing_to_open).collect())
+}
+
+/// The same, for workers that open something first.
+pub fn opening_threads(workers: Vec<Opener<'_>>) -> Outcome {
     let board = board();
     let count = workers.len();
     std::thread::scope(|scope| {
@@ -86,7 +104,13 @@ pub fn threads(workers: Vec<Worker<'_>>) -> Outcome {
     outcome(board, count)
 }
 
-fn work(board: &Board, count: usize, index: usize, worker: Worker<'_>) {
+fn nothing_to_open(worker: Worker<'_>) -> Opener<'_> {
+    let mut worker = Some(worker);
+    Box::new(move || Box::new(move || worker.take().expect("called once")()))
+}
+
+fn work(board: &Board, count: usize, index: usize, open: Opener<'_>) {
+    let mut worker = open();
     board.ready.fetch_add(1, Ordering::SeqCst);
     while board.ready.load(Ordering::SeqCst) < count as u64 {
         std::thread::yield_now();
@@ -95,6 +119,11 @@ fn work(board: &Board, count: usize, index: usize, worker: Worker<'_>) {
     row.began.store(now(), Ordering::SeqCst);
     row.result.store(worker(), Ordering::SeqCst);
     row.ended.store(now(), Ordering::SeqCst);
+    board.done.fetch_add(1, Ordering::SeqCst);
+    // Asleep, so that it takes no time from those who still work.
+    while board.done.load(Ordering::SeqCst) < count as u64 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn outcome(board: &Board, count: usize) -> Outcome {
@@ -130,7 +159,7 @@ pub fn shared<T>() -> &'static T {
 }
 
 /// The monotonic clock, which all processes of the machine share, in nanoseconds.
-fn now() -> u64 {
+pub fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: fills `time`.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
