@@ -165,6 +165,13 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::BeaconHalfAsked => &[],
         // `crash_shutdown.rs`
         KillPoint::ShutDownHalf | KillPoint::ShutDownThrown => &[],
+        // `crash_joining.rs`
+        KillPoint::GetTallied
+        | KillPoint::TaskTallied
+        | KillPoint::TaskBellRung
+        | KillPoint::TaskCommitted
+        | KillPoint::TaskRowCleared
+        | KillPoint::TaskLossNoted => &[],
     }
 }
 

@@ -18,7 +18,9 @@ use std::os::fd::OwnedFd;
 pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
 pub use channel::{RawReceiver, RawSender, channel};
-pub use queues::{LargeMessage, QueueOptions, RawQueue, Shutdown, Taken};
+pub use queues::{
+    LargeMessage, LostTasks, NotCounted, NotJoined, QueueOptions, RawQueue, Shutdown, Taken,
+};
 pub use sharedctypes::RawValue;
 pub use synchronize::{
     ActionTurn, Arrival, PermitOwner, RawArrived, RawBarrier, RawCondition, RawEvent, RawLock,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::Failure;
 use crate::error::Error;
 use crate::handle;
-pub use crate::layout::queue::Shutdown;
 use crate::layout::queue::{self, Extras, Outbound, SharedQueue};
+pub use crate::layout::queue::{LostTasks, Shutdown};
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::sync::Wait;
@@ -22,6 +22,8 @@ pub struct QueueOptions {
     pub byte_limit: Option<u64>,
     /// How structured data is written into this queue.
     pub structured: StructuredCodec,
+    /// Whether messages are tasks that are reported done: see [`RawQueue::task_done`] and [`RawQueue::join`].
+    pub joinable: bool,
     /// A name for people who look into /proc.
     pub label: String,
 }
@@ -29,14 +31,14 @@ pub struct QueueOptions {
 impl QueueOptions {
     /// In the engine's words, if such a queue or channel can be.
     pub(super) fn checked(self, what: &str) -> Result<queue::Options, Error> {
-        let QueueOptions { capacity, byte_limit, structured, label } = self;
+        let QueueOptions { capacity, byte_limit, structured, joinable, label } = self;
         if capacity == Some(0) {
             return Err(Error::Invalid(format!(
                 "a {what} of capacity 0 could never hold a message; ask for at least 1"
             )));
         }
         let structured = structured.codec().tag();
-        Ok(queue::Options { capacity, byte_limit, structured, label })
+        Ok(queue::Options { capacity, byte_limit, structured, joinable, label })
     }
 }
 
@@ -93,6 +95,31 @@ impl RawQueue {
         wait: &mut Wait<'_>,
     ) -> Result<u16, Failure> {
         Ok(self.shared.get(buffer, extras, wait)?)
+    }
+
+    /// Whether messages are tasks that are reported done.
+    pub fn is_joinable(&self) -> bool {
+        self.shared.is_joinable()
+    }
+
+    /// Reports that `count` messages that were taken from this joinable queue, by whomever, are worked off. `wait` is for
+    /// the queue's own lock, which nobody who runs holds for long.
+    ///
+    /// A task belongs to the process that took it: should that be killed before it reports the task done, the task is lost,
+    /// and [`join`](RawQueue::join) says so. Reporting a task done in another process than the one that took it is
+    /// allowed; the loss of such tasks may go unnoticed.
+    pub fn task_done(&self, count: u64, wait: &mut Wait<'_>) -> Result<(), NotCounted> {
+        Ok(self.shared.task_done(count, wait)?)
+    }
+
+    /// Waits until every message that was ever put has been reported done.
+    pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), NotJoined> {
+        Ok(self.shared.join(wait)?)
+    }
+
+    /// How many messages were put and not yet reported done.
+    pub fn unfinished(&self) -> u64 {
+        self.shared.unfinished()
     }
 
     /// How many messages wait at this moment; whoever acts on it may find it changed.
@@ -172,6 +199,45 @@ pub(super) fn no_codec(codec: u16) -> Failure {
     Error::Invalid(format!("{codec} is no codec: it marks a queue's own frames")).into()
 }
 
+/// Why tasks were not counted as done. None was counted.
+#[derive(Debug)]
+pub enum NotCounted {
+    /// There are not so many unfinished tasks: something was reported twice.
+    TooMany,
+    /// It cannot be done.
+    Failure(Failure),
+}
+
+impl From<queue::NotDone> for NotCounted {
+    fn from(why: queue::NotDone) -> NotCounted {
+        match why {
+            queue::NotDone::TooMany => NotCounted::TooMany,
+            queue::NotDone::GaveUp(why) => NotCounted::Failure(Failure::GaveUp(why)),
+            queue::NotDone::Failed(error) => NotCounted::Failure(Failure::Failed(error)),
+        }
+    }
+}
+
+/// Why a join ended before all tasks were done.
+#[derive(Debug)]
+pub enum NotJoined {
+    /// A process was killed with tasks in hand. They count as done now, each loss is told to one caller, and `join` can be
+    /// called again to wait for the rest.
+    Lost(LostTasks),
+    /// The time is over, or it cannot be done.
+    Failure(Failure),
+}
+
+impl From<queue::NotJoined> for NotJoined {
+    fn from(why: queue::NotJoined) -> NotJoined {
+        match why {
+            queue::NotJoined::Lost(lost) => NotJoined::Lost(lost),
+            queue::NotJoined::GaveUp(why) => NotJoined::Failure(Failure::GaveUp(why)),
+            queue::NotJoined::Failed(error) => NotJoined::Failure(Failure::Failed(error)),
+        }
+    }
+}
+
 /// A message that was taken from a queue.
 #[derive(Debug)]
 pub struct Taken {
@@ -207,6 +273,19 @@ impl LargeMessage {
     pub unsafe fn copy_to(&self, target: *mut u8) {
         // SAFETY: as this function demands.
         unsafe { self.block.copy_to(target) };
+    }
+
+    /// The address of the first byte, aligned to 4096, for as long as this lives and this process did not fork: a child of
+    /// a fork sees the same memory and has no hold on it. Nobody who keeps to the protocol writes there meanwhile; a
+    /// broken process could.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.block.as_ptr()
+    }
+
+    /// Whether this process holds the memory: false in a child that was forked while this existed, where the bytes may
+    /// become those of another message.
+    pub fn is_held(&self) -> bool {
+        self.block.is_held()
     }
 
     /// The bytes, copied.

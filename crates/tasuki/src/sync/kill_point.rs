@@ -148,6 +148,19 @@ kill_points! {
     ShutDownHalf,
     /// shutdown: the messages are thrown away, their blocks and descriptors not yet free.
     ShutDownThrown,
+    // layout/queue/joining.rs
+    /// get of a joinable queue: this process's tally is prepared, the head not moved.
+    GetTallied,
+    /// task_done: this process's tally is prepared, the task not counted.
+    TaskTallied,
+    /// task_done: whoever joins was woken, the task is not counted.
+    TaskBellRung,
+    /// task_done: the task is counted, the lock still held.
+    TaskCommitted,
+    /// joining: the row of a dead process is nobody's and not yet this one's.
+    TaskRowCleared,
+    /// joining: the tasks of a dead process are noted as lost and not yet counted as done.
+    TaskLossNoted,
 }
 
 macro_rules! kill_point {

@@ -138,6 +138,16 @@ impl Block {
         kill_point!(GetBlockCopied);
     }
 
+    /// Where the message begins: a multiple of a page.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.queue.segment.bytes(self.offset, self.len).expect("a checked block").as_ptr()
+    }
+
+    /// Whether it is this process's: not in a child that was forked since.
+    pub(crate) fn is_held(&self) -> bool {
+        self.owned && self.epoch == fork::epoch()
+    }
+
     /// A copy of the message.
     pub(crate) fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.len);
@@ -176,7 +186,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.owned && self.epoch == fork::epoch() {
+        if self.is_held() {
             self.queue.free_block(self.id);
         }
     }

@@ -89,6 +89,9 @@ impl SharedQueue {
     ) -> Result<u16, NotGot> {
         out.clear();
         let me = self.segment.my_row()?;
+        if self.joinable {
+            self.join_table(me, wait)?;
+        }
         loop {
             if !self.knows_of_message() && !self.has_message() {
                 self.wait_for_put(wait)?;
@@ -166,6 +169,9 @@ impl SharedQueue {
             row.in_hand_len.store(next.bytes.wrapping_sub(head.bytes), Ordering::Relaxed);
             row.in_hand_count.store(count, Ordering::Relaxed);
             row.in_hand_ticket.store(head.ticket.wrapping_add(1), Ordering::Relaxed);
+        }
+        if self.joinable {
+            self.prepare_taken(held, me, head.ticket, count);
         }
         kill_point!(GetInHand);
         // The bell before the commit, as in put.

@@ -2,19 +2,21 @@
 //!
 //! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`ring`] finds
 //! places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two sides, [`beacon`] is for those who
-//! poll, [`repair`] what is done after a death.
+//! poll, [`joining`] counts tasks, [`repair`] is what is done after a death.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 mod beacon;
 mod blocks;
 mod ends;
 mod get;
+mod joining;
 mod parts;
 mod put;
 mod repair;
 mod ring;
 mod shutdown;
 mod side;
+mod tally;
 
 use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,6 +24,8 @@ use std::sync::Arc;
 
 pub(crate) use blocks::Block;
 pub(crate) use get::{Extras, NotGot};
+pub use joining::LostTasks;
+pub(crate) use joining::{NotDone, NotJoined};
 pub(crate) use parts::Parts;
 pub(crate) use put::{NotPut, Outbound};
 /// The codec that no message may have.
@@ -52,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) byte_limit: Option<u64>,
     /// How structured data is written when the writer has the choice; kept for the fronts, unused here.
     pub(crate) structured: u16,
+    /// Whether tasks are counted, for `task_done` and `join`.
+    pub(crate) joinable: bool,
     /// For people who read /proc.
     pub(crate) label: String,
 }
@@ -66,6 +72,7 @@ struct Settings {
     capacity: AtomicU64,
     byte_limit: AtomicU64,
     structured: AtomicU32,
+    joinable: AtomicU32,
     /// Counts tries to send descriptors, under the put lock; see `sidecar::Label`.
     attempt: AtomicU32,
     /// Of a channel: how many of its ends were dropped; a hint to ask its socket.
@@ -82,6 +89,7 @@ struct Head {
     settings: Settings,
     ring: ring::Control,
     blocks: blocks::Control,
+    joining: joining::Words,
 }
 
 // SAFETY: all fields are made of atomics.
@@ -103,6 +111,7 @@ pub(crate) struct SharedQueue {
     capacity: u64,
     byte_limit: u64,
     structured: u16,
+    joinable: bool,
     put_spin: Spin,
     get_spin: Spin,
     /// Of a channel's end; the last field, see there.
@@ -131,6 +140,7 @@ impl SharedQueue {
         head.settings.capacity.store(unlimited(options.capacity), Ordering::Relaxed);
         head.settings.byte_limit.store(unlimited(options.byte_limit), Ordering::Relaxed);
         head.settings.structured.store(u32::from(options.structured), Ordering::Relaxed);
+        head.settings.joinable.store(u32::from(options.joinable), Ordering::Relaxed);
         let queue = SharedQueue::open(segment, sidecar, messages, room)?;
         queue.make_first_chunk()?;
         Ok(queue)
@@ -174,6 +184,7 @@ impl SharedQueue {
             capacity: head.settings.capacity.load(Ordering::Relaxed).max(1),
             byte_limit: head.settings.byte_limit.load(Ordering::Relaxed),
             structured: head.settings.structured.load(Ordering::Relaxed) as u16,
+            joinable: head.settings.joinable.load(Ordering::Relaxed) != 0,
             chunks,
             blocks,
             segment,

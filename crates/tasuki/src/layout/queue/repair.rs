@@ -48,6 +48,9 @@ impl SharedQueue {
     /// After a consumer died: the message it had taken is gone with it; its block and descriptors come free.
     #[cold]
     pub(super) fn repair_get(&self, held: &Held<'_>) {
+        if self.joinable {
+            self.repair_joining(held);
+        }
         let head = self.free_what_was_taken(held);
         self.head().get.seen.store(head, Ordering::Relaxed);
         self.head().nonfull.0.ring_all();

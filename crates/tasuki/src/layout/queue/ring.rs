@@ -13,7 +13,7 @@
 
 use super::{Position, SharedQueue, corrupt};
 use crate::error::Error;
-use crate::segment::{PAYLOAD, Segment, Shared};
+use crate::segment::{Segment, Shared};
 use crate::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use crate::sync::{Held, kill_point};
 use crate::sys::memory::PAGE;
@@ -75,7 +75,7 @@ pub(super) struct Geometry {
 impl Geometry {
     pub(super) fn new(segment: &Segment) -> Geometry {
         let most = segment.len() / 2 / CHUNK;
-        let table = PAYLOAD + PAGE + super::blocks::TABLES;
+        let table = super::joining::END;
         let base = (table + most * size_of::<Entry>()).next_multiple_of(CHUNK);
         let most = most.min((segment.len() / 2 - base.min(segment.len() / 2)) / CHUNK);
         Geometry { table, base, most }

@@ -38,9 +38,16 @@ impl SharedQueue {
         if how == Shutdown::Immediate {
             // Nobody commits behind it any more.
             let tail = head.put.position();
+            let before = head.get.ticket.load(Ordering::Relaxed);
+            if self.joinable {
+                self.prepare_thrown(&held, before, tail.ticket.wrapping_sub(before));
+            }
             head.get.commit(tail);
             kill_point!(ShutDownThrown);
             head.get.seen.store(tail.ticket, Ordering::Relaxed);
+            if self.joinable {
+                self.count_thrown(&held);
+            }
             self.free_what_was_taken(&held);
         }
         drop(held);
