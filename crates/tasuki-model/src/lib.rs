@@ -14,6 +14,7 @@ mod queue {
     #[path = "../../../tasuki/src/layout/queue/side.rs"]
     mod side;
 
+    mod beacon_models;
     mod models;
 }
 #[path = "../../tasuki/src/layout/event.rs"]

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::handle;
 use crate::protocol::codec::{Message, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
+pub use crate::raw::Shutdown;
 use crate::raw::{Death, Failure, QueueOptions, RawHandle, RawQueue, Wait};
 
 /// A queue of `T` that any number of processes and threads put into and get from.
@@ -54,6 +55,38 @@ impl<T> Queue<T> {
     /// Whether no message waits at this moment.
     pub fn is_empty(&self) -> bool {
         self.raw.is_empty()
+    }
+
+    /// Whether a `put` would have to wait at this moment, even of a small message.
+    pub fn is_full(&self) -> bool {
+        self.raw.is_full()
+    }
+
+    /// Ends the use of the queue, for everybody who has it: from now on `put` fails, and `get` once it finds nothing. Those
+    /// who wait in either are woken. Messages that wait can still be taken, or are thrown away at once.
+    ///
+    /// ```
+    /// use tasuki::Queue;
+    /// use tasuki::queues::Shutdown;
+    ///
+    /// let jobs = Queue::<String>::unbounded()?;
+    /// jobs.put("the last one".into())?;
+    /// jobs.shutdown(Shutdown::Drain)?;
+    /// assert!(jobs.put("too late".into()).unwrap_err().is_shut_down());
+    /// assert_eq!(jobs.get()?, "the last one");
+    /// assert!(jobs.get().unwrap_err().is_shut_down());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the queue's memory was overwritten.
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
+        self.raw.shutdown(how)
+    }
+
+    /// Whether somebody has called [`shutdown`](Queue::shutdown).
+    pub fn is_shut_down(&self) -> bool {
+        self.raw.is_shut_down()
     }
 
     /// How many messages the queue holds at most; `None` when there is no such limit.

@@ -117,7 +117,7 @@ fn next(from: Position) -> Position {
     Position { ticket: from.ticket + 1, offset: from.offset + 1, bytes: from.bytes + 8 }
 }
 
-fn explore(model: impl Fn() + Sync + Send + 'static) {
+pub(super) fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
     builder.max_branches = 20_000;

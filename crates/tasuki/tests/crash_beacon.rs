@@ -1,0 +1,205 @@
+//! Whoever is killed while a beacon is being lit or darkened: those who only poll get every message, all the room, and are
+//! not told of nothing for long.
+#![cfg(feature = "kill-points")]
+
+mod support;
+
+use std::os::fd::BorrowedFd;
+
+use support::messages::{CODEC, Ledger, get, message, put};
+use support::{Ended, fork, is_readable, is_writable, poll, until, watchdog};
+use tasuki::kill_points::{KillPoint, arm};
+use tasuki::raw::{Failure, GaveUp, QueueOptions, RawQueue, Shutdown, Wait};
+
+const VICTIM: u32 = 0;
+const SURVIVOR: u32 = 1;
+
+/// Every step around a beacon, in a put and in a get.
+const POINTS: [KillPoint; 10] = [
+    KillPoint::LockTaken,
+    KillPoint::BeaconLighting,
+    KillPoint::BeaconLit,
+    KillPoint::BeaconDarkening,
+    KillPoint::BeaconDark,
+    KillPoint::PutBellRung,
+    KillPoint::PutCommitted,
+    KillPoint::PutUnlocked,
+    KillPoint::GetCommitted,
+    KillPoint::GetUnlocked,
+];
+
+fn queue_of(capacity: Option<u64>) -> RawQueue {
+    let queue = RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap();
+    queue.pollable().unwrap();
+    queue.pollable_for_put().unwrap();
+    queue
+}
+
+/// Sleeps in poll, never in the queue, and takes what is there, until the queue is shut down.
+fn take_by_polling(queue: &RawQueue, ledger: &Ledger) {
+    loop {
+        poll(queue.pollable().unwrap(), libc::POLLIN, None);
+        let mut bytes = Vec::new();
+        match queue.get(&mut bytes, &mut Wait::now()) {
+            Ok(_) => drop(ledger.take(&bytes)),
+            Err(Failure::GaveUp(GaveUp::TimedOut)) => {}
+            Err(Failure::ShutDown) => return,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// As `take_by_polling`, with messages of its own, `count` of them.
+fn put_by_polling(queue: &RawQueue, ledger: &Ledger, producer: u32, count: u32) {
+    let mut sequence = 0;
+    while sequence < count {
+        poll(queue.pollable_for_put().unwrap(), libc::POLLOUT, None);
+        let bytes = message(producer, sequence, 24);
+        match queue.put(CODEC, &[&bytes], &[], &mut Wait::now()) {
+            Ok(()) => {
+                ledger.acknowledge(producer, sequence);
+                sequence += 1;
+            }
+            Err(Failure::GaveUp(GaveUp::TimedOut)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Runs `work` in a process that dies at `point`; false if it came to its end without passing there.
+fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> bool {
+    let mut victim = fork(|| {
+        arm(point, nth);
+        work();
+    });
+    let ended = victim.wait();
+    assert!(ended == Ended::DEAD || ended == Ended::WELL, "{ended:?}");
+    ended == Ended::DEAD
+}
+
+/// A consumer polls while a producer dies; it gets what was put, and what another one puts afterwards.
+#[test]
+fn a_polling_consumer_gets_everything() {
+    let _watchdog = watchdog();
+    let mut died = Vec::new();
+    for point in POINTS {
+        for nth in 1..=4 {
+            for capacity in [None, Some(1), Some(3)] {
+                let queue = queue_of(capacity);
+                let ledger = Ledger::new(2, 100);
+                let mut consumer = fork(|| take_by_polling(&queue, &ledger));
+                consumer.wait_until_asleep();
+                if dies_at(point, nth, || put_by_polling(&queue, &ledger, VICTIM, 20)) {
+                    died.push(point);
+                }
+                let acknowledged = ledger.acknowledged(VICTIM);
+                until("what was put is taken", || {
+                    ledger.taken(VICTIM, acknowledged) == acknowledged
+                });
+                put_by_polling(&queue, &ledger, SURVIVOR, 20);
+                until("all is taken", || ledger.taken(SURVIVOR, 20) == 20);
+                until("nothing is left", || queue.is_empty());
+                nobody_is_told_of_nothing(&queue);
+                queue.shutdown(Shutdown::Drain).unwrap();
+                assert_eq!(consumer.wait(), Ended::WELL);
+            }
+        }
+    }
+    for point in [KillPoint::BeaconLighting, KillPoint::BeaconLit, KillPoint::BeaconDark] {
+        assert!(died.contains(&point), "nobody came by {point:?}");
+    }
+}
+
+/// A producer polls for room while a consumer dies.
+#[test]
+fn a_polling_producer_gets_its_turn() {
+    let _watchdog = watchdog();
+    let mut died = Vec::new();
+    for point in POINTS {
+        for nth in 1..=4 {
+            for capacity in [1, 3] {
+                let queue = queue_of(Some(capacity));
+                let ledger = Ledger::new(2, 100);
+                put_by_polling(&queue, &ledger, VICTIM, capacity as u32);
+                let mut producer = fork(|| put_by_polling(&queue, &ledger, SURVIVOR, 30));
+                producer.wait_until_asleep();
+                let work = || {
+                    for _ in 0..8 {
+                        poll(queue.pollable().unwrap(), libc::POLLIN, None);
+                        if let Some((bytes, _)) = get(&queue, &mut Wait::now()) {
+                            ledger.take(&bytes);
+                        }
+                    }
+                };
+                if dies_at(point, nth, work) {
+                    died.push(point);
+                }
+                if !queue.is_full() {
+                    // Room that was made is told of, though nobody comes any more to tell of it.
+                    until("the producer fills it", || queue.is_full());
+                }
+                let mut consumer = fork(|| take_by_polling(&queue, &ledger));
+                assert_eq!(producer.wait(), Ended::WELL);
+                until("nothing is left", || queue.is_empty());
+                let gone =
+                    capacity as u32 + 30 - ledger.taken(VICTIM, 3) - ledger.taken(SURVIVOR, 30);
+                assert!(gone <= 1, "{gone} were lost");
+                nobody_is_told_of_nothing(&queue);
+                queue.shutdown(Shutdown::Drain).unwrap();
+                assert_eq!(consumer.wait(), Ended::WELL);
+            }
+        }
+    }
+    for point in [KillPoint::BeaconLighting, KillPoint::BeaconLit, KillPoint::BeaconDark] {
+        assert!(died.contains(&point), "nobody came by {point:?}");
+    }
+}
+
+/// Whatever a death left lit is dark once somebody came for nothing; and the queue works.
+fn nobody_is_told_of_nothing(queue: &RawQueue) {
+    assert!(get(queue, &mut Wait::now()).is_none());
+    assert!(!is_readable(queue.pollable().unwrap()));
+    assert!(is_writable(queue.pollable_for_put().unwrap()));
+}
+
+/// Whoever dies while asking for the descriptor leaves it to the next one to ask.
+#[test]
+fn asking_can_be_interrupted_by_death_anywhere() {
+    let _watchdog = watchdog();
+    type Ask = fn(&RawQueue) -> BorrowedFd<'_>;
+    let asks: [Ask; 2] =
+        [|queue| queue.pollable().unwrap(), |queue| queue.pollable_for_put().unwrap()];
+    for point in [
+        KillPoint::LockTaken,
+        KillPoint::BeaconHalfAsked,
+        KillPoint::BeaconLighting,
+        KillPoint::BeaconLit,
+        KillPoint::BeaconDarkening,
+        KillPoint::BeaconDark,
+    ] {
+        let mut died = 0;
+        for ask in asks {
+            for full in [false, true] {
+                for nth in 1..=2 {
+                    let options = QueueOptions { capacity: Some(1), ..QueueOptions::default() };
+                    let queue = RawQueue::create(options).unwrap();
+                    if full {
+                        put(&queue, &message(0, 0, 24), &[]);
+                    }
+                    died += u32::from(dies_at(point, nth, || {
+                        ask(&queue);
+                    }));
+                    // The first thing that is done with the queue afterwards is to poll it.
+                    let ask = ask(&queue);
+                    assert_eq!(is_readable(queue.pollable().unwrap()), full);
+                    assert_eq!(is_writable(queue.pollable_for_put().unwrap()), !full);
+                    assert!(
+                        poll(ask, libc::POLLIN | libc::POLLOUT, Some(std::time::Duration::ZERO))
+                            != 0
+                    );
+                }
+            }
+        }
+        assert!(died > 0, "nobody came by {point:?}");
+    }
+}
