@@ -20,6 +20,7 @@ pub mod protocol;
 pub mod queues;
 pub mod raw;
 mod segment;
+pub mod select;
 pub mod shared_memory;
 pub mod sharedctypes;
 mod sync;
@@ -35,6 +36,7 @@ pub use error::Error;
 pub use plain::Plain;
 pub use protocol::codec::{Message, StructuredCodec};
 pub use queues::Queue;
+pub use select::{Select, select};
 pub use shared_memory::{ShareableList, SharedMemory};
 pub use sharedctypes::{Array, ArrayGuard, Value};
 pub use synchronize::{

@@ -47,6 +47,10 @@ impl<T> Queue<T> {
         QueueBuilder { options: QueueOptions::default(), message: PhantomData }
     }
 
+    pub(crate) fn raw(&self) -> &RawQueue {
+        &self.raw
+    }
+
     /// How many messages wait at this moment. Another process may change that before the caller looks at it.
     pub fn len(&self) -> usize {
         usize::try_from(self.raw.len()).unwrap_or(usize::MAX)

@@ -30,6 +30,10 @@ impl<T> Receiver<T> {
         Receiver { raw, message: PhantomData }
     }
 
+    pub(crate) fn raw(&self) -> &RawReceiver {
+        &self.raw
+    }
+
     /// Whether no sender is left, in any process or message: then there will never be one again. What they sent before
     /// may still wait. Asks the kernel.
     pub fn is_disconnected(&self) -> bool {

@@ -35,6 +35,10 @@ impl<T> Sender<T> {
         Sender { raw, message: PhantomData }
     }
 
+    pub(crate) fn raw(&self) -> &RawSender {
+        &self.raw
+    }
+
     /// Whether no receiver is left, in any process or message: then there will never be one again. Asks the kernel.
     pub fn is_disconnected(&self) -> bool {
         self.raw.is_disconnected()

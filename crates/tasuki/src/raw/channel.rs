@@ -3,7 +3,7 @@
 //! `channel/README.md` holds the steps. The ends wait as a queue does; what is added is asked of the socket before each
 //! sleep, never while a lock is held.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::queues::LargeMessage;
@@ -83,9 +83,20 @@ impl RawSender {
         self.queue.is_alone()
     }
 
-    /// Whether a message would find no room at this moment.
+    /// Whether a message would have to wait for room at this moment, even a small one.
     pub fn is_full(&self) -> bool {
-        self.capacity().is_some_and(|capacity| self.len() >= capacity)
+        self.queue.is_full()
+    }
+
+    /// Whether bytes are limited: then there may be room, but not for a certain message.
+    pub(crate) fn limits_bytes(&self) -> bool {
+        self.queue.limits_bytes()
+    }
+
+    /// A descriptor that is writable whenever there is room; as [`RawQueue::pollable_for_put`](super::RawQueue::pollable_for_put).
+    /// That nobody receives any more shows at the [`socket`](RawSender::socket).
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.queue.pollable_for_put()
     }
 
     /// The record that names this end in a message; its descriptors go into `table`.
@@ -155,6 +166,20 @@ impl RawReceiver {
         self.queue.is_alone()
     }
 
+    /// A descriptor that is readable whenever a message waits; as [`RawQueue::pollable`](super::RawQueue::pollable). That
+    /// nobody sends any more shows at the [`socket`](RawReceiver::socket).
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.queue.pollable()
+    }
+
+    /// What `recv` does for senders, for those who wait otherwise: closes descriptors of messages that never came.
+    /// Costs nothing but now and then.
+    pub(crate) fn sweep(&self) {
+        if self.is_empty() {
+            self.queue.sweep();
+        }
+    }
+
     /// The record that names this end in a message; its descriptors go into `table`.
     pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
         handle::write_receiver(&self.queue, table)
@@ -183,6 +208,19 @@ macro_rules! both_ends {
             /// How structured data is written into this channel.
             pub fn structured(&self) -> StructuredCodec {
                 StructuredCodec::from_tag(self.queue.structured()).unwrap_or_default()
+            }
+
+            /// This end's socket. It hangs up when nobody is at the other end: for poll without any event asked for, and
+            /// with it all that wait in the kernel. Whatever else it says concerns nobody, and nothing is read from it.
+            pub fn socket(&self) -> BorrowedFd<'_> {
+                self.queue.descriptors().sidecar
+            }
+
+            /// As `is_disconnected`, without asking the kernel each time: who was killed is noticed within a tenth of a
+            /// second.
+            #[inline]
+            pub fn is_known_disconnected(&self) -> bool {
+                self.queue.is_known_alone()
             }
 
             /// The channel's own number, equal for all its ends in all processes.

@@ -137,6 +137,11 @@ impl RawQueue {
         self.len() == 0
     }
 
+    /// Whether bytes are limited: then there may be room, but not for a certain message.
+    pub(crate) fn limits_bytes(&self) -> bool {
+        self.shared.limits_bytes()
+    }
+
     /// Most messages at a time; `None` is no limit.
     pub fn capacity(&self) -> Option<u64> {
         self.shared.capacity()

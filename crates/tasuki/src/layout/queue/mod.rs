@@ -216,8 +216,13 @@ impl SharedQueue {
             || tail.bytes.wrapping_sub(head.bytes) >= self.byte_limit
     }
 
+    /// Whether the bytes of the messages that wait are limited.
+    pub(crate) fn limits_bytes(&self) -> bool {
+        self.byte_limit != u64::MAX
+    }
+
     fn is_limited(&self) -> bool {
-        self.capacity != u64::MAX || self.byte_limit != u64::MAX
+        self.capacity != u64::MAX || self.limits_bytes()
     }
 
     /// Most messages at a time; None is no limit.
