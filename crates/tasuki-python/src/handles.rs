@@ -206,7 +206,7 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return event.get().adopt(raw);
             }
         }
-        RawHandle::Sender(_) | RawHandle::Receiver(_) => {}
+        RawHandle::Sender(_) | RawHandle::Receiver(_) | RawHandle::Connection(_) => {}
     }
     let class = object.get_type();
     Err(PyTypeError::new_err(format!("{name} came where a {} was expected", class.name()?)))
@@ -278,7 +278,7 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
         RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
         RawHandle::Condition(_) => CONDITION.import(py, "tasuki.synchronize", "Condition")?,
         RawHandle::Barrier(_) => BARRIER.import(py, "tasuki.synchronize", "Barrier")?,
-        RawHandle::Sender(_) | RawHandle::Receiver(_) => {
+        RawHandle::Sender(_) | RawHandle::Receiver(_) | RawHandle::Connection(_) => {
             let name = handle.name();
             return Err(PyTypeError::new_err(format!("Python has no class for {name}")));
         }

@@ -12,6 +12,7 @@
 //!   condition  as lock
 //!   barrier  1 descriptor: arena  | u32 slot | u32 generation | u32 parties
 //!   semaphore 1 descriptor: arena | u32 slot | u32 generation | u32 most permits | u16 owners
+//!   connection 2 descriptors: arena, socket | u32 slot | u32 generation | u8 which end
 //! ```
 //! Numbers are little-endian. Both languages send the same records, so a handle may go from one to the other and
 //! back. Called by the fronts; it never touches shared memory itself.
@@ -22,11 +23,12 @@ use std::sync::Arc;
 use serde::{Deserializer, Serializer};
 
 use crate::error::Error;
+use crate::layout::pipe::{PipeEnd, Role};
 use crate::layout::queue::{Parts, SharedQueue};
 use crate::protocol::transfer::{self, Outgoing, TransferError};
 use crate::raw::{
-    RawBarrier, RawCondition, RawEvent, RawHandle, RawLock, RawQueue, RawReceiver, RawSemaphore,
-    RawSender, RawValue,
+    RawBarrier, RawCondition, RawConnection, RawEvent, RawHandle, RawLock, RawQueue, RawReceiver,
+    RawSemaphore, RawSender, RawValue,
 };
 use crate::segment::arena::{Slot, SlotAddress};
 
@@ -40,6 +42,7 @@ const CONDITION: u8 = 10;
 const BARRIER: u8 = 11;
 const SENDER: u8 = 12;
 const RECEIVER: u8 = 13;
+const CONNECTION: u8 = 14;
 const ARRAY: u8 = 16;
 
 /// Writes a queue's record; its descriptors go into `table`.
@@ -153,6 +156,18 @@ fn write_slot(kind: u8, slot: &Slot, table: &mut Outgoing) -> Result<Vec<u8>, Tr
     Ok(record)
 }
 
+/// Writes the record of a pipe's end.
+pub(crate) fn write_pipe_end(
+    end: &PipeEnd,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    let mut record = write_slot(CONNECTION, end.slot(), table)?;
+    record[1] = 2;
+    record.splice(6..6, table.attach(end.socket())?.to_le_bytes());
+    record.push(end.role().number());
+    Ok(record)
+}
+
 /// Opens what a record names. `descriptor` gives the message's descriptor with an index.
 pub(crate) fn open(
     record: &[u8],
@@ -194,6 +209,12 @@ pub(crate) fn open(
         BARRIER => {
             let (address, parties) = (fields.address()?, fields.u32()?);
             RawHandle::Barrier(RawBarrier::open(next()?, address, parties)?)
+        }
+        CONNECTION => {
+            let (arena, socket, address) = (next()?, next()?, fields.address()?);
+            let role = Role::from_number(fields.u8()?).ok_or_else(malformed)?;
+            let end = PipeEnd::open(arena, address, socket, role)?;
+            RawHandle::Connection(RawConnection::from_pipe(end))
         }
         _ => return Err(malformed()),
     };

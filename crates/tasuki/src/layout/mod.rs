@@ -5,6 +5,7 @@ pub(crate) mod barrier;
 pub(crate) mod condition;
 pub(crate) mod event;
 pub(crate) mod lock;
+pub(crate) mod pipe;
 pub(crate) mod queue;
 pub(crate) mod semaphore;
 pub(crate) mod shareable_list;

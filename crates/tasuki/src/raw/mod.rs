@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
 pub use channel::{RawReceiver, RawSender, channel};
+pub use connection::RawConnection;
 pub use queues::{
     LargeMessage, LostTasks, NotCounted, NotJoined, QueueOptions, RawQueue, Shutdown, Taken,
 };
@@ -123,6 +124,8 @@ pub enum RawHandle {
     Sender(RawSender),
     /// The receiving end of a channel.
     Receiver(RawReceiver),
+    /// An end of a pipe.
+    Connection(RawConnection),
 }
 
 impl RawHandle {
@@ -160,6 +163,7 @@ impl RawHandle {
             RawHandle::Semaphore(_) => "a semaphore",
             RawHandle::Sender(_) => "a channel's sender",
             RawHandle::Receiver(_) => "a channel's receiver",
+            RawHandle::Connection(_) => "a connection",
         }
     }
 }

@@ -88,18 +88,30 @@ pub(crate) struct Slot {
 impl Slot {
     /// Takes zeroed room for an object of `len` bytes in an arena that this process has, or in a new one.
     pub(crate) fn allocate(kind: SlotKind, len: usize) -> Result<Slot, Error> {
+        Slot::allocate_backed(kind, len, len)
+    }
+
+    /// As `allocate`, for an object of several pages whose first `backed` bytes alone get memory and are zeroed. The rest
+    /// it gets with `back`.
+    pub(crate) fn allocate_backed(
+        kind: SlotKind,
+        len: usize,
+        backed: usize,
+    ) -> Result<Slot, Error> {
         let sizes = [SLOT, PAGE_SLOT];
         let Some(size) = sizes.into_iter().find(|size| len.div_ceil(*size) <= LONGEST_RUN) else {
             let arena = new_arena(len.checked_next_multiple_of(SLOT).ok_or_else(too_large)?)?;
             let mut local = local::lock();
             let index = add_arena(&mut local, arena);
-            return local.arenas[index].take(kind, 1, len).map(|slot| slot.expect("a fresh arena"));
+            return local.arenas[index]
+                .take(kind, 1, len, len)
+                .map(|slot| slot.expect("a fresh arena"));
         };
         let run = len.div_ceil(size).max(1);
         let mut local = local::lock();
         for arena in &mut local.arenas {
             if arena.slot_size() == size {
-                if let Some(slot) = arena.take(kind, run, len)? {
+                if let Some(slot) = arena.take(kind, run, len, backed)? {
                     return Ok(slot);
                 }
             }
@@ -109,7 +121,7 @@ impl Slot {
         let arena = new_arena(size)?;
         let mut local = local::lock();
         let index = add_arena(&mut local, arena);
-        local.arenas[index].take(kind, run, len).map(|slot| slot.expect("a fresh arena"))
+        local.arenas[index].take(kind, run, len, backed).map(|slot| slot.expect("a fresh arena"))
     }
 
     /// Opens an object that a handle names. `arena` may be a lease, which ends here, after this process holds the slot.
@@ -169,6 +181,12 @@ impl Slot {
     #[inline]
     pub(crate) fn bytes(&self) -> NonNull<u8> {
         self.part.bytes()
+    }
+
+    /// Gives a range of the object its memory, so that writing there cannot fail later.
+    pub(crate) fn back(&self, offset: usize, len: usize) -> Result<(), Error> {
+        let base = self.part.bytes().addr().get() - self.segment().base().addr().get();
+        self.segment().commit(base + offset, len)
     }
 
     /// A descriptor of the arena that keeps this object alive while it is on its way, even if this process dies.
@@ -370,14 +388,20 @@ impl LocalArena {
         self.control().lock.lock()
     }
 
-    fn take(&mut self, kind: SlotKind, run: usize, len: usize) -> Result<Option<Slot>, Error> {
+    fn take(
+        &mut self,
+        kind: SlotKind,
+        run: usize,
+        len: usize,
+        backed: usize,
+    ) -> Result<Option<Slot>, Error> {
         let mut found = None;
         if !self.full.get() {
-            found = self.take_run(kind, run, len)?;
+            found = self.take_run(kind, run, len, backed)?;
         }
         if found.is_none() && self.may_sweep() {
             self.sweep();
-            found = self.take_run(kind, run, len)?;
+            found = self.take_run(kind, run, len, backed)?;
         }
         self.full.set(found.is_none());
         let Some((address, offset)) = found else { return Ok(None) };
@@ -392,6 +416,7 @@ impl LocalArena {
         kind: SlotKind,
         run: usize,
         len: usize,
+        backed: usize,
     ) -> Result<Option<(SlotAddress, usize)>, Error> {
         let me = self.segment.my_row()?;
         let _held = self.lock();
@@ -402,11 +427,12 @@ impl LocalArena {
             .ok_or_else(|| Error::Invalid("an arena whose slot size was overwritten".into()))?;
         let generation = (self.entry(slot).load(Ordering::Relaxed) >> 32) as u32;
         let generation = generation.wrapping_add(1);
+        let backed = if backed == len { room } else { backed.next_multiple_of(PAGE).min(room) };
         if self.slot_size() == PAGE_SLOT {
-            self.segment.commit(offset, room)?; // on an error nothing is taken
+            self.segment.commit(offset, backed)?; // on an error nothing is taken
         }
         // Zero is the fresh state of everything that is put into a slot. A large object's memory comes from the kernel.
-        let dirty = if matches!(self.slot_size(), SLOT | PAGE_SLOT) { room / 8 } else { 0 };
+        let dirty = if matches!(self.slot_size(), SLOT | PAGE_SLOT) { backed / 8 } else { 0 };
         for word in 0..dirty {
             self.segment.place::<AtomicU64>(offset + word * 8).store(0, Ordering::Relaxed);
         }

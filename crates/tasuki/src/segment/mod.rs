@@ -204,6 +204,11 @@ impl Segment {
         Some(unsafe { self.map.base().add(offset).cast::<T>().as_ref() })
     }
 
+    /// Where the segment begins in this process.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.map.base()
+    }
+
     /// The address of `len` bytes at `offset`, if they are inside. What is there may change at any moment.
     #[inline]
     pub(crate) fn bytes(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {

@@ -161,6 +161,31 @@ kill_points! {
     TaskRowCleared,
     /// joining: the tasks of a dead process are noted as lost and not yet counted as done.
     TaskLossNoted,
+    // pipe
+    /// pipe, send: the frame's bytes are written, its header is not.
+    PipeHalfWritten,
+    /// pipe, send: the message's datagram is sent, the frame not committed.
+    PipeRung,
+    /// pipe, send: the frame is complete and not committed.
+    PipeWritten,
+    /// pipe, send: the frame is committed, the tail still before it.
+    PipeCommitted,
+    /// pipe, send: the tail has moved, nobody was woken.
+    PipeTailMoved,
+    /// pipe, send: who sleeps is noted as woken and is not.
+    PipeSleepersTaken,
+    /// pipe, send: about to sleep until there is room.
+    PipeFull,
+    /// pipe, receive: a frame is copied, the head not moved.
+    PipeCopied,
+    /// pipe, receive: the head has moved; datagram and senders are as they were.
+    PipeHeadMoved,
+    /// pipe, receive: announced, about to look once more and sleep.
+    PipeAsleep,
+    /// pipe, receive: announced, about to sleep until the message goes on.
+    PipeMidway,
+    /// pipe, selectors: every message has its datagram from now on; those before were not looked at.
+    PipePolled,
 }
 
 macro_rules! kill_point {

@@ -8,6 +8,7 @@ compile_error!("tasuki needs Linux: memfd seals, shared futexes, robust lists an
 
 pub(crate) mod clock;
 pub(crate) mod descriptors;
+pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -22,4 +23,5 @@ pub(crate) mod robust;
 pub(crate) mod sidecar;
 pub(crate) mod signal;
 mod socket_address;
+pub(crate) mod socket_pair;
 pub(crate) mod sockets;

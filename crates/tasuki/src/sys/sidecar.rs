@@ -25,6 +25,23 @@ pub(crate) struct Label {
     pub(crate) attempt: u32,
 }
 
+impl Label {
+    fn to_bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.ticket.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.attempt.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; 12]) -> Label {
+        let (ticket, attempt) = bytes.split_at(8);
+        Label {
+            ticket: u64::from_le_bytes(ticket.try_into().expect("eight bytes")),
+            attempt: u32::from_le_bytes(attempt.try_into().expect("four bytes")),
+        }
+    }
+}
+
 /// Makes the socket.
 pub(crate) fn create() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -55,9 +72,7 @@ pub(crate) fn is_channel_end(socket: BorrowedFd<'_>) -> bool {
 
 /// Sends descriptors; `WouldBlock` when too many wait already.
 pub(crate) fn send(socket: BorrowedFd<'_>, label: Label, fds: &[OwnedFd]) -> io::Result<()> {
-    let mut bytes = [0; 12];
-    bytes[..8].copy_from_slice(&label.ticket.to_le_bytes());
-    bytes[8..].copy_from_slice(&label.attempt.to_le_bytes());
+    let bytes = label.to_bytes();
     let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -101,12 +116,7 @@ pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<(Label, Vec<Owne
     if received.bytes != bytes.len() {
         return Ok(Some((Label { ticket: 0, attempt: 0 }, Vec::new()))); // nobody's: to be dropped
     }
-    let (ticket, attempt) = bytes.split_at(8);
-    let label = Label {
-        ticket: u64::from_le_bytes(ticket.try_into().expect("eight bytes")),
-        attempt: u32::from_le_bytes(attempt.try_into().expect("four bytes")),
-    };
-    Ok(Some((label, fds)))
+    Ok(Some((Label::from_bytes(&bytes), fds)))
 }
 
 /// The error that the kernel does not report when it leaves out descriptors for which the process has no room.

@@ -1,0 +1,133 @@
+//! Who sleeps, and on what: the word between what one side commits and the sleep of the other.
+//!
+//! ```text
+//! bit 0  ASLEEP  somebody may sleep on the socket: set before the last look, taken by who wakes with a datagram
+//! bit 1  HERE    somebody may sleep on this word: set before the last look, taken by who wakes
+//! bit 2  POLLED  a selector watches: every message has its datagram from now on; never cleared
+//! ```
+//! A direction has two: one for those who receive, and one on which senders wait for room, with HERE alone. It is no
+//! `SleepWord`: that one's ringers commit under a lock that its sleepers go through, and here they commit before they ring.
+//!
+//! Nothing here knows bytes or sockets, so that loom can explore it as it is (`crates/tasuki-model`).
+
+use crate::sync::atomic::{AtomicU32, Ordering, in_single_order};
+use crate::sync::{GaveUp, Wait, futex};
+
+const ASLEEP: u32 = 1;
+const HERE: u32 = 2;
+const POLLED: u32 = 4;
+
+/// See the file's head.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(super) struct Bell(AtomicU32);
+
+/// Evidence that a sleeper on the word announced itself, and what the word was then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced(u32);
+
+/// Makes a frame visible.
+#[inline]
+pub(super) fn commit(stamp: &AtomicU32, value: u32) {
+    // SYNC: SeqCst, with `is_committed` for the frame's bytes, and before the load in `take`: either that one sees a
+    // sleeper's announcement, or the sleeper's look sees this.
+    stamp.store(value, Ordering::SeqCst);
+    in_single_order();
+}
+
+/// The stamp at some place.
+#[inline]
+pub(super) fn stamp(stamp: &AtomicU32) -> u32 {
+    in_single_order();
+    // SYNC: with the store in `commit`.
+    stamp.load(Ordering::SeqCst)
+}
+
+impl Bell {
+    #[cfg(loom)]
+    pub(super) fn new() -> Bell {
+        Bell(AtomicU32::new(0))
+    }
+
+    /// Says that the caller is about to sleep on the socket. It must look once more after this.
+    pub(super) fn announce_asleep(&self) {
+        // SYNC: SeqCst, with the load in `take`.
+        self.0.fetch_or(ASLEEP, Ordering::SeqCst);
+        in_single_order();
+    }
+
+    /// Says that the caller is about to sleep on this word. It must look once more after this.
+    pub(super) fn announce_here(&self) -> Announced {
+        // SYNC: SeqCst, with the load in `take`.
+        let announced = Announced(self.0.fetch_or(HERE, Ordering::SeqCst) | HERE);
+        in_single_order();
+        announced
+    }
+
+    /// Sleeps unless the word changed since `announce_here`; returns after a change, a slice of time, or for no reason.
+    pub(super) fn sleep_here(
+        &self,
+        announced: Announced,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), GaveUp> {
+        let slice = wait.slice()?;
+        futex::wait(&self.0, announced.0, Some(slice));
+        Ok(())
+    }
+
+    /// From now on every message has its datagram.
+    pub(super) fn set_polled(&self) {
+        // SYNC: SeqCst, with the load in `is_polled`; see "settle" in README.md.
+        self.0.fetch_or(POLLED, Ordering::SeqCst);
+        in_single_order();
+    }
+
+    #[inline]
+    pub(super) fn is_polled(&self) -> bool {
+        // SYNC: with the fetch_or in `set_polled`.
+        self.0.load(Ordering::SeqCst) & POLLED != 0
+    }
+
+    /// After a commit: wakes who sleeps on this word.
+    #[inline]
+    pub(super) fn wake_here(&self) {
+        let _: WakeSocket = self.take(Begin::RungOrNone);
+    }
+
+    /// After a commit: wakes who sleeps on this word, and says whether somebody sleeps on the socket, which the caller wakes. To
+    /// those the begin of a message matters that has no datagram yet: `begin` says whether it was one.
+    #[inline]
+    pub(super) fn take(&self, begin: Begin) -> WakeSocket {
+        // SYNC: SeqCst, after `commit` and with the announcements.
+        in_single_order();
+        let seen = self.0.load(Ordering::SeqCst);
+        let concerned = match begin {
+            Begin::Silent => ASLEEP | HERE,
+            Begin::RungOrNone => HERE,
+        };
+        if seen & concerned == 0 { WakeSocket(false) } else { self.take_some(concerned) }
+    }
+
+    #[cold]
+    fn take_some(&self, concerned: u32) -> WakeSocket {
+        let before = self.0.fetch_and(!concerned, Ordering::SeqCst) & concerned;
+        if before & HERE != 0 {
+            futex::wake(&self.0, u32::MAX);
+        }
+        WakeSocket(before & ASLEEP != 0)
+    }
+}
+
+/// What was committed, for those who sleep on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// The first frame of a message, without a datagram.
+    Silent,
+    /// One with a datagram, or a later frame.
+    RungOrNone,
+}
+
+/// Whether somebody may sleep on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) struct WakeSocket(pub(super) bool);

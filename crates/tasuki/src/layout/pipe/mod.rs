@@ -1,0 +1,299 @@
+//! The pipe: two ends that talk through shared memory, and a socket that knows who is there.
+//!
+//! `README.md` beside this file holds the layout, the steps and why no wake-up is lost and no message torn. [`ring`] has
+//! places and bytes, [`bell`] who sleeps, [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
+#![allow(unsafe_code)] // what a receiver left unfinished is guarded by a turn in shared memory
+
+mod bell;
+mod poll;
+mod receive;
+mod ring;
+mod send;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+pub(crate) use poll::Armed;
+pub(crate) use send::Outbound;
+
+use poll::Selector;
+use receive::Unfinished;
+use ring::Direction;
+
+use crate::error::Error;
+use crate::layout::lock::{Acquired, LockView, NotAcquired};
+use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::sync::{GaveUp, Spin, Wait};
+use crate::sys::memory::PAGE;
+use crate::sys::{clock, socket_pair};
+
+const DUPLEX_KIND: SlotKind = SlotKind(20);
+const SIMPLEX_KIND: SlotKind = SlotKind(21);
+
+/// The most descriptors that one message can carry.
+pub(crate) const MOST_HANDLES: usize = socket_pair::MOST;
+
+/// Why a call ended without what it was for.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    GaveUp(GaveUp),
+    /// Nobody has the other end.
+    Disconnected,
+    Failed(Error),
+}
+
+impl From<GaveUp> for Ended {
+    fn from(why: GaveUp) -> Ended {
+        Ended::GaveUp(why)
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Ended {
+        Ended::Failed(error)
+    }
+}
+
+impl From<NotAcquired> for Ended {
+    fn from(why: NotAcquired) -> Ended {
+        match why {
+            NotAcquired::GaveUp(why) => Ended::GaveUp(why),
+            NotAcquired::Failed(error) => Ended::Failed(error),
+        }
+    }
+}
+
+/// The error for memory that does not hold what the protocol puts there.
+#[cold]
+fn corrupt(what: &str) -> Ended {
+    Ended::Failed(Error::Invalid(format!("the pipe's memory was overwritten: {what}")))
+}
+
+/// What an end is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Of a pipe in both directions, the one that sends in direction 0.
+    First,
+    /// Of a pipe in both directions, the one that sends in direction 1.
+    Second,
+    /// Of a pipe in one direction.
+    Receiver,
+    /// Of a pipe in one direction.
+    Sender,
+}
+
+impl Role {
+    pub(crate) fn from_number(number: u8) -> Option<Role> {
+        [Role::First, Role::Second, Role::Receiver, Role::Sender].get(usize::from(number)).copied()
+    }
+
+    pub(crate) fn sends(self) -> bool {
+        self != Role::Receiver
+    }
+
+    pub(crate) fn receives(self) -> bool {
+        self != Role::Sender
+    }
+
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+
+    fn kind(self) -> (SlotKind, usize) {
+        match self {
+            Role::First | Role::Second => (DUPLEX_KIND, ring::memory_len(2)),
+            Role::Receiver | Role::Sender => (SIMPLEX_KIND, ring::memory_len(1)),
+        }
+    }
+}
+
+/// One end of a pipe as this process sees it.
+#[derive(Debug)]
+pub(crate) struct PipeEnd {
+    // In this order they are dropped: who is told that this end was closed asks the socket.
+    selector: Selector,
+    socket: OwnedFd,
+    memory: Memory,
+    /// What a receiver that gave up in the middle of a message has of it.
+    unfinished: Unfinished,
+    /// What `closed` was, and which tick of the clock, when the socket was asked last.
+    closed: AtomicU32,
+    asked: AtomicU64,
+    turns: Spin,
+    messages: Spin,
+    room: Spin,
+}
+
+/// The memory of a pipe; dropping it tells senders to look who is there.
+#[derive(Debug)]
+struct Memory {
+    slot: Slot,
+    role: Role,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Some(direction) = self.incoming() {
+            // SYNC: Release, with the load in `ask_sometimes`: who sees it finds the socket closed.
+            direction.words.seldom.closed.fetch_add(1, Ordering::Release);
+            direction.words.room.0.wake_here();
+        }
+    }
+}
+
+impl Memory {
+    #[inline]
+    fn outgoing(&self) -> Option<Direction<'_>> {
+        let number = match self.role {
+            Role::First | Role::Sender => 0,
+            Role::Second => 1,
+            Role::Receiver => return None,
+        };
+        Some(Direction::new(&self.slot, number))
+    }
+
+    #[inline]
+    fn incoming(&self) -> Option<Direction<'_>> {
+        let number = match self.role {
+            Role::First => 1,
+            Role::Second | Role::Receiver => 0,
+            Role::Sender => return None,
+        };
+        Some(Direction::new(&self.slot, number))
+    }
+}
+
+/// How the ends of a pipe are related.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Both ends send and receive.
+    Duplex,
+    /// The first end receives what the second one sends.
+    Simplex,
+}
+
+impl PipeEnd {
+    /// Makes a pipe.
+    pub(crate) fn pair(mode: Mode) -> Result<(PipeEnd, PipeEnd), Error> {
+        let (one, other) = match mode {
+            Mode::Duplex => (Role::First, Role::Second),
+            Mode::Simplex => (Role::Receiver, Role::Sender),
+        };
+        let (kind, len) = one.kind();
+        let slot = Slot::allocate_backed(kind, len, PAGE)?;
+        let sockets = socket_pair::create().map_err(|e| Error::os("make a pair of sockets", e))?;
+        let one = PipeEnd::new(slot.clone(), sockets.0, one);
+        let other = PipeEnd::new(slot, sockets.1, other);
+        for direction in [one.memory.outgoing(), one.memory.incoming()].into_iter().flatten() {
+            direction.begin()?;
+        }
+        Ok((one, other))
+    }
+
+    /// Opens an end that a record names.
+    pub(crate) fn open(
+        arena: OwnedFd,
+        address: SlotAddress,
+        socket: OwnedFd,
+        role: Role,
+    ) -> Result<PipeEnd, Error> {
+        if !socket_pair::is_end(socket.as_fd()) {
+            return Err(Error::Invalid("a pipe's second descriptor is not its socket".into()));
+        }
+        let (kind, len) = role.kind();
+        Ok(PipeEnd::new(Slot::open(arena, kind, address, len)?, socket, role))
+    }
+
+    fn new(slot: Slot, socket: OwnedFd, role: Role) -> PipeEnd {
+        PipeEnd {
+            selector: Selector::default(),
+            socket,
+            memory: Memory { slot, role },
+            unfinished: Unfinished::default(),
+            // Not what `closed` is: the first send asks.
+            closed: AtomicU32::new(u32::MAX),
+            asked: AtomicU64::new(0),
+            turns: Spin::new(),
+            messages: Spin::new(),
+            room: Spin::new(),
+        }
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.memory.slot
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.memory.role
+    }
+
+    #[inline]
+    fn outgoing(&self) -> Result<Direction<'_>, Ended> {
+        self.memory.outgoing().ok_or_else(|| {
+            Error::Invalid("this end of the pipe receives and does not send".into()).into()
+        })
+    }
+
+    #[inline]
+    fn incoming(&self) -> Result<Direction<'_>, Ended> {
+        self.memory.incoming().ok_or_else(|| {
+            Error::Invalid("this end of the pipe sends and does not receive".into()).into()
+        })
+    }
+
+    /// Whether nobody has the other end.
+    fn is_gone(&self) -> Result<bool, Ended> {
+        Ok(socket_pair::state(self.socket()).map_err(|e| Error::os("ask a socket", e))?.gone)
+    }
+
+    /// An error if nobody has the other end: asked when one was closed, and else once in a tick of the clock.
+    #[inline]
+    fn ask_sometimes(&self, direction: Direction<'_>) -> Result<(), Ended> {
+        // SYNC: Acquire, with the fetch_add of who closed an end.
+        let closed = direction.words.seldom.closed.load(Ordering::Acquire);
+        let tick = clock::coarse_millis();
+        if closed == self.closed.load(Ordering::Relaxed)
+            && tick == self.asked.load(Ordering::Relaxed)
+        {
+            return Ok(());
+        }
+        self.ask(closed, tick)
+    }
+
+    #[cold]
+    fn ask(&self, closed: u32, tick: u64) -> Result<(), Ended> {
+        if self.is_gone()? {
+            return Err(Ended::Disconnected);
+        }
+        self.closed.store(closed, Ordering::Relaxed);
+        self.asked.store(tick, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The right to send or to receive; given back when dropped.
+struct Turn<'a>(LockView<'a>);
+
+impl<'a> Turn<'a> {
+    #[inline]
+    fn take(lock: LockView<'a>, wait: &mut Wait<'_>) -> Result<Turn<'a>, Ended> {
+        if let Acquired::OwnerDied(_) = lock.acquire(wait)? {
+            // Nothing to repair: see the table in README.md.
+            lock.clear_poison();
+        }
+        Ok(Turn(lock))
+    }
+}
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.release_own(|| {}) {
+            let _ = self.0.release(); // a broken peer may have done it
+        }
+    }
+}

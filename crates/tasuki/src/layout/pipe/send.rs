@@ -1,0 +1,272 @@
+//! The sending side: take the turn, write, ring, commit, wake.
+
+use std::os::fd::OwnedFd;
+
+use super::bell::{Begin, WakeSocket};
+use super::ring::{self, Direction, FIRST, Frame, LAST, PIECE, RING, RUNG};
+use super::{Ended, MOST_HANDLES, PipeEnd, Turn, corrupt};
+use crate::error::Error;
+use crate::sync::atomic::Ordering;
+use crate::sync::{GaveUp, Wait, kill_point};
+use crate::sys::socket_pair::{self, Label, Sent};
+
+/// A message on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outbound<'a> {
+    pub(crate) codec: u16,
+    /// Its bytes are these, one after the other.
+    pub(crate) parts: &'a [&'a [u8]],
+    pub(crate) fds: &'a [OwnedFd],
+}
+
+/// The first frame of a message of several begins with the length of the message.
+const LENGTH: usize = 8;
+
+impl PipeEnd {
+    /// Sends a message. After a failure nobody receives it, not even a part.
+    #[inline]
+    pub(crate) fn send(&self, message: &Outbound<'_>, wait: &mut Wait<'_>) -> Result<(), Ended> {
+        let direction = self.outgoing()?;
+        if message.fds.len() > MOST_HANDLES {
+            return Err(Error::Limit(format!(
+                "a message can carry {MOST_HANDLES} descriptors and this one has {}",
+                message.fds.len()
+            ))
+            .into());
+        }
+        let turn = Turn::take(direction.sending(&self.turns), wait)?;
+        let sent = self.send_with_turn(direction, message, wait);
+        drop(turn);
+        if sent.is_err() {
+            // A receiver that has a part of it looks whether it goes on.
+            direction.words.seldom.bell.wake_here();
+        }
+        sent
+    }
+
+    #[inline]
+    fn send_with_turn(
+        &self,
+        direction: Direction<'_>,
+        message: &Outbound<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), Ended> {
+        let tail = self.tail(direction)?;
+        self.ask_sometimes(direction)?;
+        let len: usize = message.parts.iter().map(|part| part.len()).sum();
+        if len > PIECE {
+            return self.send_pieces(direction, tail, message, len, wait);
+        }
+        self.wait_for_room(direction, tail, len, wait)?;
+        direction.back(tail, len)?;
+        let mut at = 0;
+        for part in message.parts {
+            direction.write(tail, at, part);
+            at += part.len();
+        }
+        kill_point!(PipeHalfWritten);
+        self.finish(direction, tail, len, FIRST | LAST, message, wait)?;
+        Ok(())
+    }
+
+    #[cold]
+    fn send_pieces(
+        &self,
+        direction: Direction<'_>,
+        mut tail: u64,
+        message: &Outbound<'_>,
+        len: usize,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), Ended> {
+        if wait.is_now() && !self.has_room_for_all(direction, tail, len)? {
+            return Err(GaveUp::TimedOut.into());
+        }
+        let mut left = len;
+        let mut parts = message.parts.iter();
+        let mut part: &[u8] = &[];
+        let mut flags = FIRST;
+        while left > 0 {
+            let mut at = if flags & FIRST != 0 { LENGTH } else { 0 };
+            let piece = left.min(PIECE - at) + at;
+            self.wait_for_room(direction, tail, piece, wait)?;
+            direction.back(tail, piece)?;
+            if at > 0 {
+                direction.write(tail, 0, &(len as u64).to_le_bytes());
+            }
+            while at < piece {
+                while part.is_empty() {
+                    part = parts.next().expect("the parts are as long as their sum");
+                }
+                let (now, later) = part.split_at(part.len().min(piece - at));
+                direction.write(tail, at, now);
+                at += now.len();
+                left -= now.len();
+                part = later;
+            }
+            kill_point!(PipeHalfWritten);
+            if left == 0 {
+                flags |= LAST;
+            }
+            tail = self.finish(direction, tail, piece, flags, message, wait)?;
+            flags = 0;
+        }
+        Ok(())
+    }
+
+    /// Commits a frame whose bytes are written, wakes who sleeps, and returns the new tail.
+    #[inline]
+    fn finish(
+        &self,
+        direction: Direction<'_>,
+        tail: u64,
+        len: usize,
+        flags: u16,
+        message: &Outbound<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<u64, Ended> {
+        let bell = &direction.words.seldom.bell;
+        let codec = message.codec;
+        let mut frame = Frame { position: tail, codec, flags, attempt: 0, len };
+        if flags & FIRST != 0 && (!message.fds.is_empty() || bell.is_polled()) {
+            frame.attempt = self.ring(direction, tail, message.fds, wait)?;
+            frame.flags |= RUNG | ring::handles_flag(message.fds.len());
+        }
+        direction.write_header(&frame);
+        kill_point!(PipeWritten);
+        direction.commit(tail);
+        kill_point!(PipeCommitted);
+        direction.words.sender.tail.store(frame.end(), Ordering::Relaxed);
+        kill_point!(PipeTailMoved);
+        let silent = frame.is(FIRST) && !frame.is(RUNG);
+        let begin = if silent { Begin::Silent } else { Begin::RungOrNone };
+        if bell.take(begin) == WakeSocket(true) {
+            self.wake(tail)?;
+        }
+        Ok(frame.end())
+    }
+
+    /// Wakes who sleeps on the socket. If it is full, it is readable, and nobody sleeps on it.
+    #[cold]
+    fn wake(&self, position: u64) -> Result<(), Ended> {
+        kill_point!(PipeSleepersTaken);
+        let label = Label { ticket: position, attempt: 0 };
+        match socket_pair::send(self.socket(), label, &[]) {
+            Ok(Sent::Done | Sent::Full) => Ok(()),
+            Ok(Sent::Gone) => Err(Ended::Disconnected),
+            Err(error) => Err(Error::os("wake the receiver of a message", error).into()),
+        }
+    }
+
+    /// Sends the datagram of the message at `position`, and returns its attempt.
+    #[cold]
+    fn ring(
+        &self,
+        direction: Direction<'_>,
+        position: u64,
+        fds: &[OwnedFd],
+        wait: &mut Wait<'_>,
+    ) -> Result<u32, Ended> {
+        let words = direction.words;
+        // 0 marks those that only wake.
+        let attempt = words.sender.attempt.load(Ordering::Relaxed).wrapping_add(1).max(1);
+        words.sender.attempt.store(attempt, Ordering::Relaxed);
+        let label = Label { ticket: position, attempt };
+        loop {
+            // Before the try: who makes room rings after it.
+            let announced = words.room.0.announce_here();
+            match socket_pair::send(self.socket(), label, fds) {
+                Ok(Sent::Done) => break,
+                Ok(Sent::Gone) => return Err(Ended::Disconnected),
+                Ok(Sent::Full) => words.room.0.sleep_here(announced, wait)?,
+                Err(error) => return Err(Error::os("send the handles of a message", error).into()),
+            }
+            if self.is_gone()? {
+                return Err(Ended::Disconnected);
+            }
+        }
+        kill_point!(PipeRung);
+        Ok(attempt)
+    }
+
+    /// Where the next frame begins: behind one that a killed sender committed last.
+    #[inline]
+    fn tail(&self, direction: Direction<'_>) -> Result<u64, Ended> {
+        let sender = &direction.words.sender;
+        let mut tail = sender.tail.load(Ordering::Relaxed);
+        let mut frames = 0;
+        while let Some(frame) = direction.frame_at(tail)? {
+            tail = frame.end();
+            sender.tail.store(tail, Ordering::Relaxed);
+            frames += 1;
+            if frames > RING / ring::frame_len(0) {
+                return Err(corrupt("the tail"));
+            }
+        }
+        Ok(tail)
+    }
+
+    /// Returns when a frame of `len` bytes fits behind `tail`.
+    #[inline]
+    fn wait_for_room(
+        &self,
+        direction: Direction<'_>,
+        tail: u64,
+        len: usize,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), Ended> {
+        let seen = direction.words.sender.seen.load(Ordering::Relaxed);
+        // A head that was overwritten is seen when it is read again.
+        if matches!(Direction::fits(tail, seen, len), Ok(true)) {
+            return Ok(());
+        }
+        self.look_for_room(direction, tail, len, wait)
+    }
+
+    #[cold]
+    fn look_for_room(
+        &self,
+        direction: Direction<'_>,
+        tail: u64,
+        len: usize,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), Ended> {
+        let words = direction.words;
+        let fits = || {
+            let head = direction.head();
+            words.sender.seen.store(head, Ordering::Relaxed);
+            Direction::fits(tail, head, len)
+        };
+        if fits()? {
+            return Ok(());
+        }
+        if wait.is_now() {
+            return Err(GaveUp::TimedOut.into());
+        }
+        // An error ends the look, and is found below.
+        self.room.until(|| !matches!(fits(), Ok(false)));
+        while !fits()? {
+            if self.is_gone()? {
+                return Err(Ended::Disconnected);
+            }
+            let announced = words.room.0.announce_here();
+            if fits()? {
+                break;
+            }
+            kill_point!(PipeFull);
+            words.room.0.sleep_here(announced, wait)?;
+        }
+        Ok(())
+    }
+
+    fn has_room_for_all(
+        &self,
+        direction: Direction<'_>,
+        tail: u64,
+        len: usize,
+    ) -> Result<bool, Ended> {
+        let used = tail.wrapping_sub(direction.head());
+        let frames = (len + LENGTH).div_ceil(PIECE) as u64;
+        let needed = len as u64 + (frames + 1) * ring::frame_len(LENGTH);
+        Ok(used.checked_add(needed).is_some_and(|end| end <= RING))
+    }
+}

@@ -1,0 +1,150 @@
+//! The two ends of a pipe as the kernel sees them: who is there, a bell one can sleep on, and descriptors that travel.
+//!
+//! A `SOCK_SEQPACKET` pair. The kernel counts the copies of each end, those in forked children and in flight too, and says
+//! at the one end when the last copy of the other is gone. Its datagrams are the sidecar's: a label, and descriptors.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+
+use super::descriptors::above_standard_streams;
+use super::sidecar;
+pub(crate) use super::sidecar::{Label, MOST, can_open_as_many, too_many_open_files};
+
+/// Makes the two ends.
+#[doc(alias = "socketpair")]
+pub(crate) fn create() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC;
+    let (one, other) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    Ok((above_standard_streams(one)?, above_standard_streams(other)?))
+}
+
+/// Whether this is a socket that could be an end.
+pub(crate) fn is_end(socket: BorrowedFd<'_>) -> bool {
+    matches!(rustix::net::sockopt::socket_type(socket), Ok(SocketType::SEQPACKET))
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It waits at the other end.
+    Done,
+    /// Too many wait there already.
+    Full,
+    /// Nobody has the other end.
+    Gone,
+}
+
+/// Sends a datagram, without waiting.
+pub(crate) fn send(socket: BorrowedFd<'_>, label: Label, fds: &[OwnedFd]) -> io::Result<Sent> {
+    match sidecar::send(socket, label, fds) {
+        Ok(()) => Ok(Sent::Done),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => Ok(Sent::Full),
+            // A reset says once that the other end went with unread datagrams.
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(Sent::Gone),
+            _ => Err(error),
+        },
+    }
+}
+
+/// The label of the first datagram; None when there is none, a label of zeros when it is none of ours.
+pub(crate) fn first(socket: BorrowedFd<'_>) -> Option<Label> {
+    let mut bytes = [0; 12];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    loop {
+        return match rustix::net::recv(socket, &mut bytes, flags) {
+            Err(Errno::INTR | Errno::CONNRESET) => continue,
+            // Nothing there; nothing will ever be there; no socket.
+            Err(_) | Ok((_, 0)) => None,
+            Ok((_, 12)) => Some(Label::from_bytes(&bytes)),
+            Ok(_) => Some(Label { ticket: 0, attempt: 0 }),
+        };
+    }
+}
+
+/// Copies of the descriptors of the first datagram, which [`first`] has seen.
+pub(crate) fn first_descriptors(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
+    Ok(sidecar::peek(socket)?.map_or_else(Vec::new, |(_, fds)| fds))
+}
+
+/// Takes the first datagram away; the kernel closes the descriptors that only it held.
+pub(crate) fn drop_first(socket: BorrowedFd<'_>) {
+    sidecar::drop_first(socket);
+}
+
+/// What the kernel says of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// There is a datagram, or nobody at the other end.
+    pub(crate) readable: bool,
+    /// Nobody has the other end.
+    pub(crate) gone: bool,
+}
+
+/// What an end is like now.
+pub(crate) fn state(socket: BorrowedFd<'_>) -> io::Result<State> {
+    sleep(socket, Duration::ZERO)
+}
+
+/// Sleeps until there is a datagram, nobody at the other end, or the time over; a signal ends it early.
+pub(crate) fn sleep(socket: BorrowedFd<'_>, time: Duration) -> io::Result<State> {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    let time = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+    match rustix::event::poll(&mut fds, Some(&time)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let events = fds[0].revents();
+    Ok(State {
+        readable: !events.is_empty(),
+        gone: events.intersects(PollFlags::HUP | PollFlags::NVAL),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn the_end_is_told_and_what_was_sent_before_it_stays() {
+        let (one, other) = create().unwrap();
+        assert_eq!(state(one.as_fd()).unwrap(), State { readable: false, gone: false });
+        assert_eq!(first(one.as_fd()), None);
+        let label = Label { ticket: 5, attempt: 1 };
+        assert_eq!(send(other.as_fd(), label, &[]).unwrap(), Sent::Done);
+        drop(other);
+        assert_eq!(state(one.as_fd()).unwrap(), State { readable: true, gone: true });
+        assert_eq!(first(one.as_fd()), Some(label));
+        drop_first(one.as_fd());
+        assert_eq!(first(one.as_fd()), None);
+        assert_eq!(send(one.as_fd(), label, &[]).unwrap(), Sent::Gone);
+    }
+
+    #[test]
+    fn unread_datagrams_of_ours_do_not_hide_what_came() {
+        let (one, other) = create().unwrap();
+        let label = Label { ticket: 5, attempt: 1 };
+        assert_eq!(send(one.as_fd(), label, &[]).unwrap(), Sent::Done);
+        assert_eq!(send(other.as_fd(), label, &[]).unwrap(), Sent::Done);
+        drop(other);
+        assert_eq!(first(one.as_fd()), Some(label));
+    }
+
+    #[test]
+    fn a_full_socket_says_so() {
+        let (one, _other) = create().unwrap();
+        let mut sent = 0;
+        while send(one.as_fd(), Label { ticket: sent, attempt: 1 }, &[]).unwrap() == Sent::Done {
+            sent += 1;
+        }
+        assert!(sent >= 100, "{sent}");
+    }
+}

@@ -1,0 +1,451 @@
+//! What a pipe promises: order, whole messages of any length, the end, room, and descriptors that travel.
+
+mod support;
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use support::{Ended, Words, descriptor_count, fork, in_own_process, watchdog};
+use tasuki::raw::connection::{Armed, Mode};
+use tasuki::raw::{Failure, GaveUp, RawConnection, Wait};
+
+const RAW: u16 = 12;
+
+fn duplex() -> (RawConnection, RawConnection) {
+    RawConnection::pipe(Mode::Duplex).unwrap()
+}
+
+/// A receiver and its sender.
+fn simplex() -> (RawConnection, RawConnection) {
+    RawConnection::pipe(Mode::Simplex).unwrap()
+}
+
+fn send(end: &RawConnection, bytes: &[u8]) {
+    end.send(RAW, &[bytes], &[], &mut Wait::forever()).unwrap();
+}
+
+fn receive(end: &RawConnection) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    let received = end.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+    assert_eq!((received.codec, received.fds.len()), (RAW, 0));
+    buffer
+}
+
+fn try_receive(end: &RawConnection) -> Result<Vec<u8>, Failure> {
+    let mut buffer = Vec::new();
+    end.receive(&mut buffer, usize::MAX, &mut Wait::now()).map(|_| buffer)
+}
+
+fn is_at_end(end: &RawConnection) -> bool {
+    matches!(try_receive(end), Err(Failure::Disconnected(_)))
+}
+
+fn is_empty(end: &RawConnection) -> bool {
+    matches!(try_receive(end), Err(Failure::GaveUp(GaveUp::TimedOut)))
+}
+
+/// Bytes that tell their own length and place.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 + len) as u8).collect()
+}
+
+#[test]
+fn messages_of_every_length_arrive_whole_and_in_order() {
+    let _watchdog = watchdog();
+    let lengths: Vec<usize> = (0..200)
+        .chain([1000, 4095, 4096, 4097, 16 << 10, (16 << 10) + 1, 65_536, 65_537, 1_000_003])
+        .chain((0..2000).map(|i| (i * 37) % 3000))
+        .collect();
+    let (one, other) = duplex();
+    let mut child = fork(|| {
+        for &len in &lengths {
+            assert_eq!(receive(&other), pattern(len));
+            send(&other, &pattern(len + 1));
+        }
+    });
+    for &len in &lengths {
+        send(&one, &pattern(len));
+        assert_eq!(receive(&one), pattern(len + 1));
+    }
+    assert_eq!(child.wait(), Ended::WELL);
+}
+
+#[test]
+fn the_parts_of_a_message_are_put_together() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    let whole = pattern(50_000);
+    let parts: Vec<&[u8]> = vec![&[], &whole[..10], &whole[10..40_000], &[], &whole[40_000..], &[]];
+    sender.send(RAW, &parts, &[], &mut Wait::forever()).unwrap();
+    assert_eq!(receive(&receiver), whole);
+}
+
+#[test]
+fn a_hundred_mebibytes_go_through() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    let big: Vec<u8> = (0..100_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    let mut child = fork(|| send(&sender, &big));
+    assert!(receive(&receiver) == big);
+    assert_eq!(child.wait(), Ended::WELL);
+}
+
+#[test]
+fn a_full_ring_makes_senders_wait_and_loses_nothing() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    let mut sent = 0_u32;
+    while sender.send(RAW, &[&sent.to_le_bytes()], &[], &mut Wait::now()).is_ok() {
+        sent += 1;
+    }
+    assert!(sent > 1000, "{sent}");
+    let short = &mut Wait::timeout(Duration::from_millis(20));
+    let full = sender.send(RAW, &[b"x"], &[], short);
+    assert!(matches!(full, Err(Failure::GaveUp(GaveUp::TimedOut))));
+    let mut child = fork(|| (sent..sent + 5000).for_each(|i| send(&sender, &i.to_le_bytes())));
+    child.wait_until_asleep();
+    for i in 0..sent + 5000 {
+        assert_eq!(receive(&receiver), i.to_le_bytes());
+    }
+    assert_eq!(child.wait(), Ended::WELL);
+    assert!(is_empty(&receiver));
+}
+
+#[test]
+fn what_was_sent_is_received_before_the_end() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    assert!(is_empty(&receiver));
+    assert!(!receiver.poll(&mut Wait::now()).unwrap());
+    send(&sender, b"last words");
+    drop(sender);
+    assert!(receiver.poll(&mut Wait::now()).unwrap());
+    assert_eq!(receive(&receiver), b"last words");
+    assert!(is_at_end(&receiver) && is_at_end(&receiver));
+    assert!(receiver.poll(&mut Wait::forever()).unwrap(), "the end is something to receive");
+}
+
+#[test]
+fn half_of_a_duplex_pipe_goes_on_after_the_other_end_was_closed() {
+    let _watchdog = watchdog();
+    let (one, other) = duplex();
+    send(&one, b"unread");
+    send(&other, b"to be read");
+    drop(other);
+    let refused = one.send(RAW, &[b"x"], &[], &mut Wait::forever());
+    assert!(matches!(refused, Err(Failure::Disconnected(_))));
+    assert_eq!(receive(&one), b"to be read");
+    assert!(is_at_end(&one));
+}
+
+#[test]
+fn a_send_to_nobody_is_an_error_at_once() {
+    let _watchdog = watchdog();
+    for _ in 0..1000 {
+        let (receiver, sender) = simplex();
+        send(&sender, b"x");
+        drop(receiver);
+        let refused = sender.send(RAW, &[b"x"], &[], &mut Wait::forever());
+        assert!(matches!(refused, Err(Failure::Disconnected(_))));
+    }
+}
+
+#[test]
+fn copies_in_children_keep_an_end_open() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    let stop = Words::new(1);
+    let mut child = fork(|| {
+        let _ = &sender;
+        while stop[0].load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        send(&sender, b"from the child");
+    });
+    drop(sender);
+    assert!(!receiver.poll(&mut Wait::timeout(Duration::from_millis(50))).unwrap());
+    stop[0].store(1, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(receive(&receiver), b"from the child");
+    assert_eq!(child.wait(), Ended::WELL);
+    let mut buffer = Vec::new();
+    let end = receiver.receive(&mut buffer, usize::MAX, &mut Wait::forever());
+    assert!(matches!(end, Err(Failure::Disconnected(_))));
+}
+
+#[test]
+fn an_end_that_only_sends_does_not_receive() {
+    let (receiver, sender) = simplex();
+    assert!(receiver.is_readable() && !receiver.is_writable());
+    assert!(!sender.is_readable() && sender.is_writable());
+    assert!(matches!(try_receive(&sender), Err(Failure::Failed(_))));
+    let refused = receiver.send(RAW, &[b"x"], &[], &mut Wait::forever());
+    assert!(matches!(refused, Err(Failure::Failed(_))));
+}
+
+#[test]
+fn a_message_beyond_the_limit_stays() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    for len in [100, 50_000] {
+        send(&sender, &pattern(len));
+        let mut buffer = Vec::new();
+        for _ in 0..2 {
+            let refused = receiver.receive(&mut buffer, 99, &mut Wait::forever());
+            assert!(matches!(refused, Err(Failure::Failed(tasuki::Error::Limit(_)))));
+        }
+        assert_eq!(receive(&receiver), pattern(len));
+    }
+}
+
+#[test]
+fn a_receive_that_gives_up_in_the_middle_is_continued_by_the_next() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    let whole = pattern(1 << 20);
+    let go = Words::new(1);
+    let mut child = fork(|| {
+        // Stopped by a full ring until the receiver takes some.
+        send(&sender, &whole);
+        while go[0].load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        send(&sender, b"next");
+    });
+    child.wait_until_asleep();
+    child.signal(libc::SIGSTOP);
+    let mut buffer = Vec::new();
+    let short = &mut Wait::timeout(Duration::from_millis(50));
+    let gave_up = receiver.receive(&mut buffer, usize::MAX, short);
+    assert!(matches!(gave_up, Err(Failure::GaveUp(GaveUp::TimedOut))), "{gave_up:?}");
+    assert!(is_empty(&receiver));
+    child.signal(libc::SIGCONT);
+    assert!(receive(&receiver) == whole);
+    go[0].store(1, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(receive(&receiver), b"next");
+    assert_eq!(child.wait(), Ended::WELL);
+}
+
+#[test]
+fn a_send_that_gives_up_in_the_middle_is_received_by_nobody() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    let short = &mut Wait::timeout(Duration::from_millis(50));
+    let gave_up = sender.send(RAW, &[&pattern(1 << 20)], &[], short);
+    assert!(matches!(gave_up, Err(Failure::GaveUp(GaveUp::TimedOut))));
+    assert!(is_empty(&receiver), "the part is dropped");
+    send(&sender, b"next");
+    assert_eq!(receive(&receiver), b"next");
+}
+
+#[test]
+fn several_senders_and_receivers_share_an_end() {
+    let _watchdog = watchdog();
+    const EACH: u64 = 20_000;
+    let (receiver, sender) = simplex();
+    let sums = Words::new(2);
+    let mut senders: Vec<_> = (0..3)
+        .map(|i| {
+            fork(|| (0..EACH).for_each(|n| send(&sender, &[(i * EACH + n).to_le_bytes()].concat())))
+        })
+        .collect();
+    let mut receivers: Vec<_> = (0..2)
+        .map(|_| {
+            let receiver = &receiver;
+            let (sums, sender) = (&sums, &sender);
+            fork(move || {
+                let mut buffer = Vec::new();
+                loop {
+                    receiver.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+                    if buffer.is_empty() {
+                        break;
+                    }
+                    let n = u64::from_le_bytes(buffer[..8].try_into().unwrap());
+                    sums[0].fetch_add(n, std::sync::atomic::Ordering::SeqCst);
+                    sums[1].fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
+                let _ = sender;
+            })
+        })
+        .collect();
+    assert!(senders.iter_mut().all(|child| child.wait() == Ended::WELL));
+    (0..2).for_each(|_| send(&sender, b""));
+    assert!(receivers.iter_mut().all(|child| child.wait() == Ended::WELL));
+    let count = 3 * EACH;
+    assert_eq!(sums[1].load(std::sync::atomic::Ordering::SeqCst), count);
+    assert_eq!(sums[0].load(std::sync::atomic::Ordering::SeqCst), count * (count - 1) / 2);
+}
+
+fn file_with(text: &str) -> OwnedFd {
+    // SAFETY: a fresh memfd, owned by nobody else.
+    #[allow(unsafe_code)]
+    let file = unsafe {
+        use std::os::fd::FromRawFd;
+        std::fs::File::from_raw_fd(libc::memfd_create(c"t".as_ptr(), libc::MFD_CLOEXEC))
+    };
+    std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).unwrap();
+    file.into()
+}
+
+fn text_of(fd: &OwnedFd) -> String {
+    std::fs::read_to_string(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap()
+}
+
+#[test]
+fn descriptors_travel_with_their_message() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    for round in 0..3 {
+        for len in [0, 10, 40_000] {
+            let fds: Vec<_> = (0..3).map(|i| file_with(&format!("{round} {len} {i}"))).collect();
+            sender.send(RAW, &[&pattern(len)], &fds, &mut Wait::forever()).unwrap();
+        }
+        for len in [0, 10, 40_000] {
+            let mut buffer = Vec::new();
+            let received = receiver.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+            assert_eq!(buffer, pattern(len));
+            let texts: Vec<_> = received.fds.iter().map(text_of).collect();
+            let expected: Vec<_> = (0..3).map(|i| format!("{round} {len} {i}")).collect();
+            assert_eq!(texts, expected);
+        }
+    }
+}
+
+#[test]
+fn more_messages_with_descriptors_than_a_socket_holds_wait_for_room() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    let mut child = fork(|| {
+        let file = [file_with("x")];
+        for i in 0..1000_u32 {
+            sender.send(RAW, &[&i.to_le_bytes()], &file, &mut Wait::forever()).unwrap();
+        }
+    });
+    child.wait_until_asleep();
+    let mut buffer = Vec::new();
+    for i in 0..1000_u32 {
+        let received = receiver.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+        assert_eq!((&buffer[..], received.fds.len()), (&i.to_le_bytes()[..], 1));
+    }
+    assert_eq!(child.wait(), Ended::WELL);
+}
+
+#[test]
+fn a_hundred_pipes_cost_two_descriptors_each_and_leave_none() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        drop(duplex());
+        let before = descriptor_count();
+        let pipes: Vec<_> = (0..100).map(|_| duplex()).collect();
+        assert_eq!(descriptor_count(), before + 200);
+        for (i, (one, other)) in pipes.iter().enumerate() {
+            send(one, &pattern(i));
+            assert_eq!(receive(other), pattern(i));
+        }
+        drop(pipes);
+        assert_eq!(descriptor_count(), before);
+    });
+}
+
+/// Whether a descriptor is readable now.
+fn is_readable(fd: impl AsFd) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live entry.
+    #[allow(unsafe_code)]
+    let count = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    count == 1
+}
+
+#[test]
+fn the_descriptor_for_selectors_is_readable_exactly_if_there_is_something() {
+    let _watchdog = watchdog();
+    for before in [0, 1, 3] {
+        let (receiver, sender) = simplex();
+        (0..before).for_each(|i| send(&sender, &pattern(i)));
+        let fd = receiver.pollable().unwrap();
+        assert_eq!(fd.as_raw_fd(), receiver.pollable().unwrap().as_raw_fd());
+        for i in 0..before {
+            assert!(is_readable(fd), "{i} of {before} from before");
+            assert_eq!(receive(&receiver), pattern(i));
+        }
+        assert!(!is_readable(fd));
+        for round in 0..3 {
+            (0..5).for_each(|i| send(&sender, &pattern(i % 3 * 9_000)));
+            for _ in 0..5 {
+                assert!(is_readable(fd), "round {round}");
+                receive(&receiver);
+            }
+            assert!(!is_readable(fd));
+        }
+        send(&sender, b"last");
+        drop(sender);
+        assert!(is_readable(fd));
+        assert_eq!(receive(&receiver), b"last");
+        assert!(is_readable(fd) && is_at_end(&receiver), "the end is readable");
+    }
+}
+
+#[test]
+fn a_message_wakes_a_selector_in_another_process() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    let mut child = fork(|| {
+        let fd = receiver.pollable().unwrap();
+        for i in 0..200 {
+            let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one live entry.
+            #[allow(unsafe_code)]
+            let count = unsafe { libc::poll(&raw mut poll, 1, -1) };
+            assert_eq!(count, 1);
+            assert_eq!(try_receive(&receiver).unwrap(), pattern(i));
+        }
+        assert!(!is_readable(fd));
+    });
+    for i in 0..200 {
+        if i % 20 == 0 {
+            child.wait_until_asleep();
+        }
+        send(&sender, &pattern(i));
+    }
+    assert_eq!(child.wait(), Ended::WELL);
+}
+
+#[test]
+fn an_armed_end_makes_its_descriptor_readable() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    for _ in 0..50 {
+        let Armed::Sleep(fd) = receiver.arm().unwrap() else { panic!("nothing was sent") };
+        assert!(!is_readable(fd));
+        send(&sender, b"x");
+        assert!(is_readable(fd));
+        assert!(matches!(receiver.arm().unwrap(), Armed::Ready));
+        assert_eq!(receive(&receiver), b"x");
+    }
+    drop(sender);
+    assert!(matches!(receiver.arm().unwrap(), Armed::Ready));
+}
+
+#[test]
+fn an_end_travels_in_a_message_and_stays_open_on_its_way() {
+    let _watchdog = watchdog();
+    let (carrier, hand) = simplex();
+    let (receiver, sender) = simplex();
+    let mut table = tasuki::protocol::transfer::Outgoing::default();
+    let record = sender.record(&mut table).unwrap();
+    let fds = table.into_descriptors();
+    hand.send(RAW, &[&record], &fds, &mut Wait::forever()).unwrap();
+    drop((fds, sender));
+    // Only the message has the sending end now.
+    assert!(!receiver.poll(&mut Wait::timeout(Duration::from_millis(20))).unwrap());
+    let mut buffer = Vec::new();
+    let received = carrier.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+    let mut fds: Vec<_> = received.fds.into_iter().map(Some).collect();
+    let opened = tasuki::raw::RawHandle::open(&buffer, &mut |index| {
+        Ok(fds[index as usize].take().expect("each is asked for once"))
+    });
+    let tasuki::raw::RawHandle::Connection(sender) = opened.unwrap() else { panic!() };
+    send(&sender, b"from elsewhere");
+    assert_eq!(receive(&receiver), b"from elsewhere");
+    drop(sender);
+    assert!(receiver.poll(&mut Wait::forever()).unwrap() && is_at_end(&receiver));
+}
