@@ -165,6 +165,8 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::BeaconHalfAsked => &[],
         // `crash_shutdown.rs`
         KillPoint::ShutDownHalf | KillPoint::ShutDownThrown => &[],
+        // `crash_batch.rs`
+        KillPoint::PutSomeQueued | KillPoint::GetSomeHeld => &[],
         // `crash_joining.rs`
         KillPoint::GetTallied
         | KillPoint::TaskTallied

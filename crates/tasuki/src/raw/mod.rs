@@ -20,7 +20,8 @@ pub use atomics::{Number, Operation};
 pub use channel::{RawReceiver, RawSender, channel};
 pub use connection::RawConnection;
 pub use queues::{
-    LargeMessage, LostTasks, NotCounted, NotJoined, QueueOptions, RawQueue, Shutdown, Taken,
+    Batch, BatchMessage, LargeMessage, LostTasks, NotCounted, NotJoined, OutboundMessage,
+    QueueOptions, RawQueue, Shutdown, Taken,
 };
 pub use sharedctypes::RawValue;
 pub use synchronize::{

@@ -8,7 +8,7 @@ use super::Failure;
 use crate::error::Error;
 use crate::handle;
 use crate::layout::queue::{self, Extras, Outbound, SharedQueue};
-pub use crate::layout::queue::{LostTasks, Shutdown};
+pub use crate::layout::queue::{LostTasks, Outbound as OutboundMessage, Shutdown};
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::sync::Wait;
@@ -85,6 +85,36 @@ impl RawQueue {
         let codec = self.get_with(buffer, &mut extras, wait)?;
         let large = extras.block.map(LargeMessage::of);
         Ok(Taken { codec, large, fds: extras.fds })
+    }
+
+    /// Puts many messages in order, waiting for room for each, and says how many were put.
+    ///
+    /// As many as there is room for, and not more than some 256 KiB of small ones, are put in one step: they appear at
+    /// once, and if this process is killed, all of them or none. Other producers' messages may come between two such parts.
+    pub fn put_many(
+        &self,
+        messages: &[OutboundMessage<'_>],
+        wait: &mut Wait<'_>,
+    ) -> (usize, Result<(), Failure>) {
+        // Nothing is put when one of them could never be.
+        if let Some(message) = messages.iter().find(|message| message.codec == queue::NO_CODEC) {
+            return (0, Err(no_codec(message.codec)));
+        }
+        let (put, result) = self.shared.put_many(messages, wait);
+        (put, result.map_err(Failure::from))
+    }
+
+    /// Takes up to `max` of the oldest messages in one step, waiting for the first one. `batch` is emptied first.
+    ///
+    /// It may take fewer than wait: a batch ends with a message that has descriptors, and with some 256 KiB of small
+    /// messages. Should this process be killed before it used them, all of them are lost with it.
+    pub fn get_many(
+        &self,
+        max: usize,
+        batch: &mut Batch,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), Failure> {
+        Ok(self.shared.get_many(max, &mut batch.0, wait)?)
     }
 
     /// As `get`; what few messages have goes into `extras`, which comes empty.
@@ -252,6 +282,55 @@ pub struct Taken {
     pub large: Option<LargeMessage>,
     /// The descriptors that came along.
     pub fds: Vec<OwnedFd>,
+}
+
+/// Messages that were taken together: memory that the next [`get_many`](RawQueue::get_many) uses again.
+#[derive(Debug, Default)]
+pub struct Batch(queue::Batch);
+
+/// One message of a [`Batch`].
+#[derive(Debug)]
+pub struct BatchMessage<'a> {
+    /// What the bytes mean.
+    pub codec: u16,
+    /// The bytes; none if the message is a large one.
+    pub bytes: &'a [u8],
+    /// The bytes of a large message.
+    pub large: Option<LargeMessage>,
+    /// The descriptors that came along.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Batch {
+    /// An empty one.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.0.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.entries.is_empty()
+    }
+
+    /// Takes the messages out, oldest first. Those that are not asked for are dropped with the iterator.
+    pub fn drain(&mut self) -> impl Iterator<Item = BatchMessage<'_>> {
+        let queue::Batch { bytes, entries, extras, .. } = &mut self.0;
+        let (all, mut extras) = (&bytes[..], extras.drain(..).peekable());
+        let mut start = 0;
+        entries.drain(..).enumerate().map(move |(index, entry)| {
+            let extras = extras.next_if(|(of, _)| *of == index).map(|(_, extras)| extras);
+            let extras = extras.unwrap_or_default();
+            let bytes = &all[start..entry.end];
+            start = entry.end;
+            let large = extras.block.map(LargeMessage::of);
+            BatchMessage { codec: entry.codec, bytes, large, fds: extras.fds }
+        })
+    }
 }
 
 /// The bytes of a large message, still in shared memory and nobody else's; given back when dropped.

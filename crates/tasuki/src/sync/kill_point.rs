@@ -148,6 +148,11 @@ kill_points! {
     ShutDownHalf,
     /// shutdown: the messages are thrown away, their blocks and descriptors not yet free.
     ShutDownThrown,
+    // layout/queue/batch.rs
+    /// put_many: one block belongs to its message, others do not yet, nothing is committed.
+    PutSomeQueued,
+    /// get_many: the head has moved, one block is marked as held by this process, others are not yet.
+    GetSomeHeld,
     // layout/queue/joining.rs
     /// get of a joinable queue: this process's tally is prepared, the head not moved.
     GetTallied,

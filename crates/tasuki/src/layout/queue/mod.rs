@@ -5,6 +5,7 @@
 //! poll, [`joining`] counts tasks, [`repair`] is what is done after a death.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
+mod batch;
 mod beacon;
 mod blocks;
 mod ends;
@@ -22,12 +23,14 @@ use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+pub(crate) use batch::Batch;
 pub(crate) use blocks::Block;
 pub(crate) use get::{Extras, NotGot};
 pub use joining::LostTasks;
 pub(crate) use joining::{NotDone, NotJoined};
 pub(crate) use parts::Parts;
-pub(crate) use put::{NotPut, Outbound};
+pub(crate) use put::NotPut;
+pub use put::Outbound;
 /// The codec that no message may have.
 pub(crate) use ring::JUMP as NO_CODEC;
 pub use shutdown::Shutdown;

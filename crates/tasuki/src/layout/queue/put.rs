@@ -13,14 +13,14 @@ use crate::sync::{GaveUp, Held, Wait, kill_point};
 use crate::sys::sidecar::{self, Label};
 
 /// A message on its way in.
-#[derive(Debug)]
-pub(crate) struct Outbound<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Outbound<'a> {
     /// What the bytes mean; the queue does not look.
-    pub(crate) codec: u16,
+    pub codec: u16,
     /// The bytes, in order.
-    pub(crate) parts: &'a [&'a [u8]],
+    pub parts: &'a [&'a [u8]],
     /// Descriptors that travel with it.
-    pub(crate) fds: &'a [OwnedFd],
+    pub fds: &'a [OwnedFd],
 }
 
 /// Why a message was not put. It is wholly outside the queue then.
@@ -53,6 +53,22 @@ impl SharedQueue {
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<(), NotPut> {
+        let len = self.checked_len(message)?;
+        if len <= INLINE {
+            return self.put_frame(message, message.parts, len, None, wait);
+        }
+        let Some(block) = self.filled_block(message, len)? else {
+            return self.put_frame(message, message.parts, len, None, wait);
+        };
+        let body = block.id().to_bytes(len);
+        self.put_frame(message, &[&body], len, Some(&block), wait)?;
+        block.given_away();
+        Ok(())
+    }
+
+    /// The message's length, if it can be put at all.
+    #[inline]
+    pub(super) fn checked_len(&self, message: &Outbound<'_>) -> Result<usize, NotPut> {
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
         if message.fds.len() > sidecar::MOST {
             return Err(NotPut::Failed(Error::Limit(format!(
@@ -67,22 +83,25 @@ impl SharedQueue {
                 self.byte_limit
             ))));
         }
-        if len <= INLINE {
-            return self.put_frame(message, message.parts, len, None, wait);
-        }
+        Ok(len)
+    }
+
+    /// A block with the bytes of a message that is not a small one; None when it has to go into the ring all the same.
+    pub(super) fn filled_block(
+        self: &Arc<Self>,
+        message: &Outbound<'_>,
+        len: usize,
+    ) -> Result<Option<Block>, NotPut> {
         let block = match self.claim_block(len) {
             // So many blocks of that size are queued already: in the ring there is room for any number.
             Err(Error::Limit(_)) if ring::frame_len(len) + ring::HEADER <= ring::CHUNK => {
-                return self.put_frame(message, message.parts, len, None, wait);
+                return Ok(None);
             }
             other => other?,
         };
         block.fill(message.parts);
         kill_point!(PutBlockFilled);
-        let body = block.id().to_bytes(len);
-        self.put_frame(message, &[&body], len, Some(&block), wait)?;
-        block.given_away();
-        Ok(())
+        Ok(Some(block))
     }
 
     fn put_frame(

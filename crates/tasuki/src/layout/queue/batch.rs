@@ -1,0 +1,297 @@
+//! Many messages at a time: as many as there is room for are put, or as many as wait are taken, under one lock and with one
+//! commit.
+//!
+//! The steps are those of one message, with P4 to P6 and G3 to G5 repeated; see `README.md`, "Batches".
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use super::blocks::{Block, BlockId};
+use super::get::Extras;
+use super::ring::{self, HANDLES};
+use super::{INLINE, NotGot, NotPut, Outbound, Position, SharedQueue};
+use crate::error::Error;
+use crate::segment::Token;
+use crate::sync::{Held, Wait, kill_point};
+use crate::sys::sidecar;
+
+/// How many bytes of frames are copied before the lock is given to others: some 50 us.
+const UNDER_ONE_LOCK: usize = 256 << 10;
+/// How many bytes of large messages are copied into blocks before the first of them is put.
+const AHEAD: usize = 4 << 20;
+
+/// Messages that were taken together; memory that is used again by the next `get_many`.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The bytes of all small messages, one after the other.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) entries: Vec<Entry>,
+    /// What few messages have, each with the number of its message, in order.
+    pub(crate) extras: Vec<(usize, Extras)>,
+    /// Blocks of messages that are not committed yet, each with the number of its message.
+    blocks: Vec<(usize, BlockId, usize)>,
+}
+
+/// One message of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) codec: u16,
+    /// Where its bytes end; they begin where those of the one before end.
+    pub(crate) end: usize,
+}
+
+impl Batch {
+    /// Forgets all messages and keeps some memory.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * UNDER_ONE_LOCK);
+        self.entries.clear();
+        self.extras.clear();
+        self.blocks.clear();
+    }
+}
+
+/// A message that is ready to go into the ring: its length, and its bytes if they are in a block.
+type Ready = (usize, Option<Block>);
+
+/// What adding one message to a batch came to.
+struct Added {
+    /// Where the one after it is.
+    next: Position,
+    /// Its descriptors; it is the last one of the batch then.
+    handles: Option<Vec<OwnedFd>>,
+    jumped: bool,
+}
+
+/// Why nothing of a part could be put for now.
+enum Full {
+    /// There was no room when so many messages had been taken.
+    At(u64),
+    /// The socket that carries descriptors has no room.
+    Socket,
+}
+
+impl SharedQueue {
+    /// Puts the messages in order, waiting for room, and says how many were put when it has to give up. What is put under one lock
+    /// appears at once; another producer's messages may come in between.
+    pub(crate) fn put_many(
+        self: &Arc<Self>,
+        messages: &[Outbound<'_>],
+        wait: &mut Wait<'_>,
+    ) -> (usize, Result<(), NotPut>) {
+        let mut put = 0;
+        let mut ready = VecDeque::new();
+        let mut socket_was_full_at = None;
+        while put < messages.len() {
+            if ready.is_empty() {
+                let prepared = self.prepare(&messages[put..], &mut ready);
+                // What is wrong with a later message is said when those before it are put.
+                if let (Err(why), true) = (prepared, ready.is_empty()) {
+                    return (put, Err(why));
+                }
+            }
+            let full = match self.put_part(&messages[put..], &mut ready, wait) {
+                Ok(Ok(count)) => {
+                    put += count;
+                    continue;
+                }
+                Ok(Err(full)) => full,
+                Err(why) => return (put, Err(why)),
+            };
+            if let Err(why) = self.wait_for_room(full, &mut socket_was_full_at, wait) {
+                return (put, Err(why));
+            }
+        }
+        (put, Ok(()))
+    }
+
+    /// Fills blocks for the large ones among the next messages.
+    fn prepare(
+        self: &Arc<Self>,
+        messages: &[Outbound<'_>],
+        ready: &mut VecDeque<Ready>,
+    ) -> Result<(), NotPut> {
+        let (mut frames, mut ahead) = (0, 0);
+        for message in messages {
+            let len = self.checked_len(message)?;
+            let block = if len > INLINE { self.filled_block(message, len)? } else { None };
+            frames += ring::frame_len(if block.is_some() { BlockId::LEN } else { len });
+            ahead += if block.is_some() { len } else { 0 };
+            ready.push_back((len, block));
+            if frames >= UNDER_ONE_LOCK || ahead >= AHEAD {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts as many of the messages that are ready as there is room for, and says how many, or why none.
+    fn put_part(
+        &self,
+        messages: &[Outbound<'_>],
+        ready: &mut VecDeque<Ready>,
+        wait: &mut Wait<'_>,
+    ) -> Result<Result<usize, Full>, NotPut> {
+        let held = self.lock_put(wait)?;
+        kill_point!(PutLocked);
+        self.check_open(&held)?;
+        let tail = self.head().put.position();
+        let (mut next, mut count) = (tail, 0);
+        for ((len, block), message) in ready.iter().zip(messages) {
+            // Descriptors are sent for the first ticket of a commit only: a void datagram never has a later one than the
+            // next message, whoever dies.
+            if count > 0 && !message.fds.is_empty() {
+                break;
+            }
+            if let Err(full_at) = self.has_room(next, *len as u64) {
+                if count == 0 {
+                    return Ok(Err(Full::At(full_at)));
+                }
+                break;
+            }
+            let body = block.as_ref().map(|block| block.id().to_bytes(*len));
+            let in_block = body.as_ref().map(|body| [&body[..]]);
+            let parts = in_block.as_ref().map_or(message.parts, |parts| &parts[..]);
+            match self.write_frame(&held, next, message, parts, *len, block.is_some()) {
+                Ok(Some(after)) => (next, count) = (after, count + 1),
+                Ok(None) => return Ok(Err(Full::Socket)),
+                Err(error) if count == 0 => return Err(error.into()),
+                Err(_) => break, // said when its turn comes
+            }
+        }
+        // From here to the commit nothing can fail, as in a put of one.
+        for (index, (_, block)) in ready.iter().take(count).enumerate() {
+            if let Some(block) = block {
+                block.enqueue(tail.ticket.wrapping_add(index as u64));
+                kill_point!(PutSomeQueued);
+            }
+        }
+        self.commit_put(&held, next, count as u32);
+        self.leave_put(held);
+        kill_point!(PutUnlocked);
+        ready.drain(..count).filter_map(|(_, block)| block).for_each(Block::given_away);
+        Ok(Ok(count))
+    }
+
+    #[cold]
+    fn wait_for_room(
+        &self,
+        full: Full,
+        socket_was_full_at: &mut Option<u64>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), NotPut> {
+        match full {
+            Full::At(full_at) => self.wait_for_get(full_at, wait),
+            Full::Socket => {
+                let head = self.drop_void_descriptors(wait)?;
+                if socket_was_full_at.replace(head) == Some(head) {
+                    return self.wait_for_get(head, wait);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes up to `max` of the oldest messages, waiting for the first one. `batch` is emptied first; it may end up with
+    /// fewer than wait, since it ends after a message with descriptors and after some 256 KiB.
+    pub(crate) fn get_many(
+        self: &Arc<Self>,
+        max: usize,
+        batch: &mut Batch,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), NotGot> {
+        batch.clear();
+        if max == 0 {
+            return Ok(());
+        }
+        let me = self.segment.my_row()?;
+        if self.joinable {
+            self.join_table(me, wait)?;
+        }
+        loop {
+            if !self.knows_of_message() && !self.has_message() {
+                self.wait_for_put(wait)?;
+            }
+            let held = self.lock_get(wait)?;
+            kill_point!(GetLocked);
+            let head = self.head().get.position();
+            if !self.is_behind_tail(head.ticket) {
+                drop(held);
+                continue;
+            }
+            let jumped = match self.get_part(&held, head, me, max, batch) {
+                Ok(jumped) => jumped,
+                Err(error) => {
+                    batch.clear();
+                    return Err(error.into());
+                }
+            };
+            self.leave_get(held);
+            kill_point!(GetUnlocked);
+            if jumped && self.is_loose() {
+                self.trim_if_nobody_puts();
+            }
+            return Ok(());
+        }
+    }
+
+    /// Takes one message at least; says whether it left a chunk on the way.
+    fn get_part(
+        self: &Arc<Self>,
+        held: &Held<'_>,
+        head: Position,
+        me: Token,
+        max: usize,
+        batch: &mut Batch,
+    ) -> Result<bool, Error> {
+        let (mut next, mut jumped, mut handles) = (head, false, None);
+        let is_full = |batch: &Batch| {
+            batch.entries.len() >= max
+                || batch.bytes.len() + batch.entries.len() * ring::HEADER >= UNDER_ONE_LOCK
+        };
+        while handles.is_none() && !is_full(batch) && self.is_behind_tail(next.ticket) {
+            match self.add_next(next, batch) {
+                Ok(added) => {
+                    next = added.next;
+                    jumped |= added.jumped;
+                    handles = added.handles;
+                }
+                Err(error) if batch.entries.is_empty() => return Err(error),
+                Err(_) => break, // said when its turn comes
+            }
+        }
+        kill_point!(GetCopied);
+        self.commit_get(held, me, head, next);
+        for (index, id, len) in batch.blocks.drain(..) {
+            let block = Some(Box::new(self.hold_block(id, len, me)?));
+            kill_point!(GetSomeHeld);
+            batch.extras.push((index, Extras { block, fds: Vec::new() }));
+        }
+        kill_point!(GetBlockHeld);
+        if let Some(fds) = handles {
+            sidecar::drop_first(self.sidecar.as_fd());
+            let last = batch.entries.len() - 1;
+            match batch.extras.last_mut() {
+                Some((index, extras)) if *index == last => extras.fds = fds,
+                _ => batch.extras.push((last, Extras { block: None, fds })),
+            }
+        }
+        Ok(jumped)
+    }
+
+    /// Copies the message behind `head` into the batch. Nothing is added when that fails.
+    fn add_next(&self, head: Position, batch: &mut Batch) -> Result<Added, Error> {
+        let frame = self.frame_at(head)?;
+        let before = batch.bytes.len();
+        let (len, block) = self.copy_frame(&frame, head.ticket, &mut batch.bytes)?;
+        let mut handles = None;
+        if frame.flags & HANDLES != 0 {
+            let peeked = self.peek_descriptors(&frame, head.ticket);
+            handles = Some(peeked.inspect_err(|_| batch.bytes.truncate(before))?);
+        }
+        batch.blocks.extend(block.map(|id| (batch.entries.len(), id, len)));
+        batch.entries.push(Entry { codec: frame.codec, end: batch.bytes.len() });
+        Ok(Added { next: frame.after(head, len), handles, jumped: frame.jumped })
+    }
+}
