@@ -73,7 +73,7 @@ impl RawSender {
         let alone = match why {
             // It was full this time; who asks again and again need not ask the kernel each time.
             NotPut::GaveUp(_) => self.queue.is_known_alone(),
-            NotPut::ShutDown | NotPut::Failed(_) => self.queue.is_alone(),
+            NotPut::ShutDown | NotPut::Disconnected(_) | NotPut::Failed(_) => self.queue.is_alone(),
         };
         Err(if alone { Failure::Disconnected(None) } else { why.into() })
     }

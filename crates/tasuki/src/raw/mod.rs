@@ -72,6 +72,7 @@ impl From<NotPut> for Failure {
         match why {
             NotPut::GaveUp(why) => Failure::GaveUp(why),
             NotPut::ShutDown => Failure::ShutDown,
+            NotPut::Disconnected(death) => Failure::Disconnected(death),
             NotPut::Failed(error) => Failure::Failed(error),
         }
     }

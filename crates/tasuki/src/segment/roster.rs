@@ -26,6 +26,9 @@ pub(crate) const ROWS: usize = 4096;
 pub(crate) const BYTES: usize = ROWS * size_of::<Row>();
 const TABLE: usize = PAGE;
 
+/// A role: the process took something out of the object, or waited for it.
+pub(crate) const READER: u32 = 1;
+
 const FREE: u64 = 0;
 const CLAIMING: u64 = 1;
 const LIVE: u64 = 2;
@@ -61,7 +64,7 @@ pub(crate) struct Row {
     /// How many messages those are.
     pub(crate) in_hand_count: AtomicU64,
     pid: AtomicU32,
-    /// Sender and receiver bits, for disconnection.
+    /// What the process did with the object: [`READER`].
     pub(crate) roles: AtomicU32,
     /// Bit `g % 64`: the process of generation g ended by itself, or dropped its last handle; else it was killed. So this
     /// is known of a process whose row is another's by now.
@@ -183,6 +186,19 @@ impl<'a> Roster<'a> {
     /// Whether a row is in use by anybody, alive or not yet reaped.
     pub(crate) fn is_taken(self, index: usize) -> bool {
         self.row(index).is_some_and(|row| row.state.load(Ordering::Acquire) & STATE != FREE)
+    }
+
+    /// Whether there is a row of a process that lives, and that is not `me`.
+    pub(crate) fn names_another(self, me: Option<Token>) -> bool {
+        let is_other = |&index: &usize| me.is_none_or(|me| me.row() != index);
+        (0..self.high()).filter(is_other).filter_map(|index| self.row(index)).any(|row| {
+            let state = row.state.load(Ordering::Acquire);
+            match state & STATE {
+                LIVE => identity::is_alive(&row.identity()),
+                CLAIMING => identity::thread_exists(worker(state)),
+                _ => false,
+            }
+        })
     }
 
     /// Frees the rows of the dead, and says how many those were.

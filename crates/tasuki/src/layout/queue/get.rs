@@ -35,7 +35,7 @@ impl From<NotPut> for NotGot {
     fn from(why: NotPut) -> NotGot {
         match why {
             NotPut::GaveUp(why) => NotGot::GaveUp(why),
-            NotPut::ShutDown => NotGot::ShutDown,
+            NotPut::ShutDown | NotPut::Disconnected(_) => NotGot::ShutDown,
             NotPut::Failed(error) => NotGot::Failed(error),
         }
     }
@@ -166,6 +166,9 @@ impl SharedQueue {
     pub(super) fn commit_get(&self, held: &Held<'_>, me: Token, head: Position, next: Position) {
         let count = next.ticket.wrapping_sub(head.ticket);
         if let Some(row) = self.segment.roster().row(me.row()) {
+            if row.in_hand_ticket.load(Ordering::Relaxed) == 0 {
+                self.note_reader(me);
+            }
             row.in_hand_len.store(next.bytes.wrapping_sub(head.bytes), Ordering::Relaxed);
             row.in_hand_count.store(count, Ordering::Relaxed);
             row.in_hand_ticket.store(head.ticket.wrapping_add(1), Ordering::Relaxed);
@@ -306,6 +309,7 @@ impl SharedQueue {
         let over = || self.has_message() || is_shut();
         if !wait.is_now() && !over() && !self.get_spin.until(over) {
             let enter = |wait: &mut Wait<'_>| Ok::<_, NotGot>(self.lock_put(wait)?);
+            self.note_reader(self.segment.my_row()?);
             while !over() {
                 sleep_until(&head.nonempty.0, &head.put.lock, over, enter, wait)?;
             }

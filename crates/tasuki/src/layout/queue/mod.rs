@@ -13,6 +13,7 @@ mod get;
 mod joining;
 mod parts;
 mod put;
+mod readers;
 mod repair;
 mod ring;
 mod shutdown;
@@ -80,6 +81,8 @@ struct Settings {
     attempt: AtomicU32,
     /// Of a channel: how many of its ends were dropped; a hint to ask its socket.
     closed_ends: AtomicU32,
+    /// Token and pid of the process that was the last to get for the first time; 0 when none ever did.
+    reader: AtomicU64,
 }
 
 /// The beginning of a queue's payload.
@@ -117,6 +120,8 @@ pub(crate) struct SharedQueue {
     joinable: bool,
     put_spin: Spin,
     get_spin: Spin,
+    /// Low half: when somebody last looked for readers; high half: how often in a row there were none.
+    looks: AtomicU64,
     /// Of a channel's end; the last field, see there.
     end: Option<ends::End>,
 }
@@ -196,6 +201,7 @@ impl SharedQueue {
             room,
             put_spin: Spin::new(),
             get_spin: Spin::new(),
+            looks: AtomicU64::new(0),
             end: None,
         })
     }

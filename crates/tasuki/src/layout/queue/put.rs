@@ -8,6 +8,7 @@ use super::ring::{self, BLOCK, HANDLES};
 use super::side::{DARKENS, LIGHTS, SHUT, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
+use crate::segment::death::Death;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Held, Wait, kill_point};
 use crate::sys::sidecar::{self, Label};
@@ -29,6 +30,8 @@ pub(crate) enum NotPut {
     GaveUp(GaveUp),
     /// The queue was shut down.
     ShutDown,
+    /// It is full and nobody is left who could get from it; the last one who did, as far as that is known.
+    Disconnected(Option<Box<Death>>),
     Failed(Error),
 }
 
@@ -299,7 +302,8 @@ impl SharedQueue {
         if self.put_spin.until(changed) {
             return Ok(());
         }
-        let enter = |wait: &mut Wait<'_>| Ok(self.lock_get(wait)?);
-        sleep_until(&head.nonfull.0, &head.get.lock, changed, enter, wait)
+        let enter = |wait: &mut Wait<'_>| Ok::<_, NotPut>(self.lock_get(wait)?);
+        sleep_until(&head.nonfull.0, &head.get.lock, changed, enter, wait)?;
+        if changed() { Ok(()) } else { self.look_for_readers() }
     }
 }
