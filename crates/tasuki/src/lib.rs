@@ -7,6 +7,7 @@ extern crate self as tasuki;
 
 pub mod channel;
 pub mod command;
+pub mod connection;
 pub mod context;
 mod encoded;
 pub mod error;
@@ -31,6 +32,7 @@ pub mod timer;
 
 pub use channel::{Receiver, Sender, bounded, channel};
 pub use command::{Command, inherited};
+pub use connection::{Connection, pipe};
 pub use context::{active_children, current_process};
 pub use error::Error;
 pub use plain::Plain;

@@ -26,14 +26,14 @@ fn send(end: &RawConnection, bytes: &[u8]) {
 
 fn receive(end: &RawConnection) -> Vec<u8> {
     let mut buffer = Vec::new();
-    let received = end.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+    let received = end.recv(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
     assert_eq!((received.codec, received.fds.len()), (RAW, 0));
     buffer
 }
 
 fn try_receive(end: &RawConnection) -> Result<Vec<u8>, Failure> {
     let mut buffer = Vec::new();
-    end.receive(&mut buffer, usize::MAX, &mut Wait::now()).map(|_| buffer)
+    end.recv(&mut buffer, usize::MAX, &mut Wait::now()).map(|_| buffer)
 }
 
 fn is_at_end(end: &RawConnection) -> bool {
@@ -168,7 +168,7 @@ fn copies_in_children_keep_an_end_open() {
     assert_eq!(receive(&receiver), b"from the child");
     assert_eq!(child.wait(), Ended::WELL);
     let mut buffer = Vec::new();
-    let end = receiver.receive(&mut buffer, usize::MAX, &mut Wait::forever());
+    let end = receiver.recv(&mut buffer, usize::MAX, &mut Wait::forever());
     assert!(matches!(end, Err(Failure::Disconnected(_))));
 }
 
@@ -190,7 +190,7 @@ fn a_message_beyond_the_limit_stays() {
         send(&sender, &pattern(len));
         let mut buffer = Vec::new();
         for _ in 0..2 {
-            let refused = receiver.receive(&mut buffer, 99, &mut Wait::forever());
+            let refused = receiver.recv(&mut buffer, 99, &mut Wait::forever());
             assert!(matches!(refused, Err(Failure::Failed(tasuki::Error::Limit(_)))));
         }
         assert_eq!(receive(&receiver), pattern(len));
@@ -215,7 +215,7 @@ fn a_receive_that_gives_up_in_the_middle_is_continued_by_the_next() {
     child.signal(libc::SIGSTOP);
     let mut buffer = Vec::new();
     let short = &mut Wait::timeout(Duration::from_millis(50));
-    let gave_up = receiver.receive(&mut buffer, usize::MAX, short);
+    let gave_up = receiver.recv(&mut buffer, usize::MAX, short);
     assert!(matches!(gave_up, Err(Failure::GaveUp(GaveUp::TimedOut))), "{gave_up:?}");
     assert!(is_empty(&receiver));
     child.signal(libc::SIGCONT);
@@ -255,7 +255,7 @@ fn several_senders_and_receivers_share_an_end() {
             fork(move || {
                 let mut buffer = Vec::new();
                 loop {
-                    receiver.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+                    receiver.recv(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
                     if buffer.is_empty() {
                         break;
                     }
@@ -301,7 +301,7 @@ fn descriptors_travel_with_their_message() {
         }
         for len in [0, 10, 40_000] {
             let mut buffer = Vec::new();
-            let received = receiver.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+            let received = receiver.recv(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
             assert_eq!(buffer, pattern(len));
             let texts: Vec<_> = received.fds.iter().map(text_of).collect();
             let expected: Vec<_> = (0..3).map(|i| format!("{round} {len} {i}")).collect();
@@ -323,7 +323,7 @@ fn more_messages_with_descriptors_than_a_socket_holds_wait_for_room() {
     child.wait_until_asleep();
     let mut buffer = Vec::new();
     for i in 0..1000_u32 {
-        let received = receiver.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+        let received = receiver.recv(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
         assert_eq!((&buffer[..], received.fds.len()), (&i.to_le_bytes()[..], 1));
     }
     assert_eq!(child.wait(), Ended::WELL);
@@ -438,7 +438,7 @@ fn an_end_travels_in_a_message_and_stays_open_on_its_way() {
     // Only the message has the sending end now.
     assert!(!receiver.poll(&mut Wait::timeout(Duration::from_millis(20))).unwrap());
     let mut buffer = Vec::new();
-    let received = carrier.receive(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+    let received = carrier.recv(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
     let mut fds: Vec<_> = received.fds.into_iter().map(Some).collect();
     let opened = tasuki::raw::RawHandle::open(&buffer, &mut |index| {
         Ok(fds[index as usize].take().expect("each is asked for once"))

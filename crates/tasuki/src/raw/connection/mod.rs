@@ -107,14 +107,14 @@ impl RawConnection {
     ///
     /// A call that gives up in the middle of a message loses nothing: the next one goes on.
     #[inline]
-    pub fn receive(
+    pub fn recv(
         &self,
         buffer: &mut Vec<u8>,
         limit: usize,
         wait: &mut Wait<'_>,
     ) -> Result<Received, Failure> {
         match &self.transport {
-            Transport::Pipe(end) => pipe::receive(end, buffer, limit, wait),
+            Transport::Pipe(end) => pipe::recv(end, buffer, limit, wait),
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn send(
 }
 
 #[inline]
-pub(super) fn receive(
+pub(super) fn recv(
     end: &PipeEnd,
     buffer: &mut Vec<u8>,
     limit: usize,
