@@ -19,8 +19,8 @@ RUST_WORKER = {
     "rust_worker_on_array": [PROGRAMS / "scale_worker"],
 }
 PYTHON_WORKER = {"python_worker_from_rust": [sys.executable, EXAMPLES / "python/square_worker.py"]}
-#: What the standard library cannot do: send a queue through a queue, start something later, share anything with Rust.
-ONLY_TASUKI = {"pass_handles", "timer", *RUST_WORKER}
+#: What the standard library cannot do: await a queue, send a queue through a queue, start something later, share anything with Rust.
+ONLY_TASUKI = {"async", "pass_handles", "timer", *RUST_WORKER}
 
 IN_PYTHON = [name for name in NAMES if name not in PYTHON_WORKER]
 IN_RUST = [name for name in NAMES if name not in RUST_WORKER]

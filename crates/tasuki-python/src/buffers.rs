@@ -2,14 +2,17 @@
 //! memory that a reader's objects lie in.
 //!
 //! The layout is in `tasuki::protocol::codec`. Called by `values.rs`; nothing here knows of queues.
-#![allow(unsafe_code)] // borrows the memory of Python's buffers while they are exported
+#![allow(unsafe_code)] // borrows the memory of Python's buffers, and lends that of messages to Python
 
-use std::sync::Mutex;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex};
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView};
+use tasuki::raw::LargeMessage;
 
 /// A buffer from this size on stays out of the pickle: a smaller one costs less to copy than to share.
 pub const LARGE: usize = 1 << 20;
@@ -182,4 +185,86 @@ pub fn copied<'py>(
         buffers.append(PyMemoryView::from(array.as_any())?)?;
     }
     Ok((PyBytes::new(py, &bytes[start..start + length]), buffers))
+}
+
+/// A part of a large message, which it keeps; Python lays its objects over it.
+///
+/// The memory is this process's and nobody else's until the last object over the message is gone, or the process is.
+#[pyclass(frozen, module = "tasuki._tasuki")]
+pub struct Part {
+    message: Arc<LargeMessage>,
+    offset: usize,
+    len: usize,
+    is_writable: bool,
+}
+
+#[pymethods]
+impl Part {
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let part = slf.get();
+        let len = ffi::Py_ssize_t::try_from(part.len)?;
+        // SAFETY: the part was checked to lie in the message, whose memory stays where it is while the view has a
+        // reference to this object; the interpreter gave `view`.
+        let filled = unsafe {
+            let start = part.message.as_ptr().add(part.offset).cast();
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                start,
+                len,
+                c_int::from(!part.is_writable),
+                flags,
+            )
+        };
+        if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}
+
+impl Part {
+    /// A view of `len` bytes from `offset` on, which are inside.
+    fn view<'py>(
+        py: Python<'py>,
+        message: &Arc<LargeMessage>,
+        (offset, len): (usize, usize),
+        is_writable: bool,
+    ) -> PyResult<Bound<'py, PyMemoryView>> {
+        let part = Part { message: message.clone(), offset, len, is_writable };
+        PyMemoryView::from(Bound::new(py, part)?.as_any())
+    }
+}
+
+/// A view of a whole large message, not to be written to.
+pub fn whole<'py>(py: Python<'py>, large: LargeMessage) -> PyResult<Bound<'py, PyMemoryView>> {
+    let len = large.len();
+    Part::view(py, &Arc::new(large), (0, len), false)
+}
+
+/// The pickle and the buffers of a large message, the buffers where they lie. A pickle says itself which of them are
+/// not to be written to.
+pub fn in_place<'py>(
+    py: Python<'py>,
+    large: LargeMessage,
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
+    let message = Arc::new(large);
+    let copy = |offset: usize, length: usize| {
+        let mut bytes = Vec::with_capacity(length);
+        // SAFETY: `Layout` asks for what is inside only; a broken process that writes meanwhile makes the copy a mixture.
+        unsafe {
+            let start = message.as_ptr().add(offset);
+            start.copy_to_nonoverlapping(bytes.as_mut_ptr(), length);
+            bytes.set_len(length);
+        }
+        bytes
+    };
+    let layout = Layout::read(message.len(), copy)?;
+    let pickle = copy(layout.pickle.0, layout.pickle.1);
+    let buffers = PyList::empty(py);
+    for place in layout.buffers {
+        buffers.append(Part::view(py, &message, place, true)?)?;
+    }
+    Ok((PyBytes::new(py, &pickle), buffers))
 }

@@ -253,6 +253,7 @@ fn is_handle(object: &Bound<'_, PyAny>) -> bool {
 /// The Python object for a handle that came in a message without saying its class: what MessagePack has.
 fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     static QUEUE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static JOINABLE_QUEUE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static LOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static RLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static BLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -263,6 +264,9 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     static CONDITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let handle = RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?;
     let class = match &handle {
+        RawHandle::Queue(queue) if queue.is_joinable() => {
+            JOINABLE_QUEUE.import(py, "tasuki.queues", "JoinableQueue")?
+        }
         RawHandle::Queue(_) => QUEUE.import(py, "tasuki.queues", "Queue")?,
         RawHandle::Lock(lock) if lock.is_recursive() => {
             RLOCK.import(py, "tasuki.synchronize", "RLock")?

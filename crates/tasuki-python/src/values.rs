@@ -2,6 +2,7 @@
 //!
 //! Exact ints, floats, bools, `None`, strings and bytes are not pickled: they cost a copy, and Rust reads them too.
 //! Everything else goes the queue's way: pickle, or MessagePack. A reader goes by the frame's tag alone.
+#![allow(unsafe_code)] // makes numbers and bytes objects without a detour
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -9,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PyString};
 use tasuki::protocol::codec::{Codec, StructuredCodec};
 use tasuki::protocol::transfer::{self, Incoming, Outgoing};
+use tasuki::raw::LargeMessage;
 
 use crate::buffers::{self, Framed};
 use crate::{handles, pickling};
@@ -191,4 +193,63 @@ pub fn decode_bytes<'py>(
         }
         _ => decode(bytes.py(), codec, bytes.as_bytes(), handles),
     }
+}
+
+/// As `decode`, for bytes that are still where the sender wrote them.
+pub fn decode_large<'py>(
+    py: Python<'py>,
+    codec: u16,
+    large: LargeMessage,
+    handles: Incoming,
+) -> PyResult<Bound<'py, PyAny>> {
+    if Codec::from_tag(codec) == Some(Codec::PickleBuffers) {
+        let (pickle, buffers) = buffers::in_place(py, large)?;
+        return transfer::provide(handles, || pickling::loads_with(&pickle, &buffers));
+    }
+    decode_bytes(codec, &large_bytes(py, large)?, handles)
+}
+
+/// As `decode_large`, with a view instead of the bytes or bytearray that the message is.
+pub fn view_large<'py>(
+    py: Python<'py>,
+    codec: u16,
+    large: LargeMessage,
+    handles: Incoming,
+) -> PyResult<Bound<'py, PyAny>> {
+    match Codec::from_tag(codec) {
+        Some(Codec::Bytes) => Ok(buffers::whole(py, large)?.into_any()),
+        Some(Codec::PickleBuffers) => {
+            let (pickle, buffers) = buffers::in_place(py, large)?;
+            if pickle.as_bytes() == buffers::BYTEARRAY && buffers.len() == 1 {
+                return buffers.get_item(0);
+            }
+            transfer::provide(handles, || pickling::loads_with(&pickle, &buffers))
+        }
+        _ => view(&decode_large(py, codec, large, handles)?),
+    }
+}
+
+/// A view of what is a bytes or bytearray; anything else as it is.
+pub fn view<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if object.is_exact_instance_of::<PyBytes>() || object.is_exact_instance_of::<PyByteArray>() {
+        return Ok(PyMemoryView::from(object)?.into_any());
+    }
+    Ok(object.clone())
+}
+
+/// Copies a large message into a bytes object, without zeroing it first and without the interpreter.
+fn large_bytes(py: Python<'_>, large: LargeMessage) -> PyResult<Bound<'_, PyBytes>> {
+    let len = ffi::Py_ssize_t::try_from(large.len())?;
+    // SAFETY: makes a bytes object of `len` uninitialised bytes that nobody else knows of, or raises.
+    let object = unsafe { ffi::PyBytes_FromStringAndSize(std::ptr::null(), len) };
+    // SAFETY: a new reference to a bytes object, or null with an exception set.
+    let bytes =
+        unsafe { Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked::<PyBytes>() };
+    let target = bytes.as_bytes().as_ptr() as usize;
+    py.detach(|| {
+        // SAFETY: `target` is the object's `len` bytes, which this thread alone writes before anybody reads them.
+        unsafe { large.copy_to(target as *mut u8) };
+        drop(large);
+    });
+    Ok(bytes)
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tasuki.arrays import shared_array, shared_array_from
     from tasuki.command import Command, inherited, inherited_names
+    from tasuki.queues import ShutDown
 
 __version__ = "0.1.0"
 
@@ -81,6 +82,7 @@ __all__ = [
     "Command",
     "OwnerDied",
     "OwnerDiedWarning",
+    "ShutDown",
     "inherited",
     "inherited_names",
     "install",
@@ -95,6 +97,7 @@ _SUBMODULES = frozenset(
 
 # Names that a program may never ask for, in modules that are loaded when it does.
 _LAZY = dict.fromkeys(("Command", "inherited", "inherited_names"), "tasuki.command")
+_LAZY["ShutDown"] = "tasuki.queues"
 # Not in __all__: `from tasuki import *` must not need numpy.
 _LAZY |= dict.fromkeys(("shared_array", "shared_array_from"), "tasuki.arrays")
 

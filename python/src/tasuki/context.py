@@ -125,6 +125,20 @@ class _Engine(BaseContext):
 
         return Queue(maxsize, codec=codec)
 
+    def JoinableQueue(  # type: ignore[override]
+        self, maxsize: int = 0, *, codec: str = "pickle", on_owner_died: OnOwnerDied = "raise"
+    ) -> tasuki.queues.JoinableQueue[Any]:
+        """Returns a queue that knows when all that was put into it is done."""
+        from tasuki.queues import JoinableQueue
+
+        return JoinableQueue(maxsize, codec=codec, on_owner_died=on_owner_died)
+
+    def SimpleQueue(self, *, codec: str = "pickle") -> tasuki.queues.SimpleQueue[Any]:  # type: ignore[override]
+        """Returns a queue that holds about as much as a pipe does."""
+        from tasuki.queues import SimpleQueue
+
+        return SimpleQueue(codec=codec)
+
     def Value(  # type: ignore[override]
         self, typecode_or_type: Any, *args: Any, lock: Any = True
     ) -> tasuki.sharedctypes.Synchronized:

@@ -1,36 +1,120 @@
-"""Queues between processes: `Queue` on the engine, the others from the standard library.
+"""Queues between processes: `Queue`, `JoinableQueue` and `SimpleQueue`, on the engine.
 
 A put is done when it returns: there is no thread that feeds a pipe, nothing to flush at exit, nothing that a full pipe
-can block for ever. What cannot be pickled is an error at the caller.
+can block for ever. What cannot be pickled is an error at the caller. Arrays and other buffers of a megabyte and more are
+received where they lie, in memory that is the receiver's until the last object over it is gone.
 """
 
 from __future__ import annotations
 
 import multiprocessing.queues as _standard
+import queue as _queue
 import types
-from multiprocessing.queues import JoinableQueue, SimpleQueue
 from queue import Empty, Full
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from tasuki import _tasuki
-from tasuki._private import handles
+from tasuki._private import ends, handles
 
-__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 _T = TypeVar("_T")
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import JoinableQueue as _StandardJoinableQueue
     from multiprocessing.queues import Queue as _StandardQueue
+    from multiprocessing.queues import SimpleQueue as _StandardSimpleQueue
+
+    class ShutDown(Exception):
+        """The queue was shut down: see `Queue.shutdown`. From Python 3.13 on this is `queue.ShutDown`."""
+
 else:
 
-    class _StandardQueue:
-        """Subscripts the standard class, which it allows only from Python 3.12 on."""
+    class _Subscripted:
+        """Subscripts a standard class, which it allows only from Python 3.12 on."""
 
-        def __class_getitem__(cls, item: object) -> object:
-            return types.GenericAlias(_standard.Queue, item)
+        def __init__(self, standard):
+            self._standard = standard
+
+        def __getitem__(self, item):
+            return types.GenericAlias(self._standard, item)
+
+    _StandardQueue = _Subscripted(_standard.Queue)
+    _StandardJoinableQueue = _Subscripted(_standard.JoinableQueue)
+    _StandardSimpleQueue = _Subscripted(_standard.SimpleQueue)
+
+    if hasattr(_queue, "ShutDown"):
+        ShutDown = _queue.ShutDown
+    else:
+
+        class ShutDown(Exception):
+            """The queue was shut down: see `Queue.shutdown`. From Python 3.13 on this is `queue.ShutDown`."""
 
 
-class Queue(_tasuki.Queue, _StandardQueue[_T]):
+class _Common(_tasuki.Queue, Generic[_T]):
+    """What queues of every kind have."""
+
+    def __getstate__(self) -> Any:
+        return handles.pack(self)
+
+    def __setstate__(self, state: Any) -> None:
+        handles.unpack(self, state)
+
+    async def aget(self) -> _T:
+        """Take the oldest object, waiting for one in asyncio. A wait that is cancelled takes nothing.
+
+        The name is that of other asynchronous twins of methods that block: an `a` before it, as in Django.
+        """
+        from tasuki._private.awaiting import getters
+
+        return await getters(self).until(self.get_nowait, Empty)  # type: ignore[no-any-return]
+
+    async def aput(self, obj: _T) -> None:
+        """Put an object, as it is now, waiting for room in asyncio. A wait that is cancelled puts nothing."""
+        try:
+            self.put_nowait(obj)
+        except Full:
+            prepared = self._prepare(obj)
+            del obj
+            if prepared is not None:
+                from tasuki._private.awaiting import putters
+
+                await putters(self).until(self._put_prepared, Full, prepared)
+
+    @property
+    def _reader(self) -> ends.Reader:
+        return ends.Reader(self)
+
+    @property
+    def _writer(self) -> ends.Writer:
+        return ends.Writer(self)
+
+    @property
+    def _rlock(self) -> ends.Turn:
+        return self.__dict__.setdefault("_tasuki_turn", ends.Turn())  # type: ignore[no-any-return]
+
+    @property
+    def _wlock(self) -> ends.NoLock:
+        return ends.NoLock()
+
+    def _take_ahead(self) -> Any:
+        return self._rlock.pop(self)
+
+    def _refused(self, error: Exception, obj: object) -> None:
+        """Called by put for an object that cannot be written."""
+        try:
+            raise error
+        finally:
+            del error, obj  # or the traceback would keep the object until the next collection
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(types.GenericAlias)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} object at {id(self):#x}>"
+
+
+class Queue(_Common[_T], _StandardQueue[_T]):
     """A queue that any number of processes put into and get from.
 
     `maxsize` bounds it, 0 or less means no bound. `codec` says how objects are written for which the engine has no
@@ -39,12 +123,6 @@ class Queue(_tasuki.Queue, _StandardQueue[_T]):
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None, codec: str = "pickle") -> None:
         self._create(maxsize, codec)
-
-    def __getstate__(self) -> Any:
-        return handles.pack(self)
-
-    def __setstate__(self, state: Any) -> None:
-        handles.unpack(self, state)
 
     def join_thread(self) -> None:
         """Does nothing after close(): what was put is delivered already."""
@@ -59,18 +137,72 @@ class Queue(_tasuki.Queue, _StandardQueue[_T]):
         A subclass that has a hook for it gets its call, as it would from the feeder thread of the standard queue.
         """
         hook: Any = getattr(self, "_on_queue_feeder_error")
-        if hook is getattr(_standard.Queue, "_on_queue_feeder_error"):
-            try:
+        try:
+            if hook is getattr(_standard.Queue, "_on_queue_feeder_error"):
                 raise error
-            finally:
-                del error, obj  # or the traceback would keep the object until the next collection
-        hook(error, obj)
+            hook(error, obj)
+        finally:
+            del error, obj
 
-    if not TYPE_CHECKING:
-        __class_getitem__ = classmethod(types.GenericAlias)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__module__}.{type(self).__qualname__} object at {id(self):#x}>"
+class JoinableQueue(Queue[_T], _StandardJoinableQueue[_T]):
+    """A queue of tasks: whoever takes one says `task_done` when it is, and `join` waits until all are.
+
+    A task belongs to the process that took it. If that is killed first, its tasks count as done, and the next `join` that
+    waits is told, by `on_owner_died`: "raise" raises OwnerDied, once for each such process, "warn" and "ignore" go
+    on waiting for the others. Who wants every task done puts a lost one again.
+    """
+
+    def __init__(
+        self,
+        maxsize: int = 0,
+        *,
+        ctx: Any = None,
+        codec: str = "pickle",
+        on_owner_died: Literal["raise", "warn", "ignore"] = "raise",
+    ) -> None:
+        self._create(maxsize, codec, True)
+        self.on_owner_died = on_owner_died
+
+    def task_done(self) -> None:
+        """Says that a task that was taken is done; ValueError if there are fewer unfinished ones."""
+        self._task_done()
+
+    def join(self) -> None:
+        """Waits until every task that was put is done."""
+        self._join()
+
+    @property
+    def on_owner_died(self) -> Literal["raise", "warn", "ignore"]:
+        """What a join does about tasks that are lost."""
+        return self._on_owner_died
+
+    @on_owner_died.setter
+    def on_owner_died(self, policy: Literal["raise", "warn", "ignore"]) -> None:
+        self._on_owner_died = policy
+
+    def __getstate__(self) -> Any:
+        return self.on_owner_died, super().__getstate__()
+
+    def __setstate__(self, state: Any) -> None:
+        self.on_owner_died, handle = state
+        super().__setstate__(handle)
+
+
+class SimpleQueue(_Common[_T], _StandardSimpleQueue[_T]):
+    """A queue with the standard library's shortest list of methods; it has the others, too.
+
+    It holds about as much as a pipe does, and then lets who puts wait. `close` closes both ends for this process: using it
+    then is an OSError.
+    """
+
+    def __init__(self, *, ctx: Any = None, codec: str = "pickle") -> None:
+        self._create(0, codec)
+
+    def close(self) -> None:
+        """Declares that this process will neither put nor get any more; others go on."""
+        self._close_reader()
+        self._close_writer()
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ pub use condition::Condition;
 pub use event::Event;
 pub use lock::Lock;
 pub use lockable::Lockable;
-pub use policy::Policy;
+pub use policy::{Policy, PolicyCell};
 pub use rlock::RLock;
 pub use semaphore::Semaphore;
 

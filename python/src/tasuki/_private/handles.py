@@ -159,8 +159,8 @@ _TAKE = "take"
 
 
 def _lend(fd: int, identity: tuple[int, int, int]) -> Any:
-    """How a receiver gets at a descriptor that cannot be reopened by name: the socket of a queue."""
-    if not stat.S_ISSOCK(identity[2]):
+    """How a receiver gets at a descriptor that cannot be reopened by name: a queue's socket, and what can be polled."""
+    if stat.S_ISREG(identity[2]):
         return None
     if _may_be_taken():
         return _TAKE

@@ -30,7 +30,7 @@ from tasuki.context import (
 )
 from tasuki.dummy.managers import Manager
 from tasuki.dummy.process import Process, Timer, active_children, current_process, parent_process
-from tasuki.dummy.queues import JoinableQueue, Queue, SimpleQueue
+from tasuki.dummy.queues import JoinableQueue, Queue, ShutDown, SimpleQueue
 from tasuki.dummy.synchronize import BoundedSemaphore, Condition, Lock, RLock, Semaphore
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ __all__ = [
     "RawArray",
     "RawValue",
     "Semaphore",
+    "ShutDown",
     "SimpleQueue",
     "TimeoutError",
     "Timer",

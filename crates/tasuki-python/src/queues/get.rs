@@ -1,0 +1,78 @@
+//! Taking messages out: the object in a message, and who waits for it.
+
+use std::cell::Cell;
+
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use tasuki::protocol::transfer::Incoming;
+use tasuki::raw::{Failure, GaveUp, Taken, Wait};
+
+use super::{Queue, failures};
+use crate::values;
+use crate::waiting::Patience;
+
+thread_local! {
+    /// What small messages are copied to, taken out while in use.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What a message becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum As {
+    /// The object that was put.
+    Object,
+    /// The same, but a memoryview in the place of bytes and of a bytearray.
+    View,
+}
+
+pub fn get<'py>(
+    slf: &Bound<'py, Queue>,
+    patience: Patience,
+    form: As,
+) -> PyResult<Bound<'py, PyAny>> {
+    let queue = slf.get();
+    if queue.ends.reader_is_special() {
+        if let Some(object) = ahead(slf)? {
+            return if form == As::View { values::view(&object) } else { Ok(object) };
+        }
+    }
+    let raw = queue.raw()?;
+    let py = slf.py();
+    let mut scratch = SCRATCH.take();
+    let taken = match raw.get(&mut scratch, &mut Wait::now()) {
+        Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
+            patience.wait(py, |mut wait| raw.get(&mut scratch, &mut wait))?
+        }
+        other => other,
+    };
+    let object = match taken {
+        Ok(Taken { codec, large: None, fds }) => {
+            let object = values::decode(py, codec, &scratch, Incoming::new(fds));
+            if form == As::View { object.and_then(|object| values::view(&object)) } else { object }
+        }
+        Ok(Taken { codec, large: Some(large), fds }) => match form {
+            As::Object => values::decode_large(py, codec, large, Incoming::new(fds)),
+            As::View => values::view_large(py, codec, large, Incoming::new(fds)),
+        },
+        Err(failure) => Err(failures::not_got(py, failure)),
+    };
+    SCRATCH.set(scratch);
+    object
+}
+
+/// What was taken ahead, if anything was and the reader is open.
+#[cold]
+fn ahead<'py>(slf: &Bound<'py, Queue>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let ends = &slf.get().ends;
+    if ends.reader_is_closed() {
+        return Err(ends.error(slf));
+    }
+    if !ends.has_ahead() {
+        return Ok(None); // closed by a parent
+    }
+    match slf.call_method0("_take_ahead") {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.is_instance_of::<PyIndexError>(slf.py()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,120 @@
+//! Putting objects in: written first, then put, and only then waited for.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+
+use pyo3::prelude::*;
+use tasuki::protocol::codec::Codec;
+use tasuki::raw::{Failure, GaveUp, RawQueue, Wait};
+
+use super::{Queue, failures};
+use crate::values::{self, Bytes, Encoded};
+use crate::waiting::Patience;
+
+/// A message from this size on is copied without the interpreter: others may run meanwhile.
+const DETACH: usize = 64 << 10;
+
+pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, patience: Patience) -> PyResult<()> {
+    let raw = open(slf)?;
+    match values::encode(object, raw.structured()) {
+        Ok(message) => put_encoded(slf.py(), raw, message, patience),
+        Err(error) => refused(slf, &error, object),
+    }
+}
+
+/// The queue, for putting.
+#[inline]
+fn open<'a>(slf: &'a Bound<'_, Queue>) -> PyResult<&'a RawQueue> {
+    let queue = slf.get();
+    if queue.ends.writer_is_special() && queue.ends.writer_is_closed() {
+        return Err(queue.ends.error(slf));
+    }
+    queue.has_put.store(true, Ordering::Relaxed);
+    queue.raw()
+}
+
+/// Python knows whether a subclass has a hook for what cannot be written.
+#[cold]
+fn refused(slf: &Bound<'_, Queue>, error: &PyErr, object: &Bound<'_, PyAny>) -> PyResult<()> {
+    slf.call_method1("_refused", (error.clone_ref(slf.py()), object))?;
+    Ok(())
+}
+
+#[inline]
+fn put_encoded(
+    py: Python<'_>,
+    raw: &RawQueue,
+    message: Encoded<'_>,
+    patience: Patience,
+) -> PyResult<()> {
+    let codec = message.codec.tag();
+    let fds = message.handles.into_descriptors();
+    let bytes = &message.bytes;
+    if let Some(bytes) = bytes.as_slice().filter(|bytes| bytes.len() < DETACH) {
+        match raw.put(codec, &[bytes], &fds, &mut Wait::now()) {
+            Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {}
+            other => return other.map_err(|failure| failures::not_put(py, failure)),
+        }
+    }
+    put_waiting(py, raw, codec, bytes, &fds, patience)
+}
+
+/// Puts what is large or what there was no room for, without the interpreter.
+#[cold]
+fn put_waiting(
+    py: Python<'_>,
+    raw: &RawQueue,
+    codec: u16,
+    bytes: &Bytes<'_>,
+    fds: &[OwnedFd],
+    patience: Patience,
+) -> PyResult<()> {
+    let parts = bytes.parts();
+    patience
+        .wait(py, |mut wait| raw.put(codec, &parts, fds, &mut wait))?
+        .map_err(|failure| failures::not_put(py, failure))
+}
+
+/// Puts bytes that are a pickle already.
+pub fn put_pickle(slf: &Bound<'_, Queue>, pickle: &[u8]) -> PyResult<()> {
+    let raw = open(slf)?;
+    put_waiting(
+        slf.py(),
+        raw,
+        Codec::Pickle.tag(),
+        &Bytes::Borrowed(pickle),
+        &[],
+        Patience::Forever,
+    )
+}
+
+/// An object written for a put that may be tried again and again: it is sent as it was when it was written.
+#[pyclass(frozen, module = "tasuki._tasuki")]
+pub struct Prepared {
+    codec: u16,
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+/// Writes an object; None if a hook of a subclass has dealt with one that cannot be written.
+pub fn prepare(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>) -> PyResult<Option<Prepared>> {
+    let raw = open(slf)?;
+    match values::encode(object, raw.structured()) {
+        Ok(message) => Ok(Some(Prepared {
+            codec: message.codec.tag(),
+            bytes: message.bytes.parts().concat(),
+            fds: message.handles.into_descriptors(),
+        })),
+        Err(error) => refused(slf, &error, object).map(|()| None),
+    }
+}
+
+pub fn put_prepared(
+    slf: &Bound<'_, Queue>,
+    prepared: &Prepared,
+    patience: Patience,
+) -> PyResult<()> {
+    let raw = open(slf)?;
+    let bytes = Bytes::Borrowed(&prepared.bytes);
+    put_waiting(slf.py(), raw, prepared.codec, &bytes, &prepared.fds, patience)
+}

@@ -1,0 +1,332 @@
+"""SimpleQueue, and what programs find behind any queue: `_reader`, `_writer` and the locks that are none."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import multiprocessing.connection
+import multiprocessing.queues
+import os
+import pickle
+import queue
+import selectors
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import tasuki
+
+
+# --- what it is
+
+
+def test_it_is_a_standard_one_with_its_methods() -> None:
+    q = tasuki.SimpleQueue()
+    assert isinstance(q, tasuki.queues.SimpleQueue) and isinstance(q, multiprocessing.queues.SimpleQueue)
+    assert tasuki.queues.SimpleQueue[int].__origin__ is tasuki.queues.SimpleQueue
+    assert q.empty()
+    for value in (1, "two", [3, None], b"x" * 100_000):
+        q.put(value)
+        assert not q.empty()
+        assert q.get() == value
+    assert q.empty()
+
+
+def test_what_cannot_be_pickled_is_the_callers_error_and_harms_nothing() -> None:
+    q = tasuki.SimpleQueue()
+    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+        q.put(lambda: None)
+    assert q.empty()
+
+
+def _echo(there: Any, back: Any) -> None:
+    while (value := there.get()) is not None:
+        back.put(value)
+
+
+def test_values_cross_processes_in_their_order(ctx: Any) -> None:
+    there, back = ctx.SimpleQueue(), ctx.SimpleQueue()
+    process = ctx.Process(target=_echo, args=(there, back))
+    process.start()
+    for value in range(1000):
+        there.put(value)
+    there.put(None)
+    assert [back.get() for _ in range(1000)] == list(range(1000))
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def test_a_closed_one_refuses() -> None:
+    q = tasuki.SimpleQueue()
+    q.put(1)
+    q.close()
+    q.close()
+    for use in (q.get, lambda: q.put(1), q.empty, q._reader.poll, q._reader.fileno, q._writer.fileno, q._reader.recv):
+        with pytest.raises(OSError, match="handle is closed"):
+            use()
+    assert q._reader.closed and q._writer.closed
+
+
+def _close_both(q: Any, done: Any) -> None:
+    q.close()
+    done.set()
+    time.sleep(60)
+
+
+def test_closing_is_a_matter_of_one_process_only(ctx: Any) -> None:
+    q, done = ctx.SimpleQueue(), ctx.Event()
+    process = ctx.Process(target=_close_both, args=(q, done), daemon=True)
+    process.start()
+    assert done.wait(30)
+    q.put(1)
+    assert q.get() == 1
+    process.kill()
+    process.join(30)
+
+
+# --- the ends
+
+
+@pytest.mark.parametrize("make", [tasuki.Queue, tasuki.SimpleQueue])
+def test_the_ends_are_like_those_of_a_pipe(make: Any) -> None:
+    q = make()
+    reader, writer = q._reader, q._writer
+    assert reader == q._reader and reader != writer and hash(reader) == hash(q._reader)
+    assert (reader.readable, reader.writable, writer.readable, writer.writable) == (True, False, False, True)
+    assert not reader.poll() and not reader.poll(0.01) and not reader.poll(-1)
+    writer.send((1, 2))
+    assert reader.poll() and reader.poll(None)
+    assert reader.recv() == (1, 2)
+    writer.send_bytes(b"xx" + pickle.dumps("as a pickle") + b"x", 2, len(pickle.dumps("as a pickle")))
+    assert q.get() == "as a pickle"
+    q.put("from put")
+    assert pickle.loads(reader.recv_bytes()) == "from put"
+    q.put("x" * 1000)
+    with pytest.raises(OSError, match="bad message length"):
+        reader.recv_bytes(10)
+    with pytest.raises(ValueError, match="negative"):
+        reader.recv_bytes(-1)
+    with pytest.raises(ValueError, match="buffer length"):
+        writer.send_bytes(b"abc", 2, 2)
+
+
+@pytest.mark.parametrize("make", [tasuki.Queue, tasuki.SimpleQueue])
+def test_each_end_is_closed_by_itself(make: Any) -> None:
+    q = make()
+    q.put(1)
+    with q._writer:
+        pass
+    assert q._writer.closed and not q._reader.closed
+    with pytest.raises(OSError, match="handle is closed"):
+        q.put(2)
+    assert q.get() == 1
+    q._reader.close()
+    with pytest.raises(OSError, match="handle is closed"):
+        q.get()
+
+
+def test_poll_waits_for_what_comes() -> None:
+    q = tasuki.SimpleQueue()
+    for timeout in (30, None):
+        timer = threading.Timer(0.1, q.put, ("x",))
+        timer.start()
+        assert q._reader.poll(timeout)
+        assert q.get() == "x"
+        timer.join()
+    began = time.monotonic()
+    assert not q._reader.poll(0.2)
+    assert time.monotonic() - began >= 0.2
+
+
+def test_who_has_the_readers_lock_can_rely_on_poll() -> None:
+    q = tasuki.SimpleQueue()
+    q.put("first")
+    q.put("second")
+    with q._rlock:
+        assert q._reader.poll()
+        # Another one is quicker, but not than the poll.
+        other = pickle.loads(pickle.dumps(q))
+        assert other.get() == "second" and q.empty()
+        assert q._reader.poll()
+        assert q._reader.recv() == "first"
+        assert not q._reader.poll()
+        q.put("third")
+        assert q._reader.poll()
+    assert q.get() == "third"
+    q.put("fourth")
+    assert q._reader.poll() and other.get() == "fourth"
+    with q._wlock:
+        q.put("fifth")
+    assert q.get() == "fifth"
+
+
+def _send_through(end: Any) -> None:
+    end.send("from the other process")
+    end.close()
+    try:
+        end.send("again")
+    except OSError:
+        return
+    raise AssertionError
+
+
+def test_an_end_travels_alone(ctx: Any) -> None:
+    q = ctx.SimpleQueue()
+    process = ctx.Process(target=_send_through, args=(q._writer,))
+    process.start()
+    assert q.get() == "from the other process"
+    process.join(30)
+    assert process.exitcode == 0
+
+
+# --- descriptors
+
+
+@pytest.mark.parametrize("selector", [selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector])
+def test_readable_while_objects_wait(selector: Any) -> None:
+    q = tasuki.Queue()
+    with selector() as watch:
+        watch.register(q, selectors.EVENT_READ, "queue")
+        assert watch.select(0) == []
+        for _ in range(3):
+            q.put(1)
+            q.put(2)
+            assert [key.data for key, _ in watch.select(10)] == ["queue"]
+            q.get()
+            assert watch.select(0)
+            q.get()
+            assert watch.select(0) == []
+
+
+def test_two_objects_for_one_queue_can_be_watched_beside_each_other() -> None:
+    q = tasuki.Queue()
+    same = pickle.loads(pickle.dumps(q))
+    assert q.fileno() == q.fileno() != same.fileno()
+    with selectors.DefaultSelector() as watch:
+        watch.register(q, selectors.EVENT_READ)
+        watch.register(same, selectors.EVENT_READ)
+        q.put(1)
+        assert len(watch.select(10)) == 2
+    assert same.get() == 1
+
+
+def test_the_standard_wait_takes_queues_and_their_readers() -> None:
+    first, second = tasuki.Queue(), tasuki.SimpleQueue()
+    wait = multiprocessing.connection.wait
+    objects = [first, second._reader]
+    assert wait(objects, 0) == []
+    second.put(1)
+    assert wait(objects, 30) == [second._reader]
+    first.put(1)
+    assert len(wait(objects, 30)) == 2
+    first.get(), second.get()
+    assert wait(objects, 0.01) == []
+
+
+def _put_after(q: Any, seconds: float) -> None:
+    time.sleep(seconds)
+    q.put("late")
+
+
+def test_another_process_makes_it_readable(ctx: Any) -> None:
+    q = ctx.SimpleQueue()
+    process = ctx.Process(target=_put_after, args=(q, 0.3))
+    process.start()
+    ready = multiprocessing.connection.wait([q._reader, process.sentinel], 60)
+    assert q._reader in ready
+    assert q.get() == "late"
+    process.join(30)
+
+
+# --- the standard library's pools and executors run on it
+
+
+def _double(number: int) -> int:
+    return 2 * number
+
+
+def _die(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), 9)
+    return number
+
+
+def test_a_standard_pool(ctx: Any) -> None:
+    with ctx.Pool(2) as pool:
+        assert isinstance(pool._inqueue, tasuki.queues.SimpleQueue)
+        assert pool.map(_double, range(100)) == list(range(0, 200, 2))
+        assert pool.map(len, [b"x" * 200_000] * 5) == [200_000] * 5
+        assert sorted(pool.imap_unordered(_double, range(10))) == list(range(0, 20, 2))
+        assert isinstance(pool.apply_async(time.sleep, (60,)), object)  # terminated in the midst of it
+
+
+def test_a_standard_pool_does_not_run_ahead_without_end(ctx: Any) -> None:
+    made = 0
+
+    def tasks() -> Any:
+        nonlocal made
+        for made in itertools.count():
+            yield b"x" * 10_000
+
+    with ctx.Pool(1) as pool:
+        results = pool.imap(len, tasks())
+        assert [next(results) for _ in range(20)] == [10_000] * 20
+    # What waits for the worker is about a megabyte; the worker, quick as it is, goes on until the pool is terminated.
+    assert made < 1_000_000
+
+
+def test_a_pool_is_terminated_with_any_number_of_tasks_waiting(ctx: Any) -> None:
+    for _ in range(3):
+        pool = ctx.Pool(2)
+        pool.map_async(time.sleep, [0.01] * 20_000, chunksize=1)
+        time.sleep(0.1)
+        pool.terminate()
+        pool.join()
+
+
+def test_a_standard_executor(ctx: Any) -> None:
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=ctx) as executor:
+        assert isinstance(executor._result_queue, tasuki.queues.SimpleQueue)
+        assert list(executor.map(_double, range(100))) == list(range(0, 200, 2))
+
+
+def test_a_standard_executor_notices_a_killed_worker(ctx: Any) -> None:
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=ctx) as executor:
+        with pytest.raises(concurrent.futures.process.BrokenProcessPool):
+            list(executor.map(_die, range(10)))
+
+
+# --- death
+
+
+def _put_forever(q: Any) -> None:
+    while True:
+        q.put(b"m" * 100)
+
+
+def _get_forever(q: Any) -> None:
+    while True:
+        q.get()
+
+
+def test_killed_producers_and_consumers_do_not_stop_the_others(ctx: Any) -> None:
+    q = ctx.SimpleQueue()
+    q._reader.fileno()
+    for _ in range(5):
+        victims = [ctx.Process(target=work, args=(q,), daemon=True) for work in (_put_forever, _get_forever)]
+        for process in victims:
+            process.start()
+        time.sleep(0.15)
+        for process in victims:
+            process.kill()
+        for process in victims:
+            process.join(30)
+    try:
+        while True:
+            assert q.get(timeout=0.2) == b"m" * 100
+    except queue.Empty:
+        pass
+    q.put(b"last")
+    assert q._reader.poll(30) and q.get() == b"last"
