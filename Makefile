@@ -32,7 +32,7 @@ test: test-rust test-python ## run every test
 
 .PHONY: test-rust
 test-rust: $(VENV)/.tools ## run the tests of the crates, kill points compiled in
-	cargo test $(LOCKED) --workspace --exclude tasuki-python --exclude tasuki-examples --features tasuki/kill-points
+	cargo test $(LOCKED) --workspace --exclude tasuki-python --exclude tasuki-examples --features tasuki/kill-points,tasuki/tokio
 
 .PHONY: test-python
 test-python: build ## run the tests of the Python package and of the examples
@@ -45,8 +45,8 @@ check: check-rust check-python ## look without running any test
 .PHONY: check-rust
 check-rust: $(VENV)/.tools ## formatting, clippy and documentation of the crates
 	cargo fmt --all --check
-	cargo clippy $(LOCKED) --workspace --all-targets --features tasuki/kill-points -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps --document-private-items --quiet
+	cargo clippy $(LOCKED) --workspace --all-targets --features tasuki/kill-points,tasuki/tokio -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps --document-private-items --features tasuki/tokio --quiet
 
 .PHONY: check-python
 check-python: build ## formatting, lints, types and stubs of the Python files

@@ -5,6 +5,8 @@
 // The macros write `::tasuki`, also into the tests of this crate.
 extern crate self as tasuki;
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 pub mod channel;
 pub mod command;
 pub mod connection;

@@ -293,6 +293,11 @@ impl From<Failure> for PutReason {
 }
 
 impl<T> PutError<T> {
+    #[cfg(feature = "tokio")]
+    pub(crate) fn failed(value: T, error: Error) -> PutError<T> {
+        PutError { value, reason: PutReason::Failed(error) }
+    }
+
     /// The message, untouched.
     pub fn into_inner(self) -> T {
         self.value

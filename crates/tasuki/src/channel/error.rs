@@ -39,6 +39,11 @@ impl<T> SendError<T> {
         SendError { value, reason }
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) fn failed(value: T, error: Error) -> SendError<T> {
+        SendError { value, reason: SendReason::Failed(error) }
+    }
+
     /// The message, untouched.
     pub fn into_inner(self) -> T {
         self.value

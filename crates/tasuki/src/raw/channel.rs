@@ -88,6 +88,12 @@ impl RawSender {
         self.queue.is_full()
     }
 
+    /// Whether it can ever be full.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_limited(&self) -> bool {
+        self.queue.is_limited()
+    }
+
     /// Whether bytes are limited: then there may be room, but not for a certain message.
     pub(crate) fn limits_bytes(&self) -> bool {
         self.queue.limits_bytes()

@@ -167,6 +167,12 @@ impl RawQueue {
         self.len() == 0
     }
 
+    /// Whether it can ever be full.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_limited(&self) -> bool {
+        self.shared.is_limited()
+    }
+
     /// Whether bytes are limited: then there may be room, but not for a certain message.
     pub(crate) fn limits_bytes(&self) -> bool {
         self.shared.limits_bytes()

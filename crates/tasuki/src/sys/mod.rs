@@ -26,3 +26,5 @@ pub(crate) mod signal;
 mod socket_address;
 pub(crate) mod socket_pair;
 pub(crate) mod sockets;
+#[cfg(feature = "tokio")]
+pub(crate) mod timer;

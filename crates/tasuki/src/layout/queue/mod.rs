@@ -230,7 +230,8 @@ impl SharedQueue {
         self.byte_limit != u64::MAX
     }
 
-    fn is_limited(&self) -> bool {
+    /// Whether it can ever be full.
+    pub(crate) fn is_limited(&self) -> bool {
         self.capacity != u64::MAX || self.limits_bytes()
     }
 
