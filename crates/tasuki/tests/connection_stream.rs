@@ -252,8 +252,14 @@ fn one_call_can_accept_less_than_the_connection() {
     let (stream, mut bare) = end(StreamLimits::default());
     bare.write_all(&[header(5).as_bytes(), b"hello"].concat()).unwrap();
     let mut buffer = Vec::new();
-    let ended = stream.recv(&mut buffer, Some(4), &mut Wait::now());
-    assert!(matches!(ended, Err(StreamError::Frame(FrameError::TooLong { length: 5, limit: 4 }))));
+    for _ in 0..2 {
+        let ended = stream.recv(&mut buffer, Some(4), &mut Wait::now());
+        let Err(StreamError::Frame(FrameError::TooLong { length: 5, limit: 4 })) = ended else {
+            panic!("{ended:?}");
+        };
+    }
+    stream.recv(&mut buffer, Some(5), &mut Wait::now()).unwrap();
+    assert_eq!(buffer, b"hello");
 }
 
 #[test]

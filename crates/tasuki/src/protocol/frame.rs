@@ -44,11 +44,12 @@ impl Header {
     }
 }
 
-/// Why a stream holds no message, for good: nothing says where the next one would begin.
+/// Why a stream holds no message. But for a length that somebody else may accept this is for good: nothing says where the
+/// next message would begin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A message is longer than this side accepts.
+    /// A message is longer than this side accepts. None of its body was read: who accepts more can go on.
     #[error("a message of {length} bytes was announced, and at most {limit} are accepted")]
     TooLong {
         /// What its header says.
@@ -111,8 +112,9 @@ impl FrameReader {
     /// than all only if the message is whole now.
     ///
     /// # Errors
-    /// When the header is none, or says more than `limit`. The stream is over then, and each further call says so.
+    /// When the header is none, or says more than `limit`; each further call says so again.
     pub fn feed(&mut self, bytes: &[u8], limit: u64) -> Result<usize, FrameError> {
+        self.check(limit)?;
         let mut taken = 0;
         while taken < bytes.len() {
             let rest = &bytes[taken..];
@@ -190,15 +192,17 @@ impl FrameReader {
         }
     }
 
-    /// Holds a message that has begun to another limit than it began with.
+    /// Whether the message that has begun, if there is one, is within a limit: who reads into [`room`](FrameReader::room)
+    /// asks first, since the limit may be another one than when its header came.
     ///
     /// # Errors
-    /// When it is longer: the stream is over then.
-    pub fn check(&mut self, limit: u64) -> Result<(), FrameError> {
-        match self.state {
-            State::Body { length } if length as u64 > limit => {
-                Err(self.over(FrameError::TooLong { length: length as u64, limit }))
+    /// When it is longer, or the stream is over.
+    pub fn check(&self, limit: u64) -> Result<(), FrameError> {
+        match &self.state {
+            State::Body { length } if *length as u64 > limit => {
+                Err(FrameError::TooLong { length: *length as u64, limit })
             }
+            State::Over(why) => Err(why.clone()),
             _ => Ok(()),
         }
     }
@@ -260,14 +264,14 @@ impl FrameReader {
     }
 
     fn begin(&mut self, length: u64, limit: u64) -> Result<(), FrameError> {
-        // No message is longer than what memory can hold, whatever the caller allows.
-        let limit = limit.min(isize::MAX as u64);
-        if length > limit {
-            return Err(self.over(FrameError::TooLong { length, limit }));
-        }
-        let length = usize::try_from(length).expect("at most isize::MAX");
+        /// What memory can hold, whatever the caller allows.
+        const LONGEST: u64 = isize::MAX as u64;
+        let fitting = usize::try_from(length).ok().filter(|_| length <= LONGEST);
+        let Some(length) = fitting else {
+            return Err(self.over(FrameError::TooLong { length, limit: limit.min(LONGEST) }));
+        };
         self.state = if length == 0 { State::Whole } else { State::Body { length } };
-        Ok(())
+        self.check(limit)
     }
 
     fn over(&mut self, why: FrameError) -> FrameError {

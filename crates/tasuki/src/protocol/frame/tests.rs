@@ -55,10 +55,12 @@ fn a_message_beyond_the_limit_is_refused_before_its_body() {
     assert_eq!(reader.feed(&framed(&[7; 10]), 10), Ok(14));
     assert_eq!(reader.take().unwrap(), [7; 10]);
     let refused = Err(FrameError::TooLong { length: 11, limit: 10 });
-    assert_eq!(reader.feed(&framed(&[7; 11]), 10), refused);
-    // What comes then may look like a message; nobody knows.
-    assert_eq!(reader.feed(&framed(b"x"), NO_LIMIT), refused);
+    assert_eq!(reader.feed(header(11).as_bytes(), 10), refused);
+    assert_eq!(reader.feed(&[8; 11], 10), refused, "none of its body is taken");
     assert_eq!(reader.take(), None);
+    // Who accepts more can have it.
+    assert_eq!(reader.feed(&[8; 11], 11), Ok(11));
+    assert_eq!(reader.take().unwrap(), [8; 11]);
 }
 
 #[test]
@@ -68,8 +70,9 @@ fn a_message_that_has_begun_can_be_held_to_another_limit() {
     assert_eq!(reader.check(10), Ok(()));
     let refused = Err(FrameError::TooLong { length: 10, limit: 9 });
     assert_eq!(reader.check(9), refused);
-    assert_eq!(reader.check(9), Ok(()), "there is no message any more");
-    assert_eq!(reader.feed(b"6789", NO_LIMIT).map(drop), refused.map(drop));
+    assert_eq!(reader.feed(b"2345", 9).map(drop), refused);
+    assert_eq!(reader.feed(b"23456789", 10), Ok(8));
+    assert_eq!(reader.take().unwrap(), b"0123456789");
 }
 
 #[test]
@@ -81,6 +84,8 @@ fn a_negative_length_is_none() {
             Err(FrameError::Malformed(first)),
             "{first:#x}"
         );
+        // What comes then may look like a message; nobody knows.
+        assert_eq!(reader.feed(&framed(b"x"), NO_LIMIT), Err(FrameError::Malformed(first)));
     }
 }
 

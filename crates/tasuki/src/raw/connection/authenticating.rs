@@ -43,7 +43,11 @@ impl ConnectFailure {
 pub(super) struct Authenticating {
     pub(super) socket: OwnedFd,
     handshake: Handshake,
-    time: Option<(Instant, Duration)>,
+    /// The time for all of it, if it has a limit.
+    time: Option<Duration>,
+    /// How much of it was used before `since`.
+    used: Duration,
+    since: Instant,
 }
 
 /// How far a handshake is.
@@ -62,7 +66,7 @@ impl Authenticating {
         time: Option<Duration>,
     ) -> io::Result<Authenticating> {
         let handshake = Handshake::new(side, key, crate::sys::random::bytes()?);
-        Ok(Authenticating { socket, handshake, time: time.map(|time| (Instant::now(), time)) })
+        Ok(Authenticating { socket, handshake, time, used: Duration::ZERO, since: Instant::now() })
     }
 
     /// Goes on as far as it can without waiting. Once it failed it is to be dropped.
@@ -104,13 +108,23 @@ impl Authenticating {
         }
     }
 
+    /// Stops its clock: nobody is there to go on with it.
+    pub(super) fn pause(&mut self) {
+        self.used += self.since.elapsed();
+    }
+
+    /// Starts its clock again, after `pause`.
+    pub(super) fn resume(&mut self) {
+        self.since = Instant::now();
+    }
+
     /// How much of its time is left; `None` when it has no limit.
     pub(super) fn time_left(&self) -> Option<Duration> {
-        self.time.map(|(begun, time)| time.saturating_sub(begun.elapsed()))
+        self.time.map(|time| time.saturating_sub(self.used + self.since.elapsed()))
     }
 
     /// What to say when its time is over.
     pub(super) fn too_slow(&self) -> ConnectFailure {
-        ConnectFailure::TooSlow(self.time.map_or(Duration::ZERO, |(_, time)| time))
+        ConnectFailure::TooSlow(self.time.unwrap_or_default())
     }
 }

@@ -28,7 +28,7 @@ pub struct ListenerOptions {
     pub backlog: i32,
     /// The key that both ends prove to each other; `None` accepts everybody.
     pub authkey: Option<AuthKey>,
-    /// Most time for a peer's handshake.
+    /// Most time for a peer's handshake. It runs while somebody accepts.
     pub handshake_timeout: Option<Duration>,
     /// What peers may do on their connections.
     pub limits: StreamLimits,
@@ -98,9 +98,10 @@ impl RawListener {
     ///
     /// [`ConnectFailure::Refused`] is about one peer alone: the listener goes on.
     pub fn accept(&self, wait: &mut Wait<'_>) -> Result<(RawStream, Address), ConnectFailure> {
-        let mut working = Working::take(self);
+        let mut working = Working { listener: self, peers: VecDeque::new() };
         let mut time = Duration::ZERO;
         loop {
+            working.adopt();
             let ready = working.wait(time)?;
             let mut done = working.go_on(&ready.peers)?;
             if done.is_none() && ready.connection {
@@ -126,18 +127,17 @@ struct ReadyNow {
     peers: Vec<bool>,
 }
 
-impl<'a> Working<'a> {
-    fn take(listener: &'a RawListener) -> Working<'a> {
-        let mut peers = VecDeque::new();
+impl Working<'_> {
+    /// Takes over the peers that an earlier call left, or that of another thread which returned meanwhile.
+    fn adopt(&mut self) {
         // Stuck is what it is when a fork came within the few instructions of another thread's holding it.
-        if let Some(mut pending) = listener.pending.lock_unless_stuck() {
-            peers = std::mem::take(&mut pending.peers);
-            let epoch = fork_epoch();
-            if std::mem::replace(&mut pending.epoch, epoch) != epoch {
-                peers.clear(); // the parent's
-            }
+        let Some(mut left) = self.listener.pending.lock_unless_stuck() else { return };
+        let epoch = fork_epoch();
+        if std::mem::replace(&mut left.epoch, epoch) != epoch {
+            left.peers.clear(); // the parent's
         }
-        Working { listener, peers }
+        left.peers.iter_mut().for_each(|pending| pending.peer.resume());
+        self.peers.append(&mut left.peers);
     }
 
     /// Sleeps until somebody wants something, and at most until the first peer's time is over.
@@ -230,6 +230,7 @@ impl<'a> Working<'a> {
 impl Drop for Working<'_> {
     fn drop(&mut self) {
         let Some(mut pending) = self.listener.pending.lock_unless_stuck() else { return };
+        self.peers.iter_mut().for_each(|pending| pending.peer.pause());
         pending.peers.append(&mut self.peers);
         while pending.peers.len() > MOST_PENDING {
             pending.peers.pop_front();

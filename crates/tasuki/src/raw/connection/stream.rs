@@ -45,7 +45,7 @@ pub enum StreamError {
     /// This end gave up in the middle of a message that it sent. It can send no more; the peer sees the end there.
     #[error("this end gave up in the middle of a message, so that no other one can be sent")]
     Unfinished(GaveUp),
-    /// What came is no message, or a longer one than is accepted. Nothing more can be received.
+    /// What came is no message, or a longer one than is accepted.
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// Another thread used this end when this process was forked: where its stream is cannot be known here.
@@ -202,6 +202,8 @@ impl RawStream {
 
     /// Receives one message, at most `most` bytes if that is less than the connection's own limit. The message is in
     /// `buffer` then, in place of what was there; the buffer's memory may be used for the next one.
+    ///
+    /// A longer message is not received: it stays where it is, and every call that does not accept it says so.
     pub fn recv(
         &self,
         buffer: &mut Vec<u8>,
