@@ -157,6 +157,19 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::SemaphoreGiven
         | KillPoint::SemaphoreNoted
         | KillPoint::SemaphoreReclaimed => &[],
+        // `crash_pipe.rs`
+        KillPoint::PipeHalfWritten
+        | KillPoint::PipeRung
+        | KillPoint::PipeWritten
+        | KillPoint::PipeCommitted
+        | KillPoint::PipeTailMoved
+        | KillPoint::PipeSleepersTaken
+        | KillPoint::PipeFull
+        | KillPoint::PipeCopied
+        | KillPoint::PipeHeadMoved
+        | KillPoint::PipeAsleep
+        | KillPoint::PipeMidway
+        | KillPoint::PipePolled => &[],
         // `crash_beacon.rs`
         KillPoint::BeaconLighting
         | KillPoint::BeaconLit

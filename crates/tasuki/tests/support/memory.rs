@@ -30,11 +30,21 @@ impl ObjectMemory {
         write: impl FnOnce(&mut Outgoing) -> Result<Vec<u8>, TransferError>,
         len: usize,
     ) -> ObjectMemory {
+        ObjectMemory::in_slots_of(SLOT, write, len)
+    }
+
+    /// As `of`, for an object in slots of that many bytes.
+    pub fn in_slots_of(
+        slot_size: usize,
+        write: impl FnOnce(&mut Outgoing) -> Result<Vec<u8>, TransferError>,
+        len: usize,
+    ) -> ObjectMemory {
         let mut table = Outgoing::default();
         let record = write(&mut table).unwrap();
         let fds = table.into_descriptors();
-        // kind, 1, index of the arena's descriptor, slot
-        let slot = u32::from_le_bytes(record[6..10].try_into().unwrap()) as usize;
+        // kind, number of descriptors, an index each (the arena's first), slot
+        let at = 2 + 4 * usize::from(record[1]);
+        let slot = u32::from_le_bytes(record[at..at + 4].try_into().unwrap()) as usize;
         let path = format!("/proc/self/fd/{}", fds[0].as_raw_fd());
         let mapped = std::fs::metadata(path).unwrap().len() as usize;
         // SAFETY: a fresh mapping at an address that the kernel chooses.
@@ -44,7 +54,7 @@ impl ObjectMemory {
             libc::mmap(std::ptr::null_mut(), mapped, protection, libc::MAP_SHARED, fd, 0)
         };
         assert_ne!(base, libc::MAP_FAILED);
-        let object = DATA + slot * SLOT;
+        let object = DATA + slot * slot_size;
         assert!(object + len <= mapped);
         ObjectMemory { base: base.cast(), mapped, object, words: len / 4 }
     }
