@@ -22,6 +22,7 @@ pub fn questions() -> Vec<Question> {
             what: "one round trip, both awake",
             sides: vec![
                 latency_side("tasuki Queue", awake::<links::tasuki::Queues>, None),
+                latency_side("tasuki channel", awake::<links::tasuki::Channels>, None),
                 latency_side("crossbeam-channel", awake::<links::crossbeam::Channels>, None),
                 latency_side("ipc-channel", awake::<links::ipc::Channels>, None),
                 latency_side("iceoryx2, looking", awake::<links::iceoryx::Looking>, None),
@@ -33,6 +34,7 @@ pub fn questions() -> Vec<Question> {
             what: "one round trip, asleep before",
             sides: vec![
                 latency_side("tasuki Queue", asleep::<links::tasuki::Queues>, None),
+                latency_side("tasuki channel", asleep::<links::tasuki::Channels>, None),
                 latency_side("crossbeam-channel", asleep::<links::crossbeam::Channels>, None),
                 latency_side("ipc-channel", asleep::<links::ipc::Channels>, None),
                 latency_side("iceoryx2, events", asleep::<links::iceoryx::Events>, None),

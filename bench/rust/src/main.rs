@@ -6,6 +6,7 @@
 
 mod barrier;
 mod boost;
+mod channel_u64;
 mod condition;
 mod event;
 mod histogram;
@@ -85,6 +86,7 @@ fn questions() -> Vec<Question> {
     let mut all = Vec::new();
     all.extend(queue_u64::questions());
     all.extend(queue_bytes::questions());
+    all.extend(channel_u64::questions());
     all.extend(round_trip::questions());
     all.extend(latency::questions());
     all.extend(idle::questions());

@@ -57,7 +57,8 @@ pub fn opening_processes(workers: Vec<Opener<'_>>) -> Outcome {
     let board = board();
     let count = workers.len();
     let mut children = Vec::new();
-    for (index, worker) in workers.into_iter().enumerate() {
+    let mut workers = workers.into_iter().enumerate();
+    while let Some((index, worker)) = workers.next() {
         // SAFETY: this process has one thread.
         match unsafe { libc::fork() } {
             -1 => panic!("fork: {}", std::io::Error::last_os_error()),
@@ -65,6 +66,8 @@ pub fn opening_processes(workers: Vec<Opener<'_>>) -> Outcome {
                 // SAFETY: plain system calls; a worker neither outlives its parent nor hangs.
                 unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                 die_in_time();
+                // What the others have, this process shall not keep open.
+                drop(workers);
                 let done = catch_unwind(AssertUnwindSafe(|| work(board, count, index, worker)));
                 // SAFETY: leaves without running what the parent will run.
                 unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) };

@@ -1,16 +1,16 @@
-//! tasuki's own: two queues.
+//! tasuki's own: two queues, or two channels.
+
+use tasuki::{Queue, Receiver, Sender};
 
 use super::{End, Link};
+
+const CAPACITY: usize = 16;
 
 /// A queue for each direction.
 pub struct Queues;
 
-const CAPACITY: usize = 16;
-
-type Queue = tasuki::Queue<u64>;
-
 impl Link for Queues {
-    type Half = (Queue, Queue);
+    type Half = (Queue<u64>, Queue<u64>);
 
     fn halves() -> [Self::Half; 2] {
         let [there, back] = [(); 2].map(|()| Queue::bounded(CAPACITY).unwrap());
@@ -22,7 +22,7 @@ impl Link for Queues {
     }
 }
 
-impl End for (Queue, Queue) {
+impl End for (Queue<u64>, Queue<u64>) {
     #[inline]
     fn send(&mut self, number: u64) {
         self.0.put(number).unwrap();
@@ -31,5 +31,34 @@ impl End for (Queue, Queue) {
     #[inline]
     fn receive(&mut self) -> u64 {
         self.1.get().unwrap()
+    }
+}
+
+/// A channel for each direction.
+pub struct Channels;
+
+impl Link for Channels {
+    type Half = (Sender<u64>, Receiver<u64>);
+
+    fn halves() -> [Self::Half; 2] {
+        let (ask, questions) = tasuki::bounded(CAPACITY).unwrap();
+        let (reply, answers) = tasuki::bounded(CAPACITY).unwrap();
+        [(ask, answers), (reply, questions)]
+    }
+
+    fn open(half: Self::Half) -> impl End {
+        half
+    }
+}
+
+impl End for (Sender<u64>, Receiver<u64>) {
+    #[inline]
+    fn send(&mut self, number: u64) {
+        self.0.send(number).unwrap();
+    }
+
+    #[inline]
+    fn receive(&mut self) -> u64 {
+        self.1.recv().unwrap()
     }
 }
