@@ -62,7 +62,7 @@ pub fn get<'py>(
 
 /// What was taken ahead, if anything was and the reader is open.
 #[cold]
-fn ahead<'py>(slf: &Bound<'py, Queue>) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub fn ahead<'py>(slf: &Bound<'py, Queue>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let ends = &slf.get().ends;
     if ends.reader_is_closed() {
         return Err(ends.error(slf));

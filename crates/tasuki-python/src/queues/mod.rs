@@ -1,5 +1,6 @@
 //! The queue as Python sees it: objects in and out, the interpreter let go only when there is something to wait for.
 
+mod batches;
 mod ends;
 mod failures;
 mod get;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 use tasuki::protocol::codec::StructuredCodec;
 use tasuki::raw::{QueueOptions, RawQueue, Shutdown};
 
@@ -123,6 +124,35 @@ impl Queue {
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         get::get(slf, Patience::new(block, timeout)?, As::View)
+    }
+
+    /// Puts objects in their order, under one lock as far as there is room: cheaper than one by one.
+    ///
+    /// Nothing is put if one of them cannot be pickled. Any other exception, such as `queue.Full` after the timeout, has
+    /// the number of those that were put as its attribute `put`.
+    #[pyo3(signature = (objs, block=Blocking(true), timeout=None))]
+    #[pyo3(text_signature = "($self, objs, block=True, timeout=None)")]
+    fn put_many(
+        slf: &Bound<'_, Self>,
+        objs: &Bound<'_, PyAny>,
+        block: Blocking,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        batches::put_many(slf, objs, Patience::new(block, timeout)?)
+    }
+
+    /// Takes several of the oldest objects, waiting for one if need be: at most `max`, and some 256 KiB of small ones.
+    ///
+    /// If one of them cannot be unpickled, the exception has the others as its attribute `got`.
+    #[pyo3(signature = (max=None, block=Blocking(true), timeout=None))]
+    #[pyo3(text_signature = "($self, max=None, block=True, timeout=None)")]
+    fn get_many<'py>(
+        slf: &Bound<'py, Self>,
+        max: Option<i64>,
+        block: Blocking,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        batches::get_many(slf, max, Patience::new(block, timeout)?)
     }
 
     /// Puts an object if there is room now; raises `queue.Full` otherwise.

@@ -12,7 +12,7 @@ use crate::values::{self, Bytes, Encoded};
 use crate::waiting::Patience;
 
 /// A message from this size on is copied without the interpreter: others may run meanwhile.
-const DETACH: usize = 64 << 10;
+pub const DETACH: usize = 64 << 10;
 
 pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, patience: Patience) -> PyResult<()> {
     let raw = open(slf)?;
@@ -24,7 +24,7 @@ pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, patience: Patience
 
 /// The queue, for putting.
 #[inline]
-fn open<'a>(slf: &'a Bound<'_, Queue>) -> PyResult<&'a RawQueue> {
+pub fn open<'a>(slf: &'a Bound<'_, Queue>) -> PyResult<&'a RawQueue> {
     let queue = slf.get();
     if queue.ends.writer_is_special() && queue.ends.writer_is_closed() {
         return Err(queue.ends.error(slf));
@@ -35,7 +35,7 @@ fn open<'a>(slf: &'a Bound<'_, Queue>) -> PyResult<&'a RawQueue> {
 
 /// Python knows whether a subclass has a hook for what cannot be written.
 #[cold]
-fn refused(slf: &Bound<'_, Queue>, error: &PyErr, object: &Bound<'_, PyAny>) -> PyResult<()> {
+pub fn refused(slf: &Bound<'_, Queue>, error: &PyErr, object: &Bound<'_, PyAny>) -> PyResult<()> {
     slf.call_method1("_refused", (error.clone_ref(slf.py()), object))?;
     Ok(())
 }
