@@ -83,7 +83,18 @@ def test_a_hundred_queues(ctx: Any) -> None:
     process.join(30)
 
 
-def _put_into_each(queues: list[Any]) -> None:
+def test_a_thousand_descriptors(ctx: Any) -> None:
+    """More than a fork server passes on, and twice among the arguments."""
+    queues = [ctx.Queue(1) for _ in range(250)]
+    process = ctx.Process(target=_put_into_each, args=(queues,), kwargs={"again": queues[::-1]})
+    process.start()
+    assert [q.get(timeout=30) for q in queues] == list(range(250))
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def _put_into_each(queues: list[Any], again: list[Any] | None = None) -> None:
+    assert again is None or again[::-1] == queues
     for number, q in enumerate(queues):
         q.put(number)
 

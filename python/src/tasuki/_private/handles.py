@@ -17,6 +17,7 @@ from multiprocessing import context
 
 from tasuki import _tasuki
 from tasuki._private import introducing  # noqa: F401  every object with owners travels, so this is where to start
+from tasuki._private.carriers import Carriers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,12 +72,15 @@ class Owned:
 def _pack_for_child(obj: Any, popen: Any) -> tuple[Any, ...]:
     # One table for all handles among the arguments: a thousand locks of one arena cost one descriptor. Our process
     # classes drop it when the child has been started (tasuki.context), else it goes with the Popen.
-    table, duplicates = popen.__dict__.setdefault("_tasuki_descriptors", (_tasuki.Descriptors(), {}))
+    state = popen.__dict__.get("_tasuki_descriptors")
+    if state is None:
+        popen.__dict__["_tasuki_descriptors"] = state = (_tasuki.Descriptors(), {}, Carriers(popen))
+    table, duplicates, carriers = state
     record, descriptors = table.record(obj)
     for index, fd in descriptors.items():
         if index not in duplicates:
             # Once per descriptor: the standard library refuses to pass the same one twice.
-            duplicates[index] = popen.DupFd(popen.duplicate_for_child(fd))
+            duplicates[index] = carriers.duplicate(fd)
     return ("inherited", record, {index: duplicates[index] for index in descriptors})
 
 
