@@ -48,8 +48,13 @@ def _named_memory() -> set[str]:
 
 
 def _children() -> set[int]:
-    task = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for thread in task.iterdir() for pid in (thread / "children").read_text().split()}
+    found = set()
+    for thread in Path(f"/proc/{os.getpid()}/task").iterdir():
+        try:
+            found |= {int(pid) for pid in (thread / "children").read_text().split()}
+        except OSError:
+            continue  # a thread that was about to end when it was joined
+    return found
 
 
 def _helpers() -> set[int]:

@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyType};
 use tasuki::protocol::transfer::{self, Outgoing};
 use tasuki::raw::RawHandle;
 
+use crate::connection::Connection;
 use crate::queues::Queue;
 use crate::sharedctypes::Block;
 use crate::synchronize::{Barrier, Condition, Event, Lock, RLock, Semaphore};
@@ -82,6 +83,8 @@ fn record(object: &Bound<'_, PyAny>, table: &mut Outgoing) -> PyResult<Vec<u8>> 
         condition.get().record(table)?
     } else if let Ok(barrier) = object.cast::<Barrier>() {
         barrier.get().record(table)?
+    } else if let Ok(connection) = object.cast::<Connection>() {
+        connection.get().record(table)?
     } else {
         return Err(PyTypeError::new_err(format!("not a tasuki handle: {object:?}")));
     };
@@ -206,7 +209,12 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return event.get().adopt(raw);
             }
         }
-        RawHandle::Sender(_) | RawHandle::Receiver(_) | RawHandle::Connection(_) => {}
+        RawHandle::Connection(raw) => {
+            if let Ok(connection) = object.cast::<Connection>() {
+                return connection.get().adopt_pipe(raw);
+            }
+        }
+        RawHandle::Sender(_) | RawHandle::Receiver(_) => {}
     }
     let class = object.get_type();
     Err(PyTypeError::new_err(format!("{name} came where a {} was expected", class.name()?)))
@@ -248,6 +256,7 @@ fn is_handle(object: &Bound<'_, PyAny>) -> bool {
         || object.is_instance_of::<Barrier>()
         || object.is_instance_of::<Semaphore>()
         || object.is_instance_of::<Condition>()
+        || object.is_instance_of::<Connection>()
 }
 
 /// The Python object for a handle that came in a message without saying its class: what MessagePack has.
@@ -262,6 +271,7 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     static SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static BOUNDED_SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static CONDITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static CONNECTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let handle = RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?;
     let class = match &handle {
         RawHandle::Queue(queue) if queue.is_joinable() => {
@@ -282,7 +292,8 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
         RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
         RawHandle::Condition(_) => CONDITION.import(py, "tasuki.synchronize", "Condition")?,
         RawHandle::Barrier(_) => BARRIER.import(py, "tasuki.synchronize", "Barrier")?,
-        RawHandle::Sender(_) | RawHandle::Receiver(_) | RawHandle::Connection(_) => {
+        RawHandle::Connection(_) => CONNECTION.import(py, "tasuki.connection", "Connection")?,
+        RawHandle::Sender(_) | RawHandle::Receiver(_) => {
             let name = handle.name();
             return Err(PyTypeError::new_err(format!("Python has no class for {name}")));
         }
@@ -291,6 +302,10 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     adopt(&object, handle)?;
     if object.is_instance_of::<Condition>() {
         object.call_method0("_use_own_lock")?;
+    }
+    if object.is_instance_of::<Connection>() {
+        // Who sent it in MessagePack reads that, and perhaps no pickles.
+        object.setattr("_codec", "msgpack")?;
     }
     if object.is_instance_of::<Block>() {
         return py.import("tasuki.sharedctypes")?.call_method1("_from_block", (object,));

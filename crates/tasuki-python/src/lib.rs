@@ -5,6 +5,7 @@
 
 mod buffers;
 mod command;
+mod connection;
 mod errors;
 mod handles;
 mod msgpack;
@@ -28,6 +29,8 @@ mod _tasuki {
     #[pymodule_export]
     use crate::command::{Child, inherited, inherited_names, start};
     #[pymodule_export]
+    use crate::connection::{Connection, Listener, connect, pipe};
+    #[pymodule_export]
     use crate::handles::{
         Descriptors, carry, is_carrying, open_carried, open_with, take_descriptor,
     };
@@ -47,6 +50,7 @@ mod _tasuki {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::synchronize::add_methods(module.py())?;
-        crate::sharedctypes::add_methods(module.py())
+        crate::sharedctypes::add_methods(module.py())?;
+        crate::connection::add_methods(module.py())
     }
 }

@@ -8,11 +8,13 @@
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::slice;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::PyType;
+use pyo3::types::{PyTuple, PyType};
 use pyo3::{Borrowed, PyClass, ffi};
 
 /// A definition of a method, which lives for ever as the interpreter wants it.
@@ -112,4 +114,58 @@ pub fn slowly_done(work: impl FnOnce(Python<'_>) -> PyResult<()>) -> c_int {
     // SAFETY: a new reference to None, or null.
     unsafe { ffi::Py_XDECREF(object) };
     if object.is_null() { -1 } else { 0 }
+}
+
+/// The arguments of a call by their names, which are those of its parameters in order.
+///
+/// # Safety
+/// The arguments are those of a method with METH_FASTCALL | METH_KEYWORDS.
+pub unsafe fn arguments<'py, const N: usize>(
+    py: Python<'py>,
+    function: &str,
+    known: [&str; N],
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> PyResult<[Option<Bound<'py, PyAny>>; N]> {
+    // SAFETY: null or a tuple of strings.
+    let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) };
+    let names = names.map(|names| names.cast_into::<PyTuple>()).transpose()?;
+    let by_place = count.unsigned_abs();
+    let by_name = names.as_ref().map_or(0, |names| names.len());
+    let given = match by_place + by_name {
+        0 => &[],
+        // SAFETY: so many arguments are there: first those by place, then those by name.
+        all => unsafe { slice::from_raw_parts(args, all) },
+    };
+    if by_place > N {
+        let most = if N == 1 { "1 argument".to_owned() } else { format!("{N} arguments") };
+        return Err(PyTypeError::new_err(format!(
+            "{function}() takes at most {most} ({by_place} given)"
+        )));
+    }
+    let mut values = [const { None }; N];
+    for (at, &value) in given.iter().enumerate() {
+        let place = match &names {
+            Some(names) if at >= by_place => {
+                let name = names.get_item(at - by_place)?;
+                let name: &str = &name.extract::<String>()?;
+                known.iter().position(|known| *known == name).ok_or_else(|| {
+                    PyTypeError::new_err(format!(
+                        "{function}() got an unexpected keyword argument '{name}'"
+                    ))
+                })?
+            }
+            _ => at,
+        };
+        // SAFETY: an argument, alive during the call.
+        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+        if values[place].replace(value).is_some() {
+            let name = known[place];
+            return Err(PyTypeError::new_err(format!(
+                "{function}() got multiple values for argument '{name}'"
+            )));
+        }
+    }
+    Ok(values)
 }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import ctypes
     from typing import Any, Literal
 
+    import tasuki.connection
     import tasuki.queues
     import tasuki.sharedctypes
     import tasuki.synchronize
@@ -138,6 +139,14 @@ class _Engine(BaseContext):
         from tasuki.queues import SimpleQueue
 
         return SimpleQueue(codec=codec)
+
+    def Pipe(  # type: ignore[override]
+        self, duplex: bool = True, *, codec: Literal["pickle", "msgpack"] = "pickle"
+    ) -> tuple[tasuki.connection.Connection, tasuki.connection.Connection]:
+        """Returns the two ends of a pipe; with `duplex=False` the first one receives what the second one sends."""
+        from tasuki.connection import Pipe
+
+        return Pipe(duplex, codec=codec)
 
     def Value(  # type: ignore[override]
         self, typecode_or_type: Any, *args: Any, lock: Any = True
@@ -324,7 +333,7 @@ def _engine_names() -> dict[str, str]:
     return {
         name: f"{value.__module__}.{value.__qualname__}"
         if isinstance(value, type)
-        else value.__annotations__["return"].partition("[")[0]
+        else value.__annotations__["return"].removeprefix("tuple[").partition("[")[0].partition(",")[0]
         for name, value in vars(_Engine).items()
         if name[0].isupper() and callable(value)
     }

@@ -5,17 +5,15 @@
 #![allow(unsafe_code)] // functions that the interpreter calls, with its pointers
 
 use std::ffi::CStr;
-use std::slice;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::PyTuple;
 use pyo3::{PyClass, PyTypeInfo, ffi};
 
 use super::doors::{self, Doors};
-use crate::native::{definition, method, nothing, slowly, this, truth};
+use crate::native::{arguments, definition, method, nothing, slowly, this, truth};
 use crate::waiting::{Blocking, Patience};
 
 /// Something that is taken and given back.
@@ -127,58 +125,4 @@ unsafe fn patience(
         unsafe { arguments(py, "acquire", ["block", "timeout"], args, count, names) }?;
     let block = block.map_or(Ok(true), |block| block.is_truthy())?;
     Patience::new(Blocking(block), timeout.filter(|timeout| !timeout.is_none()).as_ref())
-}
-
-/// The arguments of a call by their names, which are those of its parameters in order.
-///
-/// # Safety
-/// The arguments are those of a method with METH_FASTCALL | METH_KEYWORDS.
-unsafe fn arguments<'py, const N: usize>(
-    py: Python<'py>,
-    function: &str,
-    known: [&str; N],
-    args: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut ffi::PyObject,
-) -> PyResult<[Option<Bound<'py, PyAny>>; N]> {
-    // SAFETY: null or a tuple of strings.
-    let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) };
-    let names = names.map(|names| names.cast_into::<PyTuple>()).transpose()?;
-    let by_place = count.unsigned_abs();
-    let by_name = names.as_ref().map_or(0, |names| names.len());
-    let given = match by_place + by_name {
-        0 => &[],
-        // SAFETY: so many arguments are there: first those by place, then those by name.
-        all => unsafe { slice::from_raw_parts(args, all) },
-    };
-    if by_place > N {
-        let most = if N == 1 { "1 argument".to_owned() } else { format!("{N} arguments") };
-        return Err(PyTypeError::new_err(format!(
-            "{function}() takes at most {most} ({by_place} given)"
-        )));
-    }
-    let mut values = [const { None }; N];
-    for (at, &value) in given.iter().enumerate() {
-        let place = match &names {
-            Some(names) if at >= by_place => {
-                let name = names.get_item(at - by_place)?;
-                let name: &str = &name.extract::<String>()?;
-                known.iter().position(|known| *known == name).ok_or_else(|| {
-                    PyTypeError::new_err(format!(
-                        "{function}() got an unexpected keyword argument '{name}'"
-                    ))
-                })?
-            }
-            _ => at,
-        };
-        // SAFETY: an argument, alive during the call.
-        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-        if values[place].replace(value).is_some() {
-            let name = known[place];
-            return Err(PyTypeError::new_err(format!(
-                "{function}() got multiple values for argument '{name}'"
-            )));
-        }
-    }
-    Ok(values)
 }

@@ -13,7 +13,7 @@ pub mod shared_memory;
 mod sharedctypes;
 mod synchronize;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
@@ -191,4 +191,10 @@ pub fn fork_epoch() -> u64 {
 /// of files can also be reopened through `/proc/PID/fd`, which asks for fewer rights; sockets cannot.
 pub fn take_descriptor(pid: u32, number: i32) -> std::io::Result<OwnedFd> {
     crate::sys::descriptors::take_from_process(pid, number)
+}
+
+/// Closes what `fd` refers to in this process, though others here may be using it: they find the end there, and the number
+/// stays open, for nothing, until its owner closes it.
+pub fn hang_up(fd: BorrowedFd<'_>) -> std::io::Result<()> {
+    crate::sys::hang_up::hang_up(fd)
 }

@@ -12,6 +12,7 @@ pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod hang_up;
 pub(crate) mod holders;
 pub(crate) mod identity;
 pub(crate) mod lease;

@@ -6,6 +6,8 @@ A handle is a record (bytes) and the descriptors it needs. There are three ways 
 - while a process is started, they are inherited, through the interface of the standard `Popen` classes;
 - in any other pickle (a pipe, a standard queue, a file) there is only a ticket: which descriptors of which process to
   reopen. It is good while that process lives and keeps the object.
+
+A connection outside of ours is lent as the standard library's is: its descriptors wait in a thread of the sender.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from multiprocessing import context
+import weakref
+from multiprocessing import context, reduction
 
 from tasuki import _tasuki
 from tasuki._private import introducing  # noqa: F401  every object with owners travels, so this is where to start
@@ -21,9 +24,10 @@ from tasuki._private.carriers import Carriers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Literal
 
-__all__ = ("Owned", "close_inherited", "pack", "unpack")
+__all__ = ("Owned", "close_inherited", "pack", "pack_connection", "unpack")
 
 # The descriptors that this process inherited and that were used to open objects: close_inherited() closes them.
 _inherited: set[int] = set()
@@ -49,8 +53,57 @@ def unpack(obj: Any, state: tuple[Any, ...]) -> None:
         _unpack_in_child(obj, record, *more)
     elif kind == "ticket":
         _unpack_ticket(obj, record, *more)
+    elif kind == "lent":
+        _unpack_lent(obj, record, *more)
+    elif kind == "stream":
+        _unpack_stream(obj, record, *more)
     else:
         raise ValueError(f"not a tasuki handle: {kind!r}")
+
+
+def pack_connection(obj: Any) -> tuple[Any, ...]:
+    """The state to pickle for a connection, which may be closed as soon as it was sent, unlike other handles."""
+    limits = obj._stream_limits
+    if limits is not None:
+        # What a descriptor becomes that goes to a child, or waits in this process until somebody asks for it.
+        return ("stream", reduction.DupFd(obj.fileno()), obj.readable, obj.writable, *limits)
+    if _tasuki.is_carrying():
+        return ("carried", _tasuki.carry(obj))
+    popen = context.get_spawning_popen()
+    if popen is not None:
+        obj.__dict__.setdefault("_tasuki_lent", []).append(_LetGo(popen))
+        return _pack_for_child(obj, popen)
+    table = _tasuki.Descriptors()
+    record, descriptors = table.record(obj)
+    return ("lent", record, {index: reduction.DupFd(fd) for index, fd in descriptors.items()})
+
+
+class _LetGo:
+    """Dropped when a connection is closed: closes the duplicates that a started process was given, which nobody else does if
+    its class is not one of ours. While they are open, nobody sees the end."""
+
+    def __init__(self, popen: Any) -> None:
+        self._popen = weakref.ref(popen)
+
+    def __del__(self) -> None:
+        popen = self._popen()
+        if popen is not None and hasattr(popen, "sentinel"):
+            popen.__dict__.pop("_tasuki_descriptors", None)
+
+
+def _unpack_lent(obj: Any, record: bytes, duplicates: dict[int, Any]) -> None:
+    opened: dict[int, int] = {}
+    try:
+        for index, duplicate in duplicates.items():
+            opened[index] = duplicate.detach()
+        _tasuki.open_with(obj, record, opened)
+    finally:
+        for fd in opened.values():
+            os.close(fd)
+
+
+def _unpack_stream(obj: Any, duplicate: Any, *more: Any) -> None:
+    obj._take_descriptor(duplicate.detach(), *more)
 
 
 class Owned:
@@ -92,6 +145,17 @@ def _unpack_in_child(obj: Any, record: bytes, duplicates: dict[int, Any]) -> Non
                 os.set_inheritable(fd, False)
                 _inherited.add(fd)
     _tasuki.open_with(obj, record, descriptors)
+    if isinstance(obj, _tasuki.Connection):
+        # Its socket is nobody else's, and as long as it is open here, nobody sees the end.
+        _close_sockets(descriptors.values())
+
+
+def _close_sockets(descriptors: Iterable[int]) -> None:
+    with _inherited_lock:
+        for fd in descriptors:
+            if fd in _inherited and stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.close(fd)
+                _inherited.remove(fd)
 
 
 def close_inherited() -> None:

@@ -133,15 +133,20 @@ struct Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        self.tell_closed();
+    }
+}
+
+impl Memory {
+    /// Lets senders look who is there.
+    fn tell_closed(&self) {
         if let Some(direction) = self.incoming() {
             // SYNC: Release, with the load in `ask_sometimes`: who sees it finds the socket closed.
             direction.words.seldom.closed.fetch_add(1, Ordering::Release);
             direction.words.room.0.wake_here();
         }
     }
-}
 
-impl Memory {
     #[inline]
     fn outgoing(&self) -> Option<Direction<'_>> {
         let number = match self.role {
@@ -229,6 +234,13 @@ impl PipeEnd {
 
     pub(crate) fn role(&self) -> Role {
         self.memory.role
+    }
+
+    /// Closes this end though others of this process still use it: they find the end of the pipe.
+    pub(crate) fn hang_up(&self) -> Result<(), Error> {
+        crate::sys::hang_up::hang_up(self.socket()).map_err(|e| Error::os("close a pipe", e))?;
+        self.memory.tell_closed();
+        Ok(())
     }
 
     #[inline]

@@ -142,6 +142,21 @@ impl RawConnection {
         }
     }
 
+    /// The socket that knows who is there. Whether it is readable says nothing exact, see [`pollable`](RawConnection::pollable).
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        match &self.transport {
+            Transport::Pipe(end) => end.socket(),
+        }
+    }
+
+    /// Closes this end at once, though others of this process still use it: they find the end of the connection, within
+    /// half a second if they sleep.
+    pub fn hang_up(&self) -> Result<(), Error> {
+        match &self.transport {
+            Transport::Pipe(end) => end.hang_up(),
+        }
+    }
+
     /// The record that names this end in a message; its descriptors go into `table`. The end is not closed by that.
     pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
         match &self.transport {

@@ -1,0 +1,563 @@
+"""Pipe and Connection: what is sent comes, in order and whole; the end is seen; misuse is told. In all start methods."""
+
+from __future__ import annotations
+
+import array
+import os
+import pickle
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import tasuki
+from tasuki.connection import Connection
+
+PLAIN = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    2**63 - 1,
+    2**64 - 1,
+    0.5,
+    float("inf"),
+    "",
+    "襷",
+    "a" * 5000,
+    b"",
+    b"baton",
+    b"\0" * 70_000,
+]
+PICKLED = [
+    2**64,
+    "\ud800",
+    (1, "two"),
+    [1, [2]],
+    {"a": 1},
+    {1, 2},
+    bytearray(b"x"),
+    1j,
+    print,
+    ValueError,
+    ["z" * 200_000],
+]
+
+
+@pytest.fixture(params=[True, False], ids=["duplex", "simplex"])
+def ends(request: pytest.FixtureRequest) -> Any:
+    """The two ends of a pipe, first the one to receive at."""
+    reader, writer = tasuki.Pipe(request.param)
+    with reader, writer:
+        yield reader, writer
+
+
+# --- what comes out is what went in
+
+
+@pytest.mark.parametrize("value", PLAIN + PICKLED, ids=lambda value: repr(value)[:20])
+def test_an_object_comes_out_as_it_went_in(ends: Any, value: object) -> None:
+    reader, writer = ends
+    sender = threading.Thread(target=writer.send, args=(value,))
+    sender.start()
+    got = reader.recv()
+    sender.join()
+    assert got == value and type(got) is type(value)
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, 4095, 4096, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 1 << 20, 20_000_003]
+)
+def test_bytes_of_every_size(ends: Any, size: int) -> None:
+    reader, writer = ends
+    data = (os.urandom(997) * (size // 997 + 1))[:size]
+    sender = threading.Thread(target=writer.send_bytes, args=(data,))
+    sender.start()
+    assert reader.recv_bytes() == data
+    sender.join()
+    assert not reader.poll()
+
+
+def test_both_ways_at_once() -> None:
+    a, b = tasuki.Pipe()
+    with a, b:
+        for number in range(100):
+            a.send(number)
+            b.send(-number)
+        assert [b.recv() for _ in range(100)] == list(range(100))
+        assert [a.recv() for _ in range(100)] == [-number for number in range(100)]
+
+
+@pytest.mark.parametrize("value", PLAIN + PICKLED[:8], ids=lambda value: repr(value)[:20])
+def test_recv_bytes_of_an_object_is_its_pickle(ends: Any, value: object) -> None:
+    reader, writer = ends
+    sender = threading.Thread(target=writer.send, args=(value,))
+    sender.start()
+    assert pickle.loads(reader.recv_bytes()) == value
+    sender.join()
+
+
+def test_recv_of_bytes_unpickles_them(ends: Any) -> None:
+    reader, writer = ends
+    writer.send_bytes(pickle.dumps(["a", 1]))
+    assert reader.recv() == ["a", 1]
+    writer.send_bytes(b"no pickle")
+    with pytest.raises(pickle.UnpicklingError):
+        reader.recv()
+    writer.send(b"bytes as an object")
+    assert reader.recv() == b"bytes as an object"
+
+
+def test_messages_are_not_merged_or_split(ends: Any) -> None:
+    reader, writer = ends
+    for message in (b"a", b"", b"bc", b""):
+        writer.send_bytes(message)
+    assert [reader.recv_bytes() for _ in range(4)] == [b"a", b"", b"bc", b""]
+
+
+def test_the_object_is_taken_as_it_is_when_it_is_sent(ends: Any) -> None:
+    reader, writer = ends
+    value = [1]
+    writer.send(value)
+    value.append(2)
+    assert reader.recv() == [1]
+
+
+def test_parts_of_a_buffer() -> None:
+    a, b = tasuki.Pipe()
+    with a, b:
+        letters = b"abcdefghij"
+        for args in [(), (3,), (3, 2), (10,), (10, 0)]:
+            a.send_bytes(letters, *args)
+        a.send_bytes(buf=letters, offset=1, size=2)
+        assert [b.recv_bytes() for _ in range(6)] == [letters, b"defghij", b"de", b"", b"", b"bc"]
+        for args in [(11,), (8, 3), (-1,), (1, -1)]:
+            with pytest.raises(ValueError):
+                a.send_bytes(letters, *args)
+        with pytest.raises(TypeError):
+            a.send_bytes("text")
+        assert not b.poll()
+
+
+def test_buffers_of_other_items() -> None:
+    a, b = tasuki.Pipe()
+    with a, b:
+        numbers = array.array("i", range(4))
+        a.send_bytes(numbers)
+        assert b.recv_bytes() == numbers.tobytes()
+        target = array.array("i", [0] * 6)
+        a.send_bytes(numbers)
+        assert b.recv_bytes_into(target, 2 * target.itemsize) == 16
+        assert list(target) == [0, 0, 0, 1, 2, 3]
+        a.send_bytes(memoryview(bytearray(b"0123456789"))[2:5])
+        assert b.recv_bytes() == b"234"
+
+
+def test_a_message_too_long_for_its_buffer_is_in_the_exception() -> None:
+    a, b = tasuki.Pipe()
+    with a, b:
+        a.send_bytes(b"too long")
+        with pytest.raises(tasuki.BufferTooShort) as caught:
+            b.recv_bytes_into(bytearray(3))
+        assert caught.value.args == (b"too long",)
+        for offset in (-1, 4):
+            with pytest.raises(ValueError):
+                b.recv_bytes_into(bytearray(3), offset)
+        a.send_bytes(b"and on")
+        assert b.recv_bytes() == b"and on"
+
+
+def test_a_message_longer_than_asked_for_ends_the_reading() -> None:
+    a, b = tasuki.Pipe()
+    with a, b:
+        a.send_bytes(b"four")
+        assert b.recv_bytes(4) == b"four"
+        with pytest.raises(ValueError):
+            b.recv_bytes(-1)
+        a.send_bytes(b"fives")
+        with pytest.raises(OSError, match="bad message length"):
+            b.recv_bytes(4)
+        assert not b.readable and b.writable and not b.closed
+        with pytest.raises(OSError, match="write-only"):
+            b.recv()
+        b.send("still")
+        assert a.recv() == "still"
+    reader, writer = tasuki.Pipe(False)
+    with reader, writer:
+        writer.send_bytes(b"fives")
+        with pytest.raises(OSError, match="bad message length"):
+            reader.recv_bytes(maxlength=4)
+        assert reader.closed
+
+
+# --- poll
+
+
+def test_poll_says_what_recv_would_do(ends: Any) -> None:
+    reader, writer = ends
+    assert reader.poll() is False
+    assert reader.poll(-1) is False
+    began = time.monotonic()
+    assert reader.poll(timeout=0.2) is False
+    assert time.monotonic() - began >= 0.19
+    writer.send_bytes(b"")
+    assert reader.poll() is True and reader.poll(5) is True and reader.poll(None) is True
+    assert reader.recv_bytes() == b""
+    assert reader.poll() is False
+    writer.close()
+    assert reader.poll() is True
+    with pytest.raises(EOFError):
+        reader.recv()
+
+
+def test_poll_wakes_for_a_message(ends: Any) -> None:
+    reader, writer = ends
+    timer = threading.Timer(0.1, writer.send, ["late"])
+    timer.start()
+    assert reader.poll(None) is True
+    assert reader.recv() == "late"
+    timer.join()
+
+
+# --- misuse
+
+
+def test_each_end_of_a_one_way_pipe_does_one_thing() -> None:
+    reader, writer = tasuki.Pipe(duplex=False)
+    with reader, writer:
+        assert (reader.readable, reader.writable, writer.readable, writer.writable) == (True, False, False, True)
+        for call in (reader.send, reader.send_bytes):
+            with pytest.raises(OSError, match="read-only"):
+                call(b"x")
+        for receive in (writer.recv, writer.recv_bytes, writer.poll, lambda: writer.recv_bytes_into(bytearray(1))):
+            with pytest.raises(OSError, match="write-only"):
+                receive()
+
+
+def test_a_closed_end_says_so() -> None:
+    a, b = tasuki.Pipe()
+    with a as same, b:
+        assert same is a and not a.closed
+    assert a.closed and b.closed
+    a.close()
+    uses: list[Any] = [
+        a.recv,
+        a.recv_bytes,
+        a.poll,
+        a.fileno,
+        lambda: a.send(1),
+        lambda: a.send_bytes(b""),
+        lambda: a.recv_bytes_into(bytearray()),
+    ]
+    for use in uses:
+        with pytest.raises(OSError, match="handle is closed"):
+            use()
+
+
+def test_what_cannot_be_pickled_is_told_and_the_pipe_goes_on(ends: Any) -> None:
+    reader, writer = ends
+    for bad in (lambda: 1, threading.Lock(), (x for x in "")):
+        with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
+            writer.send(bad)
+    assert not reader.poll()
+    writer.send("on")
+    assert reader.recv() == "on"
+
+
+def test_wrong_arguments() -> None:
+    a, b = tasuki.Pipe()
+    with a, b:
+        calls: list[Any] = [
+            a.send,
+            lambda: a.send(1, 2),
+            lambda: a.recv(1),
+            lambda: a.poll("soon"),
+            lambda: a.poll(1, 2),
+            lambda: a.poll(wrong=1),
+        ]
+        for call in calls:
+            with pytest.raises(TypeError):
+                call()
+    with pytest.raises(ValueError):
+        Connection(-1)
+    with pytest.raises(ValueError):
+        Connection(0, False, False)
+    with pytest.raises((TypeError, AttributeError)):
+        Connection("0")  # type: ignore[arg-type]
+
+
+def test_a_descriptor_that_is_not_open() -> None:
+    connection = Connection(44977608)
+    for use in (lambda: connection.send(1), connection.recv, lambda: connection.recv_bytes(3)):
+        with pytest.raises(OSError):
+            use()
+    connection._handle = None  # type: ignore[attr-defined]
+
+
+# --- the end
+
+
+def test_the_end_comes_after_the_last_message(ends: Any) -> None:
+    reader, writer = ends
+    writer.send(1)
+    writer.send_bytes(b"2" * 30_000)
+    writer.close()
+    assert reader.recv() == 1
+    assert len(reader.recv_bytes()) == 30_000
+    for receive in (reader.recv, reader.recv_bytes, lambda: reader.recv_bytes_into(bytearray(1)), reader.recv):
+        with pytest.raises(EOFError):
+            receive()
+
+
+@pytest.mark.parametrize("duplex", [True, False])
+def test_a_lost_end_is_a_closed_one(duplex: bool) -> None:
+    reader, writer = tasuki.Pipe(duplex)
+    del writer
+    with pytest.raises(EOFError):
+        reader.recv()
+    reader, writer = tasuki.Pipe(duplex)
+    del reader
+    with pytest.raises(BrokenPipeError):
+        writer.send(1)
+
+
+def test_sending_to_nobody_is_a_broken_pipe(ends: Any) -> None:
+    reader, writer = ends
+    reader.close()
+    with pytest.raises(BrokenPipeError):
+        writer.send("anybody?")
+    with pytest.raises(BrokenPipeError):
+        writer.send_bytes(b"x" * 1_000_000)
+
+
+def test_a_sender_that_waits_for_room_learns_that_nobody_reads(ends: Any) -> None:
+    reader, writer = ends
+    timer = threading.Timer(0.2, reader.close)
+    timer.start()
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        writer.send_bytes(bytes(50_000_000))
+    timer.join()
+
+
+def _echo(connection: Any) -> None:
+    for message in iter(connection.recv_bytes, b"stop"):
+        connection.send_bytes(message)
+    connection.close()
+
+
+def test_an_echo_in_another_process(ctx: Any) -> None:
+    here, there = ctx.Pipe()
+    process = ctx.Process(target=_echo, args=(there,))
+    process.start()
+    there.close()
+    for message in (b"", b"a", b"b" * 100_000, b"c" * 3_000_000):
+        here.send_bytes(message)
+        assert here.recv_bytes() == message
+    here.send({"a": [1]})
+    assert here.recv() == {"a": [1]}
+    here.send(7)
+    assert here.recv() == 7
+    here.send_bytes(b"stop")
+    with pytest.raises(EOFError):
+        here.recv()
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def _sleep_with(*connections: Any) -> None:
+    connections[0].send("ready")
+    time.sleep(1000)
+
+
+def test_a_killed_peer_is_the_end(ctx: Any) -> None:
+    here, there = ctx.Pipe()
+    process = ctx.Process(target=_sleep_with, args=(there,))
+    process.start()
+    there.close()
+    assert here.recv() == "ready"
+    threading.Timer(0.2, process.kill).start()
+    with pytest.raises(EOFError):
+        here.recv()
+    with pytest.raises(BrokenPipeError):
+        here.send("anybody?")
+    process.join(30)
+
+
+def test_a_sender_waiting_for_room_survives_its_reader(ctx: Any) -> None:
+    reader, writer = ctx.Pipe(False)
+    ready, ready_there = ctx.Pipe(False)
+    process = ctx.Process(target=_sleep_with, args=(ready_there, reader))
+    process.start()
+    reader.close()
+    assert ready.recv() == "ready"
+    threading.Timer(0.2, process.kill).start()
+    with pytest.raises(BrokenPipeError):
+        writer.send_bytes(bytes(50_000_000))
+    process.join(30)
+
+
+def test_the_end_waits_for_every_copy(ctx: Any) -> None:
+    """Two processes have the writing end: there is no end before both are gone."""
+    reader, writer = ctx.Pipe(False)
+    processes = [ctx.Process(target=_sleep_with, args=(writer,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    writer.close()
+    assert [reader.recv(), reader.recv()] == ["ready", "ready"]
+    processes[0].kill()
+    processes[0].join()
+    assert reader.poll(0.7) is False
+    processes[1].kill()
+    with pytest.raises(EOFError):
+        reader.recv()
+    processes[1].join()
+
+
+def _send_half(connection: Any) -> None:
+    connection.send("whole")
+    connection.send_bytes(bytes(50_000_000))
+
+
+def test_a_sender_killed_in_the_middle_of_a_message(ctx: Any) -> None:
+    """What it had sent whole is there; of the rest nothing is mistaken for a message."""
+    reader, writer = ctx.Pipe(False)
+    process = ctx.Process(target=_send_half, args=(writer,))
+    process.start()
+    writer.close()
+    assert reader.poll(30)
+    time.sleep(0.3)  # until nothing fits any more
+    process.kill()
+    process.join()
+    assert reader.recv() == "whole"
+    with pytest.raises((EOFError, OSError)):
+        reader.recv_bytes()
+
+
+def test_closing_in_a_forked_child_is_its_own_business() -> None:
+    ctx = tasuki.get_context("fork")
+    here, there = ctx.Pipe()
+    process = ctx.Process(target=there.close)
+    process.start()
+    process.join(30)
+    assert not there.closed
+    there.send(1)
+    assert here.recv() == 1
+    here.close()
+    there.close()
+
+
+def _close_and_wait(closing: Any, ready: Any, go: Any) -> None:
+    closing.close()
+    ready.set()
+    go.wait()
+
+
+def test_a_child_forked_while_a_thread_receives_can_close() -> None:
+    """The thread is not in the child; its copy of the end must be closed there all the same."""
+    ctx = tasuki.get_context("fork")
+    here, there = ctx.Pipe()
+    ready, go = ctx.Event(), ctx.Event()
+    receiver = threading.Thread(target=here.recv)
+    receiver.start()
+    time.sleep(0.1)
+    process = ctx.Process(target=_close_and_wait, args=(here, ready, go))
+    process.start()
+    assert ready.wait(30)
+    there.send("done")
+    receiver.join()
+    here.close()
+    with pytest.raises(BrokenPipeError):
+        there.send("the child has no copy")
+    go.set()
+    process.join(30)
+    there.close()
+
+
+# --- waiting and waking
+
+
+def _send_slowly(connection: Any, many: int) -> None:
+    for number in range(many):
+        connection.send(number)
+        if number % 50 == 0:
+            time.sleep(0.01)
+    connection.close()
+
+
+def test_a_sleeping_receiver_is_woken_each_time(ctx: Any) -> None:
+    reader, writer = ctx.Pipe(False)
+    process = ctx.Process(target=_send_slowly, args=(writer, 2000))
+    process.start()
+    writer.close()
+    assert list(iter(lambda: _or_none(reader), None)) == list(range(2000))
+    process.join(30)
+
+
+def _or_none(connection: Any) -> Any:
+    try:
+        return connection.recv()
+    except EOFError:
+        return None
+
+
+def test_a_signal_handler_runs_while_recv_waits() -> None:
+    reader, writer = tasuki.Pipe(False)
+
+    class Called(Exception):
+        pass
+
+    def handler(*_: object) -> None:
+        raise Called
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(Called):
+            reader.recv()
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(Called):
+            reader.poll(None)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        signal.signal(signal.SIGALRM, lambda *_: writer.send("from the handler"))
+        assert reader.recv() == "from the handler"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    reader.close()
+    writer.close()
+
+
+def test_many_threads_share_an_end() -> None:
+    reader, writer = tasuki.Pipe(False)
+    senders = [threading.Thread(target=lambda who=who: [writer.send((who, n)) for n in range(500)]) for who in range(3)]
+    got: list[Any] = []
+
+    def receive() -> None:
+        got.extend(reader.recv() for _ in range(500))
+
+    receivers = [threading.Thread(target=receive) for _ in range(3)]
+    for thread in senders + receivers:
+        thread.start()
+    for thread in senders + receivers:
+        thread.join()
+    assert sorted(got) == [(who, n) for who in range(3) for n in range(500)]
+    reader.close()
+    writer.close()
+
+
+# --- what it is
+
+
+def test_it_is_a_connection_of_the_standard_library() -> None:
+    import multiprocessing.connection
+
+    a, b = tasuki.Pipe()
+    with a, b:
+        assert isinstance(a, multiprocessing.connection.Connection)
+        assert isinstance(a.fileno(), int) and a.fileno() == a.fileno()
+    connection, other = tasuki.Pipe(False)
+    assert connection.readable and other.writable
+    connection.close()
+    other.close()
