@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use support::{NEVER, watchdog};
-use tasuki::raw::{RawQueue, Shutdown};
-use tasuki::{Process, Queue, Receiver, Select, Sender, bounded, channel, select};
+use tasuki::queues::Shutdown;
+use tasuki::{Process, Queue, Receiver, Select, Sender, bounded, channel, pipe, select};
 
 tasuki::enable_tests!();
 
@@ -123,28 +123,9 @@ fn the_end_of_a_channel_and_a_shutdown_are_ready() {
     drop(receiver);
     assert!(select().send(&sender, 2, |sent| sent.unwrap_err().is_disconnected()).wait().unwrap());
     let [queue] = queues();
-    raw(&queue).shutdown(Shutdown::Drain).unwrap();
+    queue.shutdown(Shutdown::Drain).unwrap();
     assert!(select().get(&queue, |got| got.unwrap_err().is_shut_down()).wait().unwrap());
     assert!(select().put(&queue, 1, |put| put.unwrap_err().is_shut_down()).wait().unwrap());
-}
-
-/// The same queue without types.
-fn raw(queue: &Queue<u64>) -> RawQueue {
-    use tasuki::protocol::{StructuredCodec, codec, transfer};
-    use tasuki::raw::RawHandle;
-    let mut bytes = Vec::new();
-    let (_, outgoing) =
-        transfer::collect(|| codec::encode(queue, StructuredCodec::Postcard, &mut bytes).unwrap());
-    let fds = outgoing.into_descriptors();
-    let at = bytes.iter().position(|&byte| byte == 1).unwrap();
-    let record = (at..bytes.len()).find_map(|at| {
-        RawHandle::open(&bytes[at..], &mut |index| Ok(fds[index as usize].try_clone().unwrap()))
-            .ok()
-    });
-    match record {
-        Some(RawHandle::Queue(queue)) => queue,
-        _ => panic!("no record of a queue"),
-    }
 }
 
 #[test]
@@ -228,6 +209,41 @@ fn processes_and_descriptors_wake_it() {
     end.readable(&theirs);
     assert_eq!(end.ready().unwrap(), 0);
     process.join().unwrap();
+}
+
+#[test]
+fn connections_wake_it_with_messages_and_with_their_end() {
+    let _watchdog = watchdog();
+    let [idle] = queues();
+    let (ours, theirs) = pipe::<u64, u64>().unwrap();
+    let wait = || select().get(&idle, |_| None).connection(&ours, Result::ok);
+    assert_eq!(wait().wait_timeout(SHORT).unwrap(), None);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..2000 {
+                assert_eq!(theirs.recv().unwrap(), n);
+                if n % 5 == 0 {
+                    thread::sleep(Duration::from_micros(n % 300)); // the other one falls asleep
+                }
+                theirs.send(n).unwrap();
+            }
+        });
+        for n in 0..2000 {
+            ours.send(n).unwrap();
+            assert_eq!(wait().wait().unwrap(), Some(n));
+        }
+    });
+    thread::scope(|scope| {
+        let end = scope.spawn(|| {
+            select()
+                .get(&idle, |_| false)
+                .connection(&ours, |got| got.unwrap_err().is_disconnected())
+                .wait()
+        });
+        thread::sleep(SHORT);
+        drop(theirs);
+        assert!(end.join().unwrap().unwrap());
+    });
 }
 
 /// Half a second each, which is when a sleeper looks by itself, would be 1000 s.

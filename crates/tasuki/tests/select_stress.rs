@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog_of};
-use tasuki::{Queue, Receiver, Select, Sender, bounded, select};
+use tasuki::{Connection, Queue, Receiver, Select, Sender, bounded, pipe, select};
 
 /// How many messages each source carries.
 fn each() -> u64 {
@@ -23,9 +23,10 @@ struct Sources {
     sender: Sender<u64>,
     receiver: Receiver<u64>,
     stream: (UnixStream, UnixStream),
+    pipe: (Connection<u64, u64>, Connection<u64, u64>),
 }
 
-const KINDS: u64 = 4;
+const KINDS: u64 = 5;
 
 impl Sources {
     fn new() -> Sources {
@@ -33,7 +34,7 @@ impl Sources {
         let stream = UnixStream::pair().unwrap();
         stream.1.set_nonblocking(true).unwrap();
         let (small, large) = (Queue::bounded(1).unwrap(), Queue::unbounded().unwrap());
-        Sources { small, large, sender, receiver, stream }
+        Sources { small, large, sender, receiver, stream, pipe: pipe().unwrap() }
     }
 
     /// Puts number after number into one of the sources.
@@ -45,6 +46,7 @@ impl Sources {
                 (1, _) => self.large.put(number).unwrap(),
                 (2, 0) => self.sender.send(number).unwrap(),
                 (2, _) => select().send(&self.sender, number, Result::unwrap).wait().unwrap(),
+                (3, _) => self.pipe.0.send(number).unwrap(),
                 _ => (&self.stream.0).write_all(&number.to_le_bytes()).unwrap(),
             }
             if dice.below(40) == 0 {
@@ -59,6 +61,7 @@ impl Sources {
             .get(&self.small, |got| Some(got.unwrap()))
             .get(&self.large, |got| Some(got.unwrap()))
             .recv(&self.receiver, |got| Some(got.unwrap()))
+            .connection(&self.pipe.1, |got| Some(got.unwrap()))
             .readable(&self.stream.1, || self.read_stream());
         match dice.below(8) {
             0 => wait.try_now().unwrap().flatten(),
@@ -73,6 +76,7 @@ impl Sources {
                 asks.get(&self.small);
                 asks.recv(&self.receiver);
                 asks.get(&self.large);
+                asks.connection(&self.pipe.1);
                 asks.ready_timeout(Duration::from_micros(dice.below(100))).unwrap();
                 None
             }

@@ -218,6 +218,40 @@ fn a_shutdown_ends_those_who_wait() {
     });
 }
 
+#[test]
+fn a_connection_is_awaited_and_a_cancelled_wait_loses_nothing() {
+    let _watchdog = watchdog();
+    const ROUNDS: u64 = 5000;
+    let (ours, theirs) = tasuki::pipe::<u64, u64>().unwrap();
+    let mut other = fork(|| {
+        for n in 0..ROUNDS {
+            assert_eq!(theirs.recv().unwrap(), n);
+            if n % 16 == 0 {
+                std::thread::sleep(Duration::from_micros(n % 400));
+            }
+            theirs.send(n).unwrap();
+        }
+    });
+    drop(theirs);
+    one_thread().block_on(async {
+        for n in 0..ROUNDS {
+            ours.send(n).unwrap();
+            let got = loop {
+                let some = Duration::from_micros(n % 300);
+                if let Ok(got) = timeout(some, ours.recv_async()).await {
+                    break got;
+                }
+                if n % 2 == 0 {
+                    break ours.recv_async().await;
+                }
+            };
+            assert_eq!(got.unwrap(), n);
+        }
+        assert!(ours.recv_async().await.unwrap_err().is_disconnected());
+    });
+    assert_eq!(other.wait(), Ended::WELL);
+}
+
 /// Polls a future once, without any runtime.
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))

@@ -12,6 +12,7 @@
 #![allow(unsafe_code)] // tokio asks to be promised that a registered descriptor stays what it is
 
 mod channel;
+mod connection;
 mod queue;
 
 use std::future::poll_fn;

@@ -20,7 +20,7 @@ use crate::raw::connection::Mode;
 use crate::raw::{RawConnection, RawHandle, Wait};
 use crate::{encoded, handle};
 use error::{RecvReason, SendReason};
-use transport::Transport;
+pub(crate) use transport::Transport;
 
 /// Makes a pipe and gives its two ends. The first sends `A` and receives `B`, the second one the reverse.
 ///
@@ -86,6 +86,10 @@ pub struct Connection<S, R> {
 impl<S, R> Connection<S, R> {
     fn from_raw(raw: RawConnection) -> Connection<S, R> {
         Connection { transport: Transport::Pipe(raw), messages: PhantomData }
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// Whether `recv` would not block, waiting for that at most for `timeout`: there is a message, or the end.

@@ -1,14 +1,17 @@
 //! What joins the two ends of a connection: the same few calls, whatever it is.
 
+#[cfg(feature = "tokio")]
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::raw::connection::Armed;
 use crate::raw::{Failure, RawConnection, Wait};
 
 /// See the file's head.
-#[derive(Clone)]
-pub(super) enum Transport {
+#[derive(Clone, Debug)]
+pub(crate) enum Transport {
     /// Shared memory.
     Pipe(RawConnection),
 }
@@ -56,7 +59,22 @@ impl Transport {
         }
     }
 
-    pub(super) fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, Failure> {
+    /// Prepares a sleep on several things at once; see [`RawConnection::arm`].
+    pub(crate) fn arm(&self) -> Result<Armed<'_>, Failure> {
+        match self {
+            Transport::Pipe(raw) => raw.arm(),
+        }
+    }
+
+    /// A descriptor that is readable exactly if a receive would not block, and that can be polled with edges.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, Failure> {
+        match self {
+            Transport::Pipe(raw) => raw.pollable(),
+        }
+    }
+
+    pub(crate) fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, Failure> {
         match self {
             Transport::Pipe(raw) => raw.poll(wait),
         }

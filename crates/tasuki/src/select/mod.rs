@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use selector::{Selector, select};
-use source::{Source, Watched};
+use source::{Source, Watched, Watching};
 
 use crate::channel::{Receiver, Sender};
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::process::ChildProcess;
 use crate::queues::Queue;
@@ -75,6 +76,11 @@ impl<'a> Select<'a> {
     /// Ready when there is room, or no receiver is left.
     pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
         self.add(Source::Send(sender.raw()))
+    }
+
+    /// Ready when a message waits, or nobody has the other end.
+    pub fn connection<S, R>(&mut self, connection: &'a Connection<S, R>) -> usize {
+        self.add(Source::Connection(connection.transport()))
     }
 
     /// Ready when the process has ended. For a [`Process`](crate::Process) there is
@@ -159,7 +165,9 @@ impl<'a> Select<'a> {
             let Ok(slice) = wait.slice() else { return self.look(&mut watched) };
             watched.clear();
             for index in self.in_order() {
-                self.sources[index].watch(index, &mut watched)?;
+                if let Watching::NoNeed = self.sources[index].watch(index, &mut watched)? {
+                    return Ok(Some(index));
+                }
             }
             if let Some(index) = watched.poll(slice)? {
                 self.sources[index].was_ready_in_kernel();
@@ -177,8 +185,10 @@ impl<'a> Select<'a> {
         watched.clear();
         for index in self.in_order() {
             let source = &self.sources[index];
-            if source.is_known_to_kernel_only() {
-                source.watch(index, watched)?;
+            if source.is_known_to_kernel_only()
+                && let Watching::NoNeed = source.watch(index, watched)?
+            {
+                return Ok(Some(index));
             }
         }
         let in_kernel = watched.poll(Duration::ZERO)?;
@@ -188,12 +198,14 @@ impl<'a> Select<'a> {
 
     /// Looks at memory for as long as a wake-up would take.
     fn look_longer(&self) -> Option<usize> {
-        if !self.sources.iter().any(Source::is_in_memory) {
+        let in_memory: Vec<usize> =
+            self.in_order().filter(|&index| self.sources[index].is_in_memory()).collect();
+        if in_memory.is_empty() {
             return None;
         }
         let mut found = None;
         SPIN.until(|| {
-            found = self.in_order().find(|&index| self.sources[index].is_ready());
+            found = in_memory.iter().copied().find(|&index| self.sources[index].is_ready());
             found.is_some()
         });
         found

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Select, without_source};
 use crate::channel::{Receiver, RecvError, SendError, Sender};
+use crate::connection::{self, Connection};
 use crate::error::Error;
 use crate::process::ChildProcess;
 use crate::protocol::codec::Message;
@@ -115,6 +116,17 @@ impl<'a, R> Selector<'a, R> {
             done => Some(done),
         };
         self.arm(attempt, then)
+    }
+
+    /// Receives a message from the connection, or the news that nobody has the other end.
+    pub fn connection<S, T: Message>(
+        mut self,
+        connection: &'a Connection<S, T>,
+        then: impl FnOnce(Result<T, connection::RecvError>) -> R + 'a,
+    ) -> Self {
+        self.select.connection(connection);
+        let attempt = move || connection.try_recv();
+        self.arm(move || unless(attempt(), connection::RecvError::is_empty), then)
     }
 
     /// Waits for the end of the process. For a [`Process`](crate::Process) there is

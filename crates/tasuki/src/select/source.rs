@@ -3,8 +3,10 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use crate::connection::Transport;
 use crate::error::Error;
-use crate::raw::{RawQueue, RawReceiver, RawSender};
+use crate::raw::connection::Armed;
+use crate::raw::{RawQueue, RawReceiver, RawSender, Wait};
 use crate::sys::readiness::{self, Interest};
 
 /// One thing to wait for. The table in `README.md` says when it is ready.
@@ -14,9 +16,19 @@ pub(super) enum Source<'a> {
     Put(&'a RawQueue),
     Recv(&'a RawReceiver),
     Send(&'a RawSender),
+    Connection(&'a Transport),
     Descriptor(BorrowedFd<'a>, Interest),
     /// Taken out; keeps the indices of the others.
     Removed,
+}
+
+/// What became of an attempt to watch a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watching {
+    /// It is ready.
+    NoNeed,
+    /// What will show that it is ready is in the list.
+    Listed,
 }
 
 impl<'a> Source<'a> {
@@ -29,11 +41,13 @@ impl<'a> Source<'a> {
             Source::Send(sender) => {
                 !sender.limits_bytes() && !sender.is_full() || sender.is_known_disconnected()
             }
+            // What is wrong with a connection, `recv` tells.
+            Source::Connection(connection) => connection.poll(&mut Wait::now()).unwrap_or(true),
             Source::Descriptor(..) | Source::Removed => false,
         }
     }
 
-    /// Whether a look into memory is worth while.
+    /// Whether looking again and again is worth while.
     pub(super) fn is_in_memory(&self) -> bool {
         matches!(self, Source::Get(_) | Source::Put(_) | Source::Recv(_) | Source::Send(_))
     }
@@ -44,12 +58,12 @@ impl<'a> Source<'a> {
             Source::Put(queue) => queue.limits_bytes(),
             Source::Send(sender) => sender.limits_bytes(),
             Source::Descriptor(..) => true,
-            Source::Get(_) | Source::Recv(_) | Source::Removed => false,
+            Source::Get(_) | Source::Recv(_) | Source::Connection(_) | Source::Removed => false,
         }
     }
 
-    /// Adds what shows that this source, which has an index, is ready.
-    pub(super) fn watch(&self, index: usize, watched: &mut Watched<'a>) -> Result<(), Error> {
+    /// Adds what shows that this source, which has an index, is ready, unless it is already.
+    pub(super) fn watch(&self, index: usize, watched: &mut Watched<'a>) -> Result<Watching, Error> {
         match *self {
             Source::Get(queue) => watched.add(index, queue.pollable()?, Interest::Readable),
             Source::Put(queue) => watched.add(index, queue.pollable_for_put()?, Interest::Writable),
@@ -61,10 +75,14 @@ impl<'a> Source<'a> {
                 watched.add(index, sender.pollable()?, Interest::Writable);
                 watched.add(index, sender.socket(), Interest::HungUp);
             }
+            Source::Connection(connection) => match connection.arm() {
+                Ok(Armed::Sleep(descriptor)) => watched.add(index, descriptor, Interest::Readable),
+                Ok(Armed::Ready) | Err(_) => return Ok(Watching::NoNeed),
+            },
             Source::Descriptor(descriptor, interest) => watched.add(index, descriptor, interest),
             Source::Removed => {}
         }
-        Ok(())
+        Ok(Watching::Listed)
     }
 
     /// The kernel said that it is ready: then its own calls must know as well.
