@@ -36,16 +36,25 @@ pub(crate) fn read<T: Message, E: From<DecodeError>>(
     with_scratch(|scratch| {
         let mut extras = Extras::default();
         let codec = get(scratch, &mut extras)?;
-        let decode = |scratch: &Vec<u8>| match extras.block {
-            None => codec::decode(codec, scratch),
-            Some(block) => codec::decode_owned(codec, block.to_vec()),
-        };
-        if codec::may_carry_handles::<T>() {
-            let handles = Incoming::new(extras.fds);
-            return Ok(transfer::provide(handles, || decode(scratch))?);
-        }
-        Ok(decode(scratch)?)
+        Ok(decode(codec, scratch, extras)?)
     })
+}
+
+/// The value in a message that was taken: `bytes`, unless the extras have them.
+#[inline]
+pub(crate) fn decode<T: Message>(
+    codec: u16,
+    bytes: &[u8],
+    extras: Extras,
+) -> Result<T, DecodeError> {
+    let decode = || match extras.block {
+        None => codec::decode(codec, bytes),
+        Some(block) => codec::decode_owned(codec, block.to_vec()),
+    };
+    if codec::may_carry_handles::<T>() {
+        return transfer::provide(Incoming::new(extras.fds), decode);
+    }
+    decode()
 }
 
 fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {

@@ -39,7 +39,7 @@ pub use context::{active_children, current_process};
 pub use error::Error;
 pub use plain::Plain;
 pub use protocol::codec::{Message, StructuredCodec};
-pub use queues::Queue;
+pub use queues::{JoinableQueue, Queue};
 pub use select::{Select, select};
 pub use shared_memory::{ShareableList, SharedMemory};
 pub use sharedctypes::{Array, ArrayGuard, Value};

@@ -1,5 +1,9 @@
 //! Queues between processes: typed, ordered, and whole whoever is killed.
 
+mod batch;
+mod joinable;
+mod view;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -13,6 +17,9 @@ use crate::protocol::codec::{Message, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
 pub use crate::raw::Shutdown;
 use crate::raw::{Death, Failure, QueueOptions, RawHandle, RawQueue, Wait};
+pub use batch::{Messages, PutManyError};
+pub use joinable::{JoinError, JoinableQueue, LostTasks, TaskDoneError};
+pub use view::View;
 
 /// A queue of `T` that any number of processes and threads put into and get from.
 ///

@@ -256,9 +256,14 @@ pub fn encode_borrowed<'a, T: Message>(
     Ok((codec, scratch))
 }
 
+/// Whether a message with this tag is bytes and nothing else.
+pub(crate) fn is_bytes(tag: u16) -> bool {
+    tag == Codec::Bytes.tag() || tag == Codec::Raw.tag()
+}
+
 /// The message that a value already is, byte by byte.
 #[inline]
-fn borrow<T: Message>(value: &T) -> Option<(Codec, &[u8])> {
+pub(crate) fn borrow<T: Message>(value: &T) -> Option<(Codec, &[u8])> {
     let any = value as &dyn Any;
     if let Some(bytes) = any.downcast_ref::<Vec<u8>>() {
         Some((Codec::Bytes, bytes))

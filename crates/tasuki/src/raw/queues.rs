@@ -313,6 +313,11 @@ impl Batch {
         Batch::default()
     }
 
+    /// All of it, for an iterator that owns it.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<queue::Entry>, Vec<(usize, Extras)>) {
+        (self.0.bytes, self.0.entries, self.0.extras)
+    }
+
     /// How many messages there are.
     pub fn len(&self) -> usize {
         self.0.entries.len()

@@ -24,7 +24,7 @@ use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-pub(crate) use batch::Batch;
+pub(crate) use batch::{Batch, Entry};
 pub(crate) use blocks::Block;
 pub(crate) use get::{Extras, NotGot};
 pub use joining::LostTasks;
