@@ -1,4 +1,5 @@
 //! The bodies of the fuzz targets: plain functions, which the fuzzer and ordinary tests call.
 
 pub mod codec;
+pub mod ring;
 pub mod segment;

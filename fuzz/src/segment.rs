@@ -8,10 +8,11 @@ use std::os::unix::fs::FileExt;
 
 use tasuki::raw::{QueueOptions, RawQueue, Wait};
 
-/// Where a queue's control page begins; the tail's first mark is 16 bytes into it, and says where the first chunk is.
+/// Where a queue's control page begins; the tail's first mark is 32 bytes into it, and says where the first chunk is.
 const CONTROL: u64 = 0x8_1000;
 const BLOCKS: u64 = CONTROL + 0x1000;
-const CHUNKS: u64 = BLOCKS + 24 * 65_536 * 32;
+const TASKS: u64 = BLOCKS + 24 * 65_536 * 32;
+const CHUNKS: u64 = TASKS + 4096 * 128;
 const LOCKS: [u64; 2] = [CONTROL, CONTROL + 64];
 
 /// Plays the bytes: what is put, what is taken, and what is overwritten with what.
@@ -19,7 +20,7 @@ pub fn scribble(data: &[u8]) {
     let queue = RawQueue::create(QueueOptions::default()).expect("memory for a queue");
     let memory = queue.descriptors()[0].try_clone_to_owned().expect("a descriptor");
     let memory = File::from(memory);
-    let first_chunk = word(&memory, CONTROL + 16);
+    let first_chunk = word(&memory, CONTROL + 32);
     let mut buffer = Vec::new();
     let mut input = data.iter().copied();
     // More steps only repeat what fewer show.

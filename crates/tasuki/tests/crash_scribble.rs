@@ -71,7 +71,7 @@ fn scribble(memory: &Mapping, dice: &mut Dice) {
         5 => CONTROL + dice.below(24) * (memory.len / 4096).min(65_536) * 32, // a table of blocks
         6 => {
             // A frame: chunks begin where the tail was at the beginning.
-            memory.read(0x8_1000 + 16) % memory.len
+            memory.read(0x8_1000 + 32) % memory.len
         }
         _ => dice.below(memory.len / 2),
     } & !7;

@@ -2,6 +2,8 @@
 
 #[path = "../../../fuzz/src/codec.rs"]
 mod codec;
+#[path = "../../../fuzz/src/ring.rs"]
+mod ring;
 #[path = "../../../fuzz/src/segment.rs"]
 mod segment;
 
@@ -16,6 +18,13 @@ proptest! {
     #[test]
     fn nonsense_in_a_queues_memory_is_an_error_or_garbage(data in prop::collection::vec(any::<u8>(), 0..600)) {
         segment::scribble(&data);
+    }
+
+    #[test]
+    fn a_queue_full_of_nonsense_is_attached_and_used_or_refused(
+        data in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        ring::attach_and_use(&data);
     }
 
     /// Random bytes are seldom MessagePack for long: these begin with a container that could be.

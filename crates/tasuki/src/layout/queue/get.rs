@@ -323,6 +323,16 @@ impl SharedQueue {
         }
     }
 
+    /// As `trim_if_nobody_puts`, until hardly any is free.
+    pub(super) fn trim_all(&self) {
+        // No more often than there can be chunks, whatever the memory says.
+        for _ in 0..=self.chunks.count() / ring::TRIMMED {
+            if !self.is_loose() || !self.trim_if_nobody_puts() {
+                return;
+            }
+        }
+    }
+
     /// After a burst: gives some chunks back, unless a producer is busy, who needs them and will do it. An overwritten
     /// queue says so at the next get or put.
     #[cold]

@@ -288,8 +288,11 @@ impl SharedQueue {
     #[cold]
     pub(super) fn wait_for_get(&self, seen: u64, wait: &mut Wait<'_>) -> Result<(), NotPut> {
         let head = self.head();
-        let changed =
-            || head.get.ticket.load(Ordering::SeqCst) != seen || head.get.flags() & SHUT != 0;
+        let is_shut = || head.get.flags() & SHUT != 0;
+        let changed = || head.get.ticket.load(Ordering::SeqCst) != seen || is_shut();
+        if is_shut() {
+            return Err(NotPut::ShutDown); // not left to the other flag, or nonsense in this one would be an endless loop
+        }
         if changed() {
             return Ok(());
         }

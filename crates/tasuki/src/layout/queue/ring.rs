@@ -28,6 +28,8 @@ pub(super) const BLOCK: u16 = 0x8000;
 pub(super) const HANDLES: u16 = 0x00ff;
 /// Chunks outside the circle that keep their memory: 4 MiB.
 const KEPT: u32 = 64;
+/// How many chunks are taken out of the circle at a time.
+pub(super) const TRIMMED: usize = 16;
 const NONE: u32 = 0; // in lists, chunk numbers are stored plus one
 
 /// The ring's own bookkeeping; changed under the put lock.
@@ -79,6 +81,11 @@ impl Geometry {
         let base = (table + most * size_of::<Entry>()).next_multiple_of(CHUNK);
         let most = most.min((segment.len() / 2 - base.min(segment.len() / 2)) / CHUNK);
         Geometry { table, base, most }
+    }
+
+    /// How many chunks there can be.
+    pub(super) fn count(&self) -> usize {
+        self.most
     }
 
     /// Where the chunks end and blocks may begin.
@@ -251,7 +258,7 @@ impl SharedQueue {
         let chunk = self.chunks.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
         let used = self.chunks_in_use(chunk)?;
         let free = control.circle.load(Ordering::Relaxed).saturating_sub(used);
-        for _ in 1..free.min(17) {
+        for _ in 1..free.min(TRIMMED as u32 + 1) {
             let out = self.next_chunk(chunk)?;
             let entry = self.entry(out);
             self.entry(chunk).next.store(entry.next.load(Ordering::Relaxed), Ordering::Release);

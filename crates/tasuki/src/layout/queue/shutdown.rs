@@ -51,7 +51,9 @@ impl SharedQueue {
             self.free_what_was_taken(&held);
         }
         drop(held);
-        while how == Shutdown::Immediate && self.is_loose() && self.trim_if_nobody_puts() {}
+        if how == Shutdown::Immediate {
+            self.trim_all();
+        }
         Ok(())
     }
 
