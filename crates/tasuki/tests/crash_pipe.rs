@@ -78,7 +78,8 @@ fn recv(end: &RawConnection, wait: &mut Wait<'_>) -> Result<(Vec<u8>, usize), Fa
 fn a_killed_sender_leaves_whole_messages_and_wakes_who_sleeps() {
     use Fate::{Delivered, Gone};
     let _watchdog = watchdog_of(Duration::from_secs(600));
-    let table: &[(KillPoint, &[(Kind, usize, u32, Fate)])] = &[
+    type Work = (Kind, usize, u32, Fate);
+    let table: &[(KillPoint, &[Work])] = &[
         (
             KillPoint::PipeHalfWritten,
             &[
@@ -427,7 +428,7 @@ fn nonsense_in_the_memory_is_survived() {
             let near = memory.word(64 / 4 + 16).load(SeqCst);
             let value = match dice.below(4) {
                 0 => dice.next() as u32,
-                1 => near / 16 | 1 << 31,
+                1 => (near / 16) | (1 << 31),
                 2 => dice.below(1 << 15) as u32,
                 _ => 0,
             };

@@ -20,6 +20,21 @@ impl Spin {
         Spin { budget: AtomicU32::new(LONGEST / 2) }
     }
 
+    /// As `until`, where nobody writes to the line that is looked at until `ready`: looks are frequent at first.
+    pub(crate) fn until_answered(&self, mut ready: impl FnMut() -> bool) -> bool {
+        /// About what a message takes to be answered by one who only looks for it.
+        const FREQUENT: u32 = 80;
+        if !cfg!(loom) && processors() >= 2 {
+            for _ in 0..FREQUENT {
+                if ready() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        self.until(ready)
+    }
+
     /// Looks whether `ready` until it is or the budget is used up; says which.
     pub(crate) fn until(&self, mut ready: impl FnMut() -> bool) -> bool {
         if ready() {

@@ -53,6 +53,19 @@ pub(crate) fn file_id(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
+/// Fetches the cache line at an address, which need not be valid, in order to write it soon.
+#[inline]
+pub(crate) fn prefetch_to_write(address: *const i8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        // SAFETY: a hint, which touches nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(address) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Gives the range its pages now, so that touching it later cannot fail.
 pub(crate) fn commit(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<()> {
     loop {

@@ -291,13 +291,40 @@ impl PipeEnd {
 struct Turn<'a>(LockView<'a>);
 
 impl<'a> Turn<'a> {
+    /// The turn to receive. There is nothing to repair after a death: see the table in README.md.
     #[inline]
-    fn take(lock: LockView<'a>, wait: &mut Wait<'_>) -> Result<Turn<'a>, Ended> {
-        if let Acquired::OwnerDied(_) = lock.acquire(wait)? {
-            // Nothing to repair: see the table in README.md.
+    fn to_receive(
+        direction: Direction<'a>,
+        spin: &'a Spin,
+        wait: &mut Wait<'_>,
+    ) -> Result<Turn<'a>, Ended> {
+        Turn::take(direction.receiving(spin), wait, || Ok(()))
+    }
+
+    /// The turn to send. Whoever died with it may have committed a frame and not moved the tail behind it.
+    #[inline]
+    fn to_send(
+        direction: Direction<'a>,
+        spin: &'a Spin,
+        wait: &mut Wait<'_>,
+    ) -> Result<Turn<'a>, Ended> {
+        Turn::take(direction.sending(spin), wait, || direction.find_tail())
+    }
+
+    #[inline]
+    fn take(
+        lock: LockView<'a>,
+        wait: &mut Wait<'_>,
+        repair: impl FnOnce() -> Result<(), Ended>,
+    ) -> Result<Turn<'a>, Ended> {
+        let acquired = lock.acquire(wait)?;
+        let turn = Turn(lock);
+        if let Acquired::OwnerDied(_) = acquired {
+            // As long as it fails, it is tried by each who takes the turn.
+            repair()?;
             lock.clear_poison();
         }
-        Ok(Turn(lock))
+        Ok(turn)
     }
 }
 

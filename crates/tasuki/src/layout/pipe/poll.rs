@@ -107,7 +107,7 @@ impl PipeEnd {
             _ => {}
         }
         // A later frame: somebody receives the message now, or it has no begin and is passed over.
-        let turn = Turn::take(direction.receiving(&self.turns), wait)?;
+        let turn = Turn::to_receive(direction, &self.turns, wait)?;
         Ok(self.look_with_turn(direction, &turn)? == Looked::Message)
     }
 
@@ -115,7 +115,7 @@ impl PipeEnd {
     pub(crate) fn arm(&self) -> Result<Armed<'_>, Ended> {
         let direction = self.incoming()?;
         // Whoever has the turn drops what is stale.
-        if let Ok(turn) = Turn::take(direction.receiving(&self.turns), &mut Wait::now()) {
+        if let Ok(turn) = Turn::to_receive(direction, &self.turns, &mut Wait::now()) {
             self.drop_stale(direction, &turn, &mut Wait::forever())?;
         }
         direction.words.seldom.bell.announce_asleep();
@@ -129,7 +129,7 @@ impl PipeEnd {
         if let Some(watch) = self.selector.get() {
             return Ok(watch.readiness.as_fd());
         }
-        let turn = Turn::take(direction.receiving(&self.turns), &mut Wait::forever())?;
+        let turn = Turn::to_receive(direction, &self.turns, &mut Wait::forever())?;
         if let Some(watch) = self.selector.get() {
             return Ok(watch.readiness.as_fd());
         }

@@ -88,7 +88,7 @@ impl PipeEnd {
             if !direction.has_frame() {
                 self.wait_for_frame(direction, wait)?;
             }
-            let turn = Turn::take(direction.receiving(&self.turns), wait)?;
+            let turn = Turn::to_receive(direction, &self.turns, wait)?;
             if let Step::Done(codec) =
                 self.receive_with_turn(direction, &turn, out, fds, limit, wait)?
             {
@@ -309,14 +309,14 @@ impl PipeEnd {
         direction: Direction<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<(), Ended> {
-        if !wait.is_now() && self.messages.until(|| direction.has_frame()) {
+        if !wait.is_now() && self.messages.until_answered(|| direction.has_frame()) {
             return Ok(());
         }
         loop {
             if wait.is_now() {
                 return self.look_for_frame(direction);
             }
-            self.drop_stale(direction, &Turn::take(direction.receiving(&self.turns), wait)?, wait)?;
+            self.drop_stale(direction, &Turn::to_receive(direction, &self.turns, wait)?, wait)?;
             direction.words.seldom.bell.announce_asleep();
             kill_point!(PipeAsleep);
             if direction.has_frame() {
@@ -344,7 +344,7 @@ impl PipeEnd {
             .map_err(|error| Error::os("look at a socket", error))?;
         if state.readable && !direction.has_frame() {
             // Busy: another one receives, and drops what is stale.
-            if let Ok(turn) = Turn::take(direction.receiving(&self.turns), &mut Wait::now()) {
+            if let Ok(turn) = Turn::to_receive(direction, &self.turns, &mut Wait::now()) {
                 self.drop_stale(direction, &turn, &mut Wait::forever())?;
             }
         }
@@ -392,7 +392,7 @@ impl PipeEnd {
             if direction.has_frame() {
                 return Ok(None);
             }
-            match Turn::take(direction.sending(&self.turns), &mut Wait::timeout(GLANCE)) {
+            match Turn::to_send(direction, &self.turns, &mut Wait::timeout(GLANCE)) {
                 Ok(turn) => {
                     return Ok(if direction.has_frame() { None } else { Some(turn) });
                 }

@@ -13,7 +13,7 @@ use crate::segment::Shared;
 use crate::segment::arena::Slot;
 use crate::sync::Spin;
 use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
-use crate::sys::memory::PAGE;
+use crate::sys::memory::{self, PAGE};
 
 /// Bytes of a ring; a power of two.
 pub(super) const RING: u64 = 64 << 10;
@@ -223,6 +223,20 @@ impl<'a> Direction<'a> {
         Ok(Some(frame))
     }
 
+    /// Moves the tail behind what a killed sender committed last. The caller has the turn to send.
+    #[cold]
+    pub(super) fn find_tail(self) -> Result<(), Ended> {
+        let mut tail = self.words.sender.tail.load(Ordering::Relaxed);
+        for _ in 0..=RING / HEADER {
+            match self.frame_at(tail)? {
+                None => return Ok(()),
+                Some(frame) => tail = frame.end(),
+            }
+            self.words.sender.tail.store(tail, Ordering::Relaxed);
+        }
+        Err(corrupt("the tail"))
+    }
+
     /// Whether a frame of `len` bytes fits behind `tail` when everything before `head` is free, the stamp behind it too.
     #[inline]
     pub(super) fn fits(tail: u64, head: u64, len: usize) -> Result<bool, Ended> {
@@ -272,6 +286,14 @@ impl<'a> Direction<'a> {
     #[inline]
     pub(super) fn commit(self, position: u64) {
         bell::commit(&self.header(position).stamp, stamp_of(position));
+    }
+
+    /// After a commit: the line behind the one where the next frame begins is fetched while nobody waits for that.
+    #[inline]
+    pub(super) fn fetch_ahead(self, tail: u64) {
+        const LINE: u64 = 64;
+        let ahead = (tail / LINE + 1) * LINE;
+        memory::prefetch_to_write(std::ptr::from_ref(self.header(ahead)).cast());
     }
 
     /// The first byte of the frame at `position`, counted from the begin of the ring, and the address of the ring.

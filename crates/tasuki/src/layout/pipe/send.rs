@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::bell::{Begin, WakeSocket};
 use super::ring::{self, Direction, FIRST, Frame, LAST, PIECE, RING, RUNG};
-use super::{Ended, MOST_HANDLES, PipeEnd, Turn, corrupt};
+use super::{Ended, MOST_HANDLES, PipeEnd, Turn};
 use crate::error::Error;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Wait, kill_point};
@@ -34,7 +34,7 @@ impl PipeEnd {
             ))
             .into());
         }
-        let turn = Turn::take(direction.sending(&self.turns), wait)?;
+        let turn = Turn::to_send(direction, &self.turns, wait)?;
         let sent = self.send_with_turn(direction, message, wait);
         drop(turn);
         if sent.is_err() {
@@ -51,7 +51,7 @@ impl PipeEnd {
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<(), Ended> {
-        let tail = self.tail(direction)?;
+        let tail = direction.words.sender.tail.load(Ordering::Relaxed);
         self.ask_sometimes(direction)?;
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
         if len > PIECE {
@@ -142,6 +142,7 @@ impl PipeEnd {
         if bell.take(begin) == WakeSocket(true) {
             self.wake(tail)?;
         }
+        direction.fetch_ahead(frame.end());
         Ok(frame.end())
     }
 
@@ -186,23 +187,6 @@ impl PipeEnd {
         }
         kill_point!(PipeRung);
         Ok(attempt)
-    }
-
-    /// Where the next frame begins: behind one that a killed sender committed last.
-    #[inline]
-    fn tail(&self, direction: Direction<'_>) -> Result<u64, Ended> {
-        let sender = &direction.words.sender;
-        let mut tail = sender.tail.load(Ordering::Relaxed);
-        let mut frames = 0;
-        while let Some(frame) = direction.frame_at(tail)? {
-            tail = frame.end();
-            sender.tail.store(tail, Ordering::Relaxed);
-            frames += 1;
-            if frames > RING / ring::frame_len(0) {
-                return Err(corrupt("the tail"));
-            }
-        }
-        Ok(tail)
     }
 
     /// Returns when a frame of `len` bytes fits behind `tail`.
