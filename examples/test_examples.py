@@ -23,6 +23,9 @@ PYTHON_WORKER = {"python_worker_from_rust": [sys.executable, EXAMPLES / "python/
 #: What the standard library cannot do: await a queue, send a queue through a queue, start something later, share anything with Rust.
 ONLY_TASUKI = {"async", "pass_handles", "timer", *RUST_WORKER}
 
+#: Whose file has another name in Python, where a program called select.py would stand in for the module of that name.
+PYTHON_FILE = {"select": "wait"}
+
 IN_PYTHON = [name for name in NAMES if name not in PYTHON_WORKER]
 IN_RUST = [name for name in NAMES if name not in RUST_WORKER]
 
@@ -45,17 +48,17 @@ def expected(name):
 
 @pytest.mark.parametrize("name", IN_PYTHON)
 def test_python(printed_by, name):
-    script = EXAMPLES / "python" / f"{name}.py"
+    script = EXAMPLES / "python" / f"{PYTHON_FILE.get(name, name)}.py"
     assert printed_by(sys.executable, script, *RUST_WORKER.get(name, [])) == expected(name)
 
 
 @pytest.mark.parametrize("name", [name for name in IN_PYTHON if name not in ONLY_TASUKI])
 def test_python_on_the_standard_library(printed_by, name, tmp_path):
-    text = (EXAMPLES / "python" / f"{name}.py").read_text()
+    text = (EXAMPLES / "python" / f"{PYTHON_FILE.get(name, name)}.py").read_text()
     text, replaced = re.subn(r"^import tasuki as multiprocessing$", "import multiprocessing", text, flags=re.M)
     assert replaced == 1
     text = re.sub(r"^from tasuki\b", "from multiprocessing", text, flags=re.M)
-    script = tmp_path / f"{name}.py"
+    script = tmp_path / "program.py"
     script.write_text(text)
     assert printed_by(sys.executable, script) == expected(name)
 
@@ -66,5 +69,6 @@ def test_rust(printed_by, name):
 
 
 def test_every_program_is_tested():
-    assert {path.stem for path in (EXAMPLES / "python").glob("*.py")} - WORKERS == set(IN_PYTHON)
+    files = {PYTHON_FILE.get(name, name) for name in IN_PYTHON}
+    assert {path.stem for path in (EXAMPLES / "python").glob("*.py")} - WORKERS == files
     assert {path.stem for path in (EXAMPLES / "rust/src/bin").glob("*.rs")} - WORKERS == set(IN_RUST)

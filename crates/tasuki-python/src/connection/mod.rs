@@ -6,6 +6,7 @@
 mod listening;
 mod open;
 mod place;
+mod plain;
 mod quick;
 mod transport;
 

@@ -8,10 +8,20 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::Connection;
+use tasuki::protocol::codec::Codec;
+use tasuki::protocol::transfer::Incoming;
+use tasuki::raw::Wait;
+use tasuki::raw::connection::Received;
+
+use super::transport::{bytes_of_message, give_back, take_scratch};
+use super::{Connection, plain};
 use crate::buffers;
 use crate::native::{arguments, definition, method, nothing, slowly, this, truth};
+use crate::values;
 use crate::waiting::{Blocking, Patience};
+
+/// Longer messages are left to the way that lets others run meanwhile.
+const QUICK: usize = 8 << 10;
 
 /// Gives the class its methods `send`, `recv`, `send_bytes`, `recv_bytes` and `poll`.
 pub fn add_methods(py: Python<'_>) -> PyResult<()> {
@@ -59,6 +69,12 @@ unsafe extern "C" fn send(
 ) -> *mut ffi::PyObject {
     // SAFETY: called as a method of `Connection` by the interpreter.
     let connection = unsafe { this::<Connection>(slf) };
+    // SAFETY: the interpreter is attached, and the argument alive during this call.
+    if let Some(message) = unsafe { plain::write(object) } {
+        if send_now(connection, message.codec, message.bytes()) {
+            return nothing();
+        }
+    }
     slowly(|py| {
         // SAFETY: the argument, alive during this call.
         let object = unsafe { Bound::from_borrowed_ptr(py, object) };
@@ -67,10 +83,69 @@ unsafe extern "C" fn send(
     })
 }
 
+/// Sends a message through a pipe that has room; false says nothing, and nothing was sent.
+#[inline]
+fn send_now(connection: &Connection, codec: Codec, bytes: &[u8]) -> bool {
+    if bytes.len() > QUICK || !connection.is_writable() {
+        return false;
+    }
+    let Some(transport) = connection.transport.enter() else { return false };
+    let Some(pipe) = transport.pipe() else { return false };
+    pipe.send(codec.tag(), &[bytes], &[], &mut Wait::now()).is_ok()
+}
+
 unsafe extern "C" fn recv(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: as in `send`.
     let connection = unsafe { this::<Connection>(slf) };
-    slowly(|py| connection.receive(py).map(Bound::into_ptr))
+    let quickly = recv_now(connection, |codec, bytes| {
+        // SAFETY: the interpreter is attached.
+        unsafe { plain::read(codec, bytes) }
+    });
+    match quickly {
+        Now::Object(object) => object,
+        Now::Message(Received { codec, fds }, bytes) => slowly(|py| {
+            let object = values::decode(py, codec, &bytes, Incoming::new(fds));
+            give_back(bytes);
+            Ok(object?.into_ptr())
+        }),
+        Now::Nothing => slowly(|py| connection.receive(py).map(Bound::into_ptr)),
+    }
+}
+
+/// What was received without waiting.
+enum Now {
+    Object(*mut ffi::PyObject),
+    /// A message that `read` made nothing of.
+    Message(Received, Vec<u8>),
+    /// There is none, or to find out takes more than a look.
+    Nothing,
+}
+
+/// Receives a message that is in a pipe, and has `read` make an object of it; null leaves it to the caller.
+#[inline]
+fn recv_now(connection: &Connection, read: impl FnOnce(u16, &[u8]) -> *mut ffi::PyObject) -> Now {
+    if !connection.is_readable() {
+        return Now::Nothing;
+    }
+    let Some(transport) = connection.transport.enter() else { return Now::Nothing };
+    let Some(pipe) = transport.pipe() else { return Now::Nothing };
+    let mut bytes = take_scratch();
+    match pipe.recv(&mut bytes, usize::MAX, &mut Wait::now()) {
+        Ok(received) => {
+            if received.fds.is_empty() {
+                let object = read(received.codec, &bytes);
+                if !object.is_null() {
+                    give_back(bytes);
+                    return Now::Object(object);
+                }
+            }
+            Now::Message(received, bytes)
+        }
+        Err(_) => {
+            give_back(bytes);
+            Now::Nothing
+        }
+    }
 }
 
 unsafe extern "C" fn send_bytes(
@@ -81,6 +156,14 @@ unsafe extern "C" fn send_bytes(
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `send`.
     let connection = unsafe { this::<Connection>(slf) };
+    if count == 1 && names.is_null() {
+        // SAFETY: the interpreter is attached, and its one argument alive during this call.
+        if let Some(bytes) = unsafe { plain::bytes(*args) } {
+            if send_now(connection, Codec::Raw, bytes) {
+                return nothing();
+            }
+        }
+    }
     slowly(|py| {
         let known = ["buf", "offset", "size"];
         // SAFETY: the interpreter's arguments, alive during this call.
@@ -127,6 +210,24 @@ unsafe extern "C" fn recv_bytes(
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `send`.
     let connection = unsafe { this::<Connection>(slf) };
+    if count == 0 && names.is_null() {
+        let quickly = recv_now(connection, |codec, bytes| match codec == Codec::Raw.tag() {
+            // SAFETY: the interpreter is attached.
+            true => unsafe { plain::read(Codec::Bytes.tag(), bytes) },
+            false => std::ptr::null_mut(),
+        });
+        match quickly {
+            Now::Object(object) => return object,
+            Now::Message(Received { codec, fds }, bytes) => {
+                return slowly(|py| {
+                    let pickle = bytes_of_message(py, codec, &bytes, Incoming::new(fds));
+                    give_back(bytes);
+                    Ok(pickle?.into_ptr())
+                });
+            }
+            Now::Nothing => {}
+        }
+    }
     slowly(|py| {
         // SAFETY: the interpreter's arguments, alive during this call.
         let [most] = unsafe { arguments(py, "recv_bytes", ["maxlength"], args, count, names) }?;
@@ -152,6 +253,13 @@ unsafe extern "C" fn poll(
 ) -> *mut ffi::PyObject {
     // SAFETY: as in `send`.
     let connection = unsafe { this::<Connection>(slf) };
+    if count == 0 && names.is_null() && connection.is_readable() {
+        if let Some(transport) = connection.transport.enter() {
+            if let Some(Ok(ready)) = transport.pipe().map(|pipe| pipe.poll(&mut Wait::now())) {
+                return truth(ready);
+            }
+        }
+    }
     slowly(|py| {
         // SAFETY: the interpreter's arguments, alive during this call.
         let [timeout] = unsafe { arguments(py, "poll", ["timeout"], args, count, names) }?;

@@ -58,13 +58,26 @@ thread_local! {
 /// A buffer that grew beyond this is given back instead of being kept.
 const KEEP: usize = 2 << 20;
 
-/// Gives `f` a buffer whose memory is used again and again.
-pub fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    let mut scratch = SCRATCH.take();
+/// A buffer for a message, empty or not, whose memory is used again and again.
+#[inline]
+pub fn take_scratch() -> Vec<u8> {
+    SCRATCH.take()
+}
+
+/// Gives a buffer back that `take_scratch` gave.
+#[inline]
+pub fn give_back(mut buffer: Vec<u8>) {
+    if buffer.capacity() > KEEP {
+        buffer = Vec::new();
+    }
+    SCRATCH.set(buffer);
+}
+
+/// Gives `f` such a buffer.
+fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    let mut scratch = take_scratch();
     let result = f(&mut scratch);
-    scratch.clear();
-    scratch.shrink_to(KEEP);
-    SCRATCH.set(scratch);
+    give_back(scratch);
     result
 }
 
@@ -253,7 +266,7 @@ impl Drop for Stream {
 /// From this size on a message is sent without the interpreter, also if there is room at once.
 const DETACH: usize = 64 << 10;
 
-pub fn send_frame(
+fn send_frame(
     py: Python<'_>,
     pipe: &RawConnection,
     codec: u16,
@@ -273,7 +286,7 @@ pub fn send_frame(
     sent.map_err(|failure| pipe_failed(failure, broken))
 }
 
-pub fn receive_frame(
+fn receive_frame(
     py: Python<'_>,
     pipe: &RawConnection,
     buffer: &mut Vec<u8>,
@@ -297,7 +310,7 @@ fn pipe_failed(failure: Failure, disconnected: impl FnOnce(()) -> PyErr) -> PyEr
 }
 
 /// What `recv_bytes` gives for a message: what `send_bytes` sent, or the pickle of what `send` sent.
-fn bytes_of_message<'py>(
+pub fn bytes_of_message<'py>(
     py: Python<'py>,
     codec: u16,
     bytes: &[u8],

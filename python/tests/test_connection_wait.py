@@ -1,0 +1,268 @@
+"""wait, selectors and asyncio: who waits for several things hears each of them, and is not told of what is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import tasuki
+from tasuki.connection import Listener, Client, wait
+
+
+@pytest.fixture(params=[True, False], ids=["duplex", "simplex"])
+def ends(request: pytest.FixtureRequest) -> Any:
+    reader, writer = tasuki.Pipe(request.param)
+    with reader, writer:
+        yield reader, writer
+
+
+def test_the_ready_ones_in_their_order() -> None:
+    pipes = [tasuki.Pipe(False) for _ in range(5)]
+    readers = [reader for reader, _ in pipes]
+    assert wait(readers, 0) == [] and wait(readers, -1) == [] and wait([], 0) == []
+    for index in (3, 1):
+        pipes[index][1].send(index)
+    assert wait(readers) == [readers[1], readers[3]]
+    assert readers[1].recv() == 1
+    assert wait(readers, 10) == [readers[3]]
+    pipes[0][1].close()
+    assert wait(iter(readers)) == [readers[0], readers[3]]
+    with pytest.raises(EOFError):
+        readers[0].recv()
+    for end in (end for pipe in pipes for end in pipe):
+        end.close()
+
+
+def test_it_waits_as_long_as_it_is_told(ends: Any) -> None:
+    began = time.monotonic()
+    assert wait([ends[0]], 0.7) == []
+    assert time.monotonic() - began >= 0.69
+
+
+def test_what_cannot_be_waited_for(ends: Any) -> None:
+    reader, writer = ends
+    with pytest.raises(KeyError):
+        wait([reader, reader], 0)
+    for nothing in ("text", object(), -1):
+        with pytest.raises(ValueError):
+            wait([nothing], 0)
+    reader.close()
+    with pytest.raises(OSError):
+        wait([reader], 0)
+
+
+def _sleep_after(connection: Any, seconds: float) -> None:
+    connection.send(os.getpid())
+    time.sleep(seconds)
+
+
+def test_all_kinds_at_once(ctx: Any) -> None:
+    """A pipe, a connection over a socket, a queue, a socket, a pipe of the system, a process."""
+    reader, writer = ctx.Pipe(False)
+    q = ctx.Queue()
+    one, other = socket.socketpair()
+    system_reader, system_writer = os.pipe()
+    listener = Listener()
+    client = Client(listener.address)
+    server = listener.accept()
+    process = ctx.Process(target=_sleep_after, args=(writer, 1000))
+    process.start()
+    assert reader.recv() == process.pid
+    sources = [reader, server, q, one, system_reader, process.sentinel]
+    wakers: list[Any] = [
+        lambda: writer.send(1),
+        lambda: client.send(1),
+        lambda: q.put(1),
+        lambda: other.send(b"1"),
+        lambda: os.write(system_writer, b"1"),
+        process.kill,
+    ]
+    takers: list[Any] = [
+        reader.recv,
+        server.recv,
+        q.get,
+        lambda: one.recv(1),
+        lambda: os.read(system_reader, 1),
+        lambda: None,
+    ]
+    assert wait(sources, 0) == []
+    for source, wake, take in zip(sources, wakers, takers):
+        timer = threading.Timer(0.05, wake)
+        timer.start()
+        assert wait(sources, 30) == [source]
+        timer.join()
+        take()
+    process.join(30)
+    for wake in wakers[:5]:
+        wake()
+    assert wait(sources, 30) == sources
+    for thing in (reader, writer, one, other, client, server, listener):
+        thing.close()
+    os.close(system_reader)
+    os.close(system_writer)
+
+
+def _send_all(connection: Any, who: int, many: int) -> None:
+    for number in range(many):
+        connection.send((who, number))
+    connection.close()
+
+
+def test_every_message_of_many_senders_is_heard(ctx: Any) -> None:
+    readers = []
+    processes = []
+    for who in range(4):
+        reader, writer = ctx.Pipe(False)
+        process = ctx.Process(target=_send_all, args=(writer, who, 1000))
+        process.start()
+        writer.close()
+        readers.append(reader)
+        processes.append(process)
+    seen = dict.fromkeys(range(4), 0)
+    while readers:
+        for reader in wait(readers):
+            try:
+                who, number = reader.recv()
+            except EOFError:
+                readers.remove(reader)
+                reader.close()
+            else:
+                assert number == seen[who]
+                seen[who] += 1
+    assert set(seen.values()) == {1000}
+    for process in processes:
+        process.join(30)
+
+
+def test_a_killed_peer_is_heard(ctx: Any) -> None:
+    reader, writer = ctx.Pipe(False)
+    process = ctx.Process(target=_sleep_after, args=(writer, 1000))
+    process.start()
+    writer.close()
+    assert reader.recv() == process.pid
+    threading.Timer(0.1, process.kill).start()
+    assert wait([reader]) == [reader]
+    with pytest.raises(EOFError):
+        reader.recv()
+    process.join(30)
+
+
+def test_the_standard_wait_hears_it_too(ends: Any) -> None:
+    from multiprocessing.connection import wait as standard_wait
+
+    reader, writer = ends
+    writer.send("before it was asked for its descriptor")
+    assert standard_wait([reader], 30) == [reader]
+    assert reader.recv().startswith("before")
+    assert standard_wait([reader], 0) == []
+    for number in range(100):
+        writer.send(number)
+        assert standard_wait([reader], 30) == [reader]
+        assert reader.recv() == number
+    assert standard_wait([reader], 0) == []
+    writer.close()
+    assert standard_wait([reader], 30) == [reader]
+
+
+@pytest.mark.parametrize("kind", [selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector])
+def test_selectors(ends: Any, kind: Any) -> None:
+    reader, writer = ends
+    with kind() as selector:
+        selector.register(reader, selectors.EVENT_READ)
+        assert selector.select(0) == []
+        for messages in (1, 3, 200):
+            for number in range(messages):
+                writer.send(number)
+            for number in range(messages):
+                assert len(selector.select(30)) == 1
+                assert reader.recv() == number
+            assert selector.select(0) == []
+        writer.send_bytes(bytes(30_000))
+        assert len(selector.select(30)) == 1
+        reader.recv_bytes()
+        assert selector.select(0) == []
+        writer.close()
+        assert len(selector.select(30)) == 1
+
+
+def test_the_descriptor_stays_the_same_and_goes_with_the_end(ends: Any) -> None:
+    reader, writer = ends
+    numbers = {reader.fileno() for _ in range(3)}
+    assert len(numbers) == 1
+    assert isinstance(writer.fileno(), int)
+    os.fstat(numbers.copy().pop())
+    reader.close()
+    with pytest.raises(OSError):
+        os.fstat(numbers.pop())
+
+
+def test_a_forked_child_has_a_descriptor_of_its_own() -> None:
+    ctx = tasuki.get_context("fork")
+    reader, writer = ctx.Pipe(False)
+    reader.fileno()
+    answers = ctx.Queue()
+    process = ctx.Process(target=_listen, args=(reader, answers))
+    process.start()
+    assert answers.get(timeout=30) == []
+    writer.send(1)
+    assert answers.get(timeout=30) == 1
+    process.join(30)
+    assert not reader.poll()
+    with selectors.DefaultSelector() as selector:
+        selector.register(reader, selectors.EVENT_READ)
+        assert selector.select(0) == []
+        writer.send(2)
+        assert len(selector.select(30)) == 1
+    reader.close()
+    writer.close()
+
+
+def _listen(reader: Any, answers: Any) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(reader, selectors.EVENT_READ)
+        answers.put(selector.select(0))
+        selector.select(30)
+        answers.put(reader.recv())
+
+
+def test_asyncio_reads_when_there_is_something(ctx: Any) -> None:
+    reader, writer = ctx.Pipe(False)
+    process = ctx.Process(target=_send_all, args=(writer, 7, 500))
+    process.start()
+    writer.close()
+
+    async def read() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        got: list[Any] = []
+
+        def ready() -> None:
+            try:
+                got.append(reader.recv())
+            except EOFError:
+                loop.remove_reader(reader)
+                done.set_result(None)
+
+        loop.add_reader(reader, ready)
+        await done
+        return got
+
+    assert asyncio.run(read()) == [(7, number) for number in range(500)]
+    process.join(30)
+    reader.close()
+
+
+def test_a_process_pool_executor_with_our_pipes() -> None:
+    """It waits for queues, wake-ups and sentinels with the standard library's own wait."""
+    import concurrent.futures
+
+    ctx = tasuki.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=ctx) as executor:
+        assert list(executor.map(abs, range(-20, 0))) == list(range(20, 0, -1))
