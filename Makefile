@@ -4,6 +4,7 @@
 #   PYTHON=python3.12   the interpreter to use instead of the newest found
 #   VENV=.venv-3.12     another virtual environment, to keep two interpreters side by side
 #   DIR=folder          what `make demo` counts the words of, instead of Python's own library
+#   FUZZ_SECONDS=60     how long `make fuzz` feeds each target
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
@@ -13,6 +14,7 @@ MAKEFLAGS += --no-builtin-rules
 VENV ?= .venv
 PYTHON ?=
 DIR ?=
+FUZZ_SECONDS ?= 60
 BIN := $(CURDIR)/$(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 LOCKED := $(if $(CI),--locked)
@@ -64,15 +66,26 @@ bench: build ## compare what runs on the engine with its peers, side by side in 
 	cd bench && $(MAKE) PYTHON=$(BIN)/python
 
 .PHONY: soak
-soak: build ## kill processes at random instants for a long time and account for every message
-	TASUKI_SOAK=1 cargo test $(LOCKED) -p tasuki --features kill-points
-	TASUKI_STORM_ROUNDS=500 $(BIN)/python -m pytest python/tests/test_storm.py python/tests/test_signals.py
-	TASUKI_STORM_ROUNDS=200 $(BIN)/python -m pytest python/tests/test_crash_table.py
+soak: soak-rust soak-python ## kill processes at random instants for half an hour and account for every message
+
+# In the order of how long they take: 150 s each for storms of kills, for semaphores, and for memory that is overwritten; then every
+# step of every primitive some hundred times, millions of messages with kills, 3 GiB, and thousands of forks.
+.PHONY: soak-rust
+soak-rust: $(VENV)/.tools ## the half of it in Rust
+	TASUKI_SOAK=1 cargo test $(LOCKED) -p tasuki --features kill-points --test 'crash_*' --test 'scribble_*' --test 'stress_*' \
+		--test barrier --test condition --test event --test semaphore
+
+# Millions of messages with kills, waits cancelled at random, 3 GiB; storms of kills and of signals; the table of crashes.
+.PHONY: soak-python
+soak-python: build ## the half of it in Python
+	TASUKI_SOAK=1 $(BIN)/python -m pytest python/tests/test_stress.py python/tests/test_stress_waiting.py
+	TASUKI_STORM_ROUNDS=300 $(BIN)/python -m pytest python/tests/test_storm.py python/tests/test_signals.py
+	TASUKI_STORM_ROUNDS=50 $(BIN)/python -m pytest python/tests/test_crash_table.py
 
 .PHONY: fuzz
-fuzz: ## play a broken peer, a minute for each target (needs nightly Rust and cargo-fuzz)
+fuzz: ## play a broken peer, FUZZ_SECONDS for each target (needs nightly Rust and cargo-fuzz)
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
-		cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
 
 .PHONY: fmt
 fmt: $(VENV)/.tools ## format all Rust and Python

@@ -93,7 +93,7 @@ class Watchdog:
             self.end_group()
             self.group = None
         if process.returncode != 0:
-            last = (err.strip().splitlines() or ["no message"])[-1]
+            last = " / ".join(err.strip().splitlines()[-4:]) or "no message"
             raise Failed(f"{' '.join(args)}: exit code {process.returncode}: {last}")
         return json.loads(out)
 

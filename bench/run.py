@@ -128,7 +128,7 @@ def main() -> int:
     start = time.monotonic()
     with names_of_peers() as names:
         suites = [
-            Suite("Rust", [str(options.rust)], names),
+            Suite("Rust", [str(options.rust)], names | {"RUST_BACKTRACE": "0"}),
             Suite("Python", [sys.executable, str(HERE / "python" / "bench.py")], PYTHON_ENV),
         ]
         measured, failures = measure(Watchdog(plan.limit), suites, options.only, plan)

@@ -20,14 +20,20 @@ import latency
 import lock
 import memory
 import pipes
+import queue_arrays
+import queue_batches
 import queue_bytes
+import queue_kinds
 import queue_small
 import semaphores
 import value
 
 QUESTIONS = [
     *queue_small.QUESTIONS,
+    *queue_batches.QUESTIONS,
     *queue_bytes.QUESTIONS,
+    *queue_arrays.QUESTIONS,
+    *queue_kinds.QUESTIONS,
     *pipes.QUESTIONS,
     *latency.QUESTIONS,
     *idle.QUESTIONS,

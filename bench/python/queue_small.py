@@ -1,13 +1,9 @@
 """How fast do small objects go through a queue: an int, a tuple of an int, a float and a string?"""
 
-from queue import Empty
-
-import team
 from questions import Question, Side
 from queues import faster_fifo_queue, flow, standard_queue, tasuki_queue
 
 CAPACITY = 1000
-MANY = 100
 
 
 def ints(queue, producers: int, consumers: int, capacity: int = CAPACITY):
@@ -36,43 +32,6 @@ def tuples(queue, producers: int, consumers: int):
     return run
 
 
-def many_ints(producers: int, consumers: int):
-    """faster-fifo in batches: its fastest way. A batch to a consumer may hold any number of messages, so consumers ask
-    for what they still lack."""
-
-    def run(operations: int) -> tuple[int, float]:
-        context, queue = faster_fifo_queue(CAPACITY, 64)
-        step = producers * consumers * MANY
-        total = -(-operations // step) * step
-
-        def producer(index: int):
-            def work() -> int:
-                share = total // producers
-                for start in range(index * share, (index + 1) * share, MANY):
-                    queue.put_many(list(range(start, start + MANY)))
-                return 0
-
-            return work
-
-        def consume() -> int:
-            left, result = total // consumers, 0
-            while left:
-                try:
-                    got = queue.get_many(max_messages_to_get=min(left, MANY))
-                except Empty:  # another consumer was quicker
-                    continue
-                left -= len(got)
-                result += sum(got)
-            return result
-
-        workers = [producer(index) for index in range(producers)] + [consume] * consumers
-        seconds, result = team.run(context, workers)
-        assert result == total * (total - 1) // 2, "each number came once"
-        return total, seconds
-
-    return run
-
-
 def sides(kind, producers: int, consumers: int, standard: float, fifo: float | None, **more):
     return [
         Side("tasuki", kind(tasuki_queue, producers, consumers, **more)),
@@ -82,22 +41,8 @@ def sides(kind, producers: int, consumers: int, standard: float, fifo: float | N
 
 
 QUESTIONS = [
-    Question(
-        "py-queue-int-1-1",
-        "Queue, int, 1:1",
-        [
-            *sides(ints, 1, 1, 20, None),
-            Side("faster-fifo, many", many_ints(1, 1), None, "faster_fifo"),
-        ],
-    ),
-    Question(
-        "py-queue-int-4-4",
-        "Queue, int, 4:4",
-        [
-            *sides(ints, 4, 4, 10, 10),
-            Side("faster-fifo, many", many_ints(4, 4), None, "faster_fifo"),
-        ],
-    ),
+    Question("py-queue-int-1-1", "Queue, int, 1:1", sides(ints, 1, 1, 20, None)),
+    Question("py-queue-int-4-4", "Queue, int, 4:4", sides(ints, 4, 4, 10, 10)),
     Question(
         "py-queue-int-unbounded",
         "Queue without a limit, int, 1:1",

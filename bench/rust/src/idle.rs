@@ -21,6 +21,7 @@ pub fn questions() -> Vec<Question> {
         what: "waiting for a message",
         sides: vec![
             idle_side("tasuki Queue", run::<links::tasuki::Queues>, Some(0.001)),
+            idle_side("tasuki pipe", run::<links::tasuki::Pipe>, Some(0.001)),
             idle_side("tasuki channel", run::<links::tasuki::Channels>, Some(0.001)),
             idle_side("ipc-channel", run::<links::ipc::Channels>, None),
             idle_side("iceoryx2, events", run::<links::iceoryx::Events>, None),

@@ -21,6 +21,7 @@ pub fn questions() -> Vec<Question> {
             name: "latency-awake",
             what: "one round trip, both awake",
             sides: vec![
+                latency_side("tasuki pipe", awake::<links::tasuki::Pipe>, None),
                 latency_side("tasuki Queue", awake::<links::tasuki::Queues>, None),
                 latency_side("tasuki channel", awake::<links::tasuki::Channels>, None),
                 latency_side("crossbeam-channel", awake::<links::crossbeam::Channels>, None),
@@ -33,6 +34,7 @@ pub fn questions() -> Vec<Question> {
             name: "latency-asleep",
             what: "one round trip, asleep before",
             sides: vec![
+                latency_side("tasuki pipe", asleep::<links::tasuki::Pipe>, None),
                 latency_side("tasuki Queue", asleep::<links::tasuki::Queues>, None),
                 latency_side("tasuki channel", asleep::<links::tasuki::Channels>, None),
                 latency_side("crossbeam-channel", asleep::<links::crossbeam::Channels>, None),

@@ -15,6 +15,8 @@ mod latency;
 mod links;
 mod lock_contended;
 mod lock_free;
+mod pipe_stream;
+mod queue_batches;
 mod queue_bytes;
 mod queue_u64;
 mod round_trip;
@@ -85,8 +87,10 @@ pub fn idle_side(name: &'static str, run: fn(u64) -> Idle, goal: Option<f64>) ->
 fn questions() -> Vec<Question> {
     let mut all = Vec::new();
     all.extend(queue_u64::questions());
+    all.extend(queue_batches::questions());
     all.extend(queue_bytes::questions());
     all.extend(channel_u64::questions());
+    all.extend(pipe_stream::questions());
     all.extend(round_trip::questions());
     all.extend(latency::questions());
     all.extend(idle::questions());

@@ -77,6 +77,16 @@ pub fn questions() -> Vec<Question> {
                 side("crossbeam-channel", crossbeam::<MIB, 4, 4>, one),
             ],
         },
+        Question {
+            name: "queue-1m-view",
+            what: "Queue of 1 MiB, 1:1, read in place",
+            sides: vec![
+                side("tasuki", tasuki_views::<MIB>, None),
+                side("tasuki, copied out", tasuki::<MIB, 1, 1>, None),
+                side("crossbeam-channel", crossbeam::<MIB, 1, 1>, None),
+                side("iceoryx2, looking", iceoryx::<MIB, 1>, None),
+            ],
+        },
     ]
 }
 
@@ -105,6 +115,27 @@ fn tasuki<const LEN: usize, const PRODUCERS: u64, const CONSUMERS: u64>(operatio
         }));
     }
     done::<LEN>(total, processes(team))
+}
+
+/// The consumer reads the stamps where the message lies.
+fn tasuki_views<const LEN: usize>(operations: u64) -> Done {
+    let queue = tasuki::Queue::<Vec<u8>>::bounded(capacity(LEN)).unwrap();
+    let team: Vec<Worker> = vec![
+        Box::new(|| {
+            messages::<LEN>(0, operations).for_each(|message| queue.put(message).unwrap());
+            0
+        }),
+        Box::new(|| {
+            let stamps_of_next = || {
+                let view = queue.get_view().unwrap();
+                assert!(view.is_shared(), "nothing was copied");
+                // SAFETY: the view is alive, and the only other process wrote the message before it put it.
+                stamps::<LEN>(unsafe { view.as_slice() })
+            };
+            repeat_with(stamps_of_next).take(operations as usize).fold(0, u64::wrapping_add)
+        }),
+    ];
+    done::<LEN>(operations, processes(team))
 }
 
 fn crossbeam<const LEN: usize, const PRODUCERS: u64, const CONSUMERS: u64>(

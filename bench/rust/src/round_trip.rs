@@ -6,23 +6,34 @@ use crate::links::{self, Link, ask_and_answer};
 use crate::{Done, Question, side};
 
 pub fn questions() -> Vec<Question> {
-    vec![Question {
-        name: "round-trip",
-        what: "round trip, two Queue<u64>",
-        sides: vec![
-            side("tasuki", run::<links::tasuki::Queues>, None),
-            side("crossbeam-channel", run::<links::crossbeam::Channels>, None),
-            side("ipc-channel", run::<links::ipc::Channels>, None),
-            side("iceoryx2, looking", run::<links::iceoryx::Looking>, None),
-            side("iceoryx2, events", run::<links::iceoryx::Events>, None),
-            side("bare spin", run::<links::bare::Spin>, Some(0.5)),
-            side("bare futex", run::<links::bare::Futex>, Some(1.0)),
-        ],
-    }]
+    vec![
+        Question {
+            name: "round-trip-pipe",
+            what: "round trip of u64, a pipe",
+            sides: vec![
+                side("tasuki", run::<links::tasuki::Pipe>, None),
+                side("crossbeam-channel", run::<links::crossbeam::Channels>, None),
+                side("ipc-channel", run::<links::ipc::Channels>, None),
+                side("iceoryx2, looking", run::<links::iceoryx::Looking>, None),
+                side("iceoryx2, events", run::<links::iceoryx::Events>, None),
+                side("bare spin", run::<links::bare::Spin>, Some(0.5)),
+                side("bare futex", run::<links::bare::Futex>, Some(1.0)),
+            ],
+        },
+        Question {
+            name: "round-trip-queue",
+            what: "round trip of u64, two queues",
+            sides: vec![
+                side("tasuki", run::<links::tasuki::Queues>, None),
+                side("crossbeam-channel", run::<links::crossbeam::Channels>, None),
+                side("ipc-channel", run::<links::ipc::Channels>, None),
+            ],
+        },
+    ]
 }
 
 fn run<L: Link>(rounds: u64) -> Done {
-    let outcome = ask_and_answer::<L>(rounds, |ask| (0..rounds).map(|number| ask(number)).sum());
+    let outcome = ask_and_answer::<L>(rounds, |ask| (0..rounds).map(ask).sum());
     assert_eq!(outcome.sum, (0..rounds).sum::<u64>(), "each answer belongs to its question");
     Done { operations: rounds, time: outcome.time }
 }

@@ -134,7 +134,7 @@ fn one_process_survives_what_it_finds() {
     let _watchdog = watchdog_of(Duration::from_secs(if soaking() { 900 } else { 120 }));
     let mut dice = Dice::roll("scribble, alone");
     let start = Instant::now();
-    let time = Duration::from_secs(if soaking() { 300 } else { 5 });
+    let time = Duration::from_secs(if soaking() { 150 } else { 5 });
     while start.elapsed() < time {
         let seed = dice.next();
         // In a child, so that a crash tells its seed.
@@ -148,7 +148,7 @@ fn many_processes_survive_what_one_writes_at_the_same_time() {
     let _watchdog = watchdog_of(Duration::from_secs(if soaking() { 900 } else { 120 }));
     let mut dice = Dice::roll("scribble, together");
     let start = Instant::now();
-    let time = Duration::from_secs(if soaking() { 300 } else { 5 });
+    let time = Duration::from_secs(if soaking() { 150 } else { 5 });
     while start.elapsed() < time {
         let seed = dice.next();
         let mut dice = Dice(seed);

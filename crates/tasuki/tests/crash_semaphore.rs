@@ -242,7 +242,7 @@ fn nonsense_in_its_memory_is_survived() {
     let _watchdog = watchdog_of(Duration::from_secs(if soaking() { 900 } else { 120 }));
     let mut dice = Dice::roll("semaphore, nonsense");
     let start = Instant::now();
-    let time = Duration::from_secs(if soaking() { 300 } else { 4 });
+    let time = Duration::from_secs(if soaking() { 150 } else { 4 });
     while start.elapsed() < time {
         let initial = [0, 1, 5, 20][dice.below(4) as usize];
         let semaphore =

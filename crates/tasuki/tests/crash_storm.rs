@@ -15,7 +15,7 @@ use tasuki::raw::{QueueOptions, RawQueue, Wait};
 use tasuki::synchronize::LockError;
 
 fn time_for(share: u32) -> Duration {
-    if soaking() { Duration::from_secs(200) } else { Duration::from_secs(7) / share }
+    if soaking() { Duration::from_secs(150) } else { Duration::from_secs(7) / share }
 }
 
 fn a_moment(dice: &mut Dice) {

@@ -14,7 +14,7 @@ use tasuki::raw::{NotPassed, RawArrived, RawBarrier, RawCondition, RawLock, User
 fn survives(what: &str, use_it: impl Fn(Dice)) {
     let _watchdog = watchdog_of(Duration::from_secs(if soaking() { 900 } else { 120 }));
     let mut dice = Dice::roll(what);
-    let (start, time) = (Instant::now(), Duration::from_secs(if soaking() { 300 } else { 4 }));
+    let (start, time) = (Instant::now(), Duration::from_secs(if soaking() { 150 } else { 4 }));
     while start.elapsed() < time {
         let seed = dice.next();
         assert_eq!(fork(|| use_it(Dice(seed))).wait(), Ended::WELL, "seed {seed}");

@@ -1,6 +1,6 @@
-//! tasuki's own: two queues, or two channels.
+//! tasuki's own: two queues, two channels, or a pipe.
 
-use tasuki::{Queue, Receiver, Sender};
+use tasuki::{Connection, Queue, Receiver, Sender};
 
 use super::{End, Link};
 
@@ -60,5 +60,32 @@ impl End for (Sender<u64>, Receiver<u64>) {
     #[inline]
     fn receive(&mut self) -> u64 {
         self.1.recv().unwrap()
+    }
+}
+
+/// A pipe that goes both ways.
+pub struct Pipe;
+
+impl Link for Pipe {
+    type Half = Connection<u64, u64>;
+
+    fn halves() -> [Self::Half; 2] {
+        tasuki::pipe().unwrap().into()
+    }
+
+    fn open(half: Self::Half) -> impl End {
+        half
+    }
+}
+
+impl End for Connection<u64, u64> {
+    #[inline]
+    fn send(&mut self, number: u64) {
+        Connection::send(self, number).unwrap();
+    }
+
+    #[inline]
+    fn receive(&mut self) -> u64 {
+        self.recv().unwrap()
     }
 }
