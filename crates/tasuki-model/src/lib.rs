@@ -15,6 +15,7 @@ mod queue {
     mod side;
 
     mod beacon_models;
+    mod ends_models;
     mod models;
 }
 #[path = "../../tasuki/src/layout/event.rs"]

@@ -56,6 +56,7 @@ fn the_last_receivers_kill_ends_a_sender_full_or_not() {
             sleep_for_ever();
         });
         drop(receiver);
+        let pid = taker.pid();
         sender.send(0).unwrap();
         until("it receives", || ready[0].load(SeqCst) == 1);
         let killer = std::thread::spawn(move || {
@@ -65,6 +66,10 @@ fn the_last_receivers_kill_ends_a_sender_full_or_not() {
         });
         let refused = (1..).find_map(|n| sender.send(n).err()).unwrap();
         assert!(refused.is_disconnected(), "{refused}");
+        // The kernel closes a dying process's descriptors a moment before it says that it is dead.
+        until("the error names it", || {
+            sender.send(0).unwrap_err().to_string().ends_with(&format!("left: process {pid} died"))
+        });
         killer.join().unwrap();
     }
 }

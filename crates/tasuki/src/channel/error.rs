@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::protocol::error::{DecodeError, EncodeError};
-use crate::raw::Failure;
+use crate::raw::{Death, Failure};
 
 /// A message that was not sent; it is given back.
 pub struct SendError<T> {
@@ -16,19 +16,32 @@ pub struct SendError<T> {
 pub(crate) enum SendReason {
     #[error("the channel is full")]
     Full,
-    #[error("no receiver of this channel is left")]
-    Disconnected,
+    #[error("no receiver of this channel is left{0}")]
+    Disconnected(Receivers),
     #[error(transparent)]
     Encode(#[from] EncodeError),
     #[error(transparent)]
     Failed(Error),
 }
 
+/// Who received and was killed, as the end of a sentence.
+#[derive(Debug)]
+pub(crate) struct Receivers(Option<Box<Death>>);
+
+impl fmt::Display for Receivers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(death) => write!(f, ": {death}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl From<Failure> for SendReason {
     fn from(failure: Failure) -> SendReason {
         match failure {
             Failure::GaveUp(_) => SendReason::Full,
-            Failure::Disconnected(_) => SendReason::Disconnected,
+            Failure::Disconnected(death) => SendReason::Disconnected(Receivers(death)),
             other => SendReason::Failed(other.into()),
         }
     }
@@ -56,7 +69,7 @@ impl<T> SendError<T> {
 
     /// Whether no receiver is left, in any process: nothing can be sent any more.
     pub fn is_disconnected(&self) -> bool {
-        matches!(self.reason, SendReason::Disconnected)
+        matches!(self.reason, SendReason::Disconnected(_))
     }
 }
 

@@ -57,7 +57,7 @@ impl RawSender {
         let message = Outbound { codec, parts, fds };
         loop {
             if self.queue.is_known_alone() {
-                return Err(Failure::Disconnected(None));
+                return Err(self.disconnected());
             }
             let mut stop = || self.queue.is_alone();
             match wait.unless(&mut stop, |wait| self.queue.put(&message, wait)) {
@@ -75,7 +75,11 @@ impl RawSender {
             NotPut::GaveUp(_) => self.queue.is_known_alone(),
             NotPut::ShutDown | NotPut::Disconnected(_) | NotPut::Failed(_) => self.queue.is_alone(),
         };
-        Err(if alone { Failure::Disconnected(None) } else { why.into() })
+        Err(if alone { self.disconnected() } else { why.into() })
+    }
+
+    fn disconnected(&self) -> Failure {
+        Failure::Disconnected(self.queue.killed_reader())
     }
 
     /// Whether no receiver is left, in any process or message: then none will ever be again.

@@ -3,6 +3,7 @@
 
 use super::{NotPut, SharedQueue};
 use crate::segment::Token;
+use crate::segment::death::Death;
 use crate::segment::roster::READER;
 use crate::sync::atomic::Ordering;
 use crate::sync::wait;
@@ -49,6 +50,19 @@ impl SharedQueue {
         let after = u64::from(next) << 32 | u64::from(now);
         let _ = self.looks.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Who got from the queue and was killed, as far as is known: the last process to begin.
+    #[cold]
+    pub(crate) fn killed_reader(&self) -> Option<Box<Death>> {
+        let reader = self.head().settings.reader.load(Ordering::SeqCst);
+        let who = Token::from_bits(reader as u32)?;
+        let roster = self.segment.roster();
+        if roster.is_alive(who) {
+            return None;
+        }
+        let death = roster.death_of(who, (reader >> 32) as u32);
+        (!death.left_normally()).then(|| Box::new(death))
     }
 
     /// Whether somebody got from the queue, it was not this process, and the roster names no other that lives.
