@@ -109,3 +109,47 @@ def test_tasuki_is_found_in_children_through_the_parents_path(run, tmp_path: Pat
     script.write_text(text.replace("from multiprocessing", "import tasuki; tasuki.install()\nfrom multiprocessing", 1))
     done = subprocess.run([sys.executable, "-S", str(script), "spawn"], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["spawn", "__mp_main__", "0"], done.stderr
+
+
+CONNECTIONS = """
+    import multiprocessing, sys
+    {first}
+
+    def work(end, address):
+        import multiprocessing.connection, os
+        from multiprocessing.reduction import recv_handle
+        import tasuki.connection
+        assert type(end) is tasuki.connection.Connection
+        with multiprocessing.connection.Client(address, authkey=b"key") as client:
+            assert type(client) is tasuki.connection.Connection
+            client.send(end.recv())
+        os.write(recv_handle(end), b"through a handle")
+
+    if __name__ == "__main__":
+        multiprocessing.set_start_method(sys.argv[1])
+        from multiprocessing.connection import Connection, Listener, Pipe, wait
+        from multiprocessing.reduction import send_handle
+        import os, tasuki.connection
+        assert (Listener, Pipe, wait) == (tasuki.connection.Listener, tasuki.connection.Pipe, tasuki.connection.wait)
+        (ours, theirs), (one, other) = multiprocessing.Pipe(), Pipe(duplex=False)
+        assert all(isinstance(end, Connection) for end in (ours, theirs, one, other))
+        with Listener(authkey=b"key") as listener:
+            process = multiprocessing.Process(target=work, args=(theirs, listener.address))
+            process.start()
+            theirs.close()
+            ours.send("round")
+            with listener.accept() as server:
+                assert wait([server, ours, one], 30) == [server]
+                print(server.recv())
+        reader, writer = os.pipe()
+        send_handle(ours, writer, process.pid)
+        print(os.read(reader, 100).decode())
+        process.join()
+"""
+
+
+@pytest.mark.parametrize("method", MAIN_IN_CHILD)
+@pytest.mark.parametrize("first", ["", "import multiprocessing.connection", "import tasuki.connection"])
+def test_connections(run, method: str, first: str) -> None:
+    done = run(CONNECTIONS.replace("{first}", first), method, m="tasuki")
+    assert done.stdout.splitlines() == ["round", "through a handle"]

@@ -127,7 +127,8 @@ def test_a_stock_client(stock: Any, family: str, key: bytes | None) -> None:
             _exchange(connection)
 
 
-@pytest.mark.parametrize("key", [None, b"", KEY])
+# Not the empty key: the listener of 3.11 takes it for none and asks nothing, so that not even its own client gets on with it.
+@pytest.mark.parametrize("key", [None, KEY])
 def test_a_stock_server(stock: Any, family: str, key: bytes | None) -> None:
     server = stock(SERVER, family, repr(key))
     address = eval(server.stdout.readline())

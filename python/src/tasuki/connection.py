@@ -14,7 +14,7 @@ from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from tasuki import _tasuki
-from tasuki._private import handles
+from tasuki._private import handles, installing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -223,3 +223,7 @@ def _fileno(obj: Any) -> int:
 
 def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
+
+
+if installing.is_installed():
+    installing.install_connection()

@@ -59,10 +59,32 @@ def install() -> None:
     _get_preparation_data = spawn.get_preparation_data
     spawn.get_preparation_data = _preparation_data_with_install
     _installed = True
-    if {"multiprocessing.shared_memory", "tasuki.shared_memory"} & set(sys.modules):
-        install_shared_memory()
-    else:
-        sys.meta_path.insert(0, _LateSharedMemory())
+    install_reduction()
+    for name, install_module in (("shared_memory", install_shared_memory), ("connection", install_connection)):
+        if {f"multiprocessing.{name}", f"tasuki.{name}"} & set(sys.modules):
+            install_module()
+        else:
+            sys.meta_path.insert(0, _Late(name, install_module))
+
+
+def install_reduction() -> None:
+    """Let the standard functions send descriptors through our pipes, too."""
+    import multiprocessing.reduction as standard
+
+    from tasuki import reduction
+
+    standard.send_handle = reduction.send_handle  # type: ignore[assignment]
+    standard.recv_handle = reduction.recv_handle
+
+
+def install_connection() -> None:
+    """Put our functions into the standard module. Its Connection stays: ours are of that class."""
+    import multiprocessing.connection as standard
+
+    from tasuki import connection
+
+    for name in ("Client", "Listener", "Pipe", "wait"):
+        setattr(standard, name, getattr(connection, name))
 
 
 def install_shared_memory() -> None:
@@ -88,14 +110,18 @@ def install_shared_memory() -> None:
     resource_tracker.unregister = unregister_quietly
 
 
-class _LateSharedMemory:
-    """Has our classes put into `multiprocessing.shared_memory` once a program imports it.
+class _Late:
+    """Has our classes put into a module of `multiprocessing` once a program imports it.
 
-    Most never do, and the module takes some 5 ms to load, in each process anew.
+    Most never do, and some take 5 ms to load, in each process anew.
     """
 
+    def __init__(self, name: str, install_module: Callable[[], None]) -> None:
+        self._name = name
+        self._install = install_module
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "multiprocessing.shared_memory":
+        if name != f"multiprocessing.{self._name}":
             return None
         sys.meta_path.remove(self)  # type: ignore[arg-type]
         for finder in sys.meta_path:
@@ -106,8 +132,8 @@ class _LateSharedMemory:
                 def exec_module(module: Any) -> None:
                     load(module)
                     # Unless ours is what imports it: then it installs itself at its end.
-                    if "tasuki.shared_memory" not in sys.modules:
-                        install_shared_memory()
+                    if f"tasuki.{self._name}" not in sys.modules:
+                        self._install()
 
                 setattr(spec.loader, "exec_module", exec_module)
                 return spec
