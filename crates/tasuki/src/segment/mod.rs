@@ -11,6 +11,7 @@ pub(crate) mod death;
 pub(crate) mod header;
 pub(crate) mod local;
 pub(crate) mod part;
+pub(crate) mod placed;
 pub(crate) mod roster;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

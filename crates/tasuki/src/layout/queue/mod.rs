@@ -39,6 +39,7 @@ pub use shutdown::Shutdown;
 use side::{Position, Side};
 
 use crate::error::Error;
+use crate::segment::placed::Placed;
 use crate::segment::{Kind, PAYLOAD, Segment, SegmentId, Shared};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{SleepWord, Spin};
@@ -107,6 +108,7 @@ const _: () = assert!(size_of::<Side>() == 64 && size_of::<Head>() <= PAGE);
 #[derive(Debug)]
 pub(crate) struct SharedQueue {
     segment: Arc<Segment>,
+    head: Placed<Head>,
     sidecar: OwnedFd,
     /// The beacon that producers light.
     messages: OwnedFd,
@@ -187,7 +189,7 @@ impl SharedQueue {
         }
         let chunks = ring::Geometry::new(&segment);
         let blocks = blocks::Geometry::new(&segment, &chunks);
-        let head: &Head = segment.place(PAYLOAD);
+        let head = Placed::<Head>::new(&segment, PAYLOAD);
         Ok(SharedQueue {
             capacity: head.settings.capacity.load(Ordering::Relaxed).max(1),
             byte_limit: head.settings.byte_limit.load(Ordering::Relaxed),
@@ -195,6 +197,7 @@ impl SharedQueue {
             joinable: head.settings.joinable.load(Ordering::Relaxed) != 0,
             chunks,
             blocks,
+            head,
             segment,
             sidecar,
             messages,
@@ -261,7 +264,7 @@ impl SharedQueue {
 
     #[inline]
     fn head(&self) -> &Head {
-        self.segment.place(PAYLOAD)
+        &self.head
     }
 }
 
