@@ -187,19 +187,6 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::TaskCommitted
         | KillPoint::TaskRowCleared
         | KillPoint::TaskLossNoted => &[],
-        // `crash_pipe.rs`
-        KillPoint::PipeHalfWritten
-        | KillPoint::PipeRung
-        | KillPoint::PipeWritten
-        | KillPoint::PipeCommitted
-        | KillPoint::PipeTailMoved
-        | KillPoint::PipeSleepersTaken
-        | KillPoint::PipeFull
-        | KillPoint::PipeCopied
-        | KillPoint::PipeHeadMoved
-        | KillPoint::PipeAsleep
-        | KillPoint::PipeMidway
-        | KillPoint::PipePolled => &[],
     }
 }
 
