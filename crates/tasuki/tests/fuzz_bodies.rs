@@ -2,10 +2,16 @@
 
 #[path = "../../../fuzz/src/codec.rs"]
 mod codec;
+#[path = "../../../fuzz/src/frame.rs"]
+mod frame;
+#[path = "../../../fuzz/src/handshake.rs"]
+mod handshake;
 #[path = "../../../fuzz/src/ring.rs"]
 mod ring;
 #[path = "../../../fuzz/src/segment.rs"]
 mod segment;
+#[path = "../../../fuzz/src/stream.rs"]
+mod stream;
 
 use proptest::prelude::*;
 
@@ -38,4 +44,31 @@ proptest! {
     ) {
         codec::read_as_everything(&[&[8, container], &rest[..]].concat());
     }
+
+    #[test]
+    fn a_stream_means_the_same_in_pieces_of_any_size(data in streams()) {
+        frame::read_in_pieces(&data);
+    }
+
+    #[test]
+    fn a_peer_that_sends_anything_is_understood_or_refused(data in streams()) {
+        stream::feed(&data);
+    }
+
+    #[test]
+    fn who_stands_in_the_middle_of_a_handshake_gets_nobody_through(data in prop::collection::vec(any::<u8>(), 0..300)) {
+        handshake::meddle(&data);
+    }
+}
+
+/// Random bytes are one absurd length: these are mostly short messages.
+fn streams() -> impl Strategy<Value = Vec<u8>> {
+    let message = (0u32..40, prop::collection::vec(any::<u8>(), 0..40))
+        .prop_map(|(length, body)| [&length.to_be_bytes()[..], &body].concat());
+    let honest = prop::collection::vec(any::<u8>(), 0..400)
+        .prop_map(|body| [&(body.len() as u32).to_be_bytes()[..], &body].concat());
+    let long = (0u64..20).prop_map(|length| [&[0xff; 4][..], &length.to_be_bytes()].concat());
+    let piece = prop_oneof![6 => honest, 2 => message, 1 => long, 1 => any::<Vec<u8>>()];
+    (any::<[u8; 5]>(), prop::collection::vec(piece, 0..8))
+        .prop_map(|(choices, pieces)| [&choices[..], &pieces.concat()].concat())
 }
