@@ -209,6 +209,7 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return event.get().adopt(raw);
             }
         }
+        RawHandle::Stream(_) => {} // Python sends those as tickets
         RawHandle::Connection(raw) => {
             if let Ok(connection) = object.cast::<Connection>() {
                 return connection.get().adopt_pipe(raw);

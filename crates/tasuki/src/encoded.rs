@@ -28,6 +28,25 @@ pub(crate) fn write<T: Message, R, E: From<EncodeError>>(
     })
 }
 
+/// As `write`, for a carrier without tags and descriptors.
+pub(crate) fn write_untagged<T: Message, R, E: From<EncodeError>>(
+    value: &T,
+    put: impl FnOnce(&[u8]) -> Result<R, E>,
+) -> Result<R, E> {
+    with_scratch(|scratch| put(codec::untagged::encode(value, scratch)?))
+}
+
+/// As `read`, for a carrier without tags and descriptors.
+pub(crate) fn read_untagged<T: Message, E: From<DecodeError>>(
+    get: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<T, E> {
+    with_scratch(|scratch| {
+        get(scratch)?;
+        let codec = codec::untagged::codec_of::<T>(scratch);
+        Ok(codec::decode(codec.tag(), scratch)?)
+    })
+}
+
 /// Calls `get`, which fills the buffer and the extras and returns the codec's tag, and decodes what it got.
 #[inline]
 pub(crate) fn read<T: Message, E: From<DecodeError>>(

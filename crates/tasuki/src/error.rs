@@ -29,6 +29,9 @@ pub enum Error {
     /// A descriptor or shared memory does not hold what it should.
     #[error("not a usable tasuki object: {0}")]
     Invalid(String),
+    /// A connection over a socket cannot go on; the text says what the peer or this end did.
+    #[error("{0}")]
+    Connection(String),
     /// A fixed limit was reached; the text names it and says what to do.
     #[error("{0}")]
     Limit(String),

@@ -12,6 +12,7 @@
 //!   condition  as lock
 //!   barrier  1 descriptor: arena  | u32 slot | u32 generation | u32 parties
 //!   semaphore 1 descriptor: arena | u32 slot | u32 generation | u32 most permits | u16 owners
+//!   stream 1 descriptor: socket   | u64 most bytes of a message | u64 ns for a message; all bits set: no limit
 //!   connection 2 descriptors: arena, socket | u32 slot | u32 generation | u8 which end
 //! ```
 //! Numbers are little-endian. Both languages send the same records, so a handle may go from one to the other and
@@ -19,6 +20,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserializer, Serializer};
 
@@ -26,6 +28,7 @@ use crate::error::Error;
 use crate::layout::pipe::{PipeEnd, Role};
 use crate::layout::queue::{Parts, SharedQueue};
 use crate::protocol::transfer::{self, Outgoing, TransferError};
+use crate::raw::connection::{RawStream, StreamLimits};
 use crate::raw::{
     RawBarrier, RawCondition, RawConnection, RawEvent, RawHandle, RawLock, RawQueue, RawReceiver,
     RawSemaphore, RawSender, RawValue,
@@ -43,6 +46,7 @@ const BARRIER: u8 = 11;
 const SENDER: u8 = 12;
 const RECEIVER: u8 = 13;
 const CONNECTION: u8 = 14;
+const STREAM: u8 = 15;
 const ARRAY: u8 = 16;
 
 /// Writes a queue's record; its descriptors go into `table`.
@@ -168,6 +172,25 @@ pub(crate) fn write_pipe_end(
     Ok(record)
 }
 
+/// Writes the record of a connection over a socket, of which nothing may be in this process alone.
+pub(crate) fn write_stream(
+    stream: &RawStream,
+    table: &mut Outgoing,
+) -> Result<Vec<u8>, TransferError> {
+    if !stream.is_between_messages() {
+        let why = "a part of a message that came on this connection is in this process already";
+        return Err(TransferError::refused(std::io::Error::other(why)));
+    }
+    let mut record = vec![STREAM, 1];
+    record.extend(table.attach(stream.descriptor())?.to_le_bytes());
+    let StreamLimits { max_message, message_timeout } = stream.limits();
+    let time = message_timeout.and_then(|time| u64::try_from(time.as_nanos()).ok());
+    for limit in [max_message, time] {
+        record.extend(limit.unwrap_or(u64::MAX).to_le_bytes());
+    }
+    Ok(record)
+}
+
 /// Opens what a record names. `descriptor` gives the message's descriptor with an index.
 pub(crate) fn open(
     record: &[u8],
@@ -209,6 +232,14 @@ pub(crate) fn open(
         BARRIER => {
             let (address, parties) = (fields.address()?, fields.u32()?);
             RawHandle::Barrier(RawBarrier::open(next()?, address, parties)?)
+        }
+        STREAM => {
+            let socket = next()?;
+            let mut limit = || Ok::<_, Error>(Some(fields.u64()?).filter(|&n| n != u64::MAX));
+            let (max_message, time) = (limit()?, limit()?);
+            let limits =
+                StreamLimits { max_message, message_timeout: time.map(Duration::from_nanos) };
+            RawHandle::Stream(RawStream::new(socket, limits))
         }
         CONNECTION => {
             let (arena, socket, address) = (next()?, next()?, fields.address()?);

@@ -34,7 +34,7 @@ pub mod timer;
 
 pub use channel::{Receiver, Sender, bounded, channel};
 pub use command::{Command, inherited};
-pub use connection::{Connection, pipe};
+pub use connection::{Client, Connection, Listener, pipe};
 pub use context::{active_children, current_process};
 pub use error::Error;
 pub use plain::Plain;

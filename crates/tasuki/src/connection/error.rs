@@ -1,10 +1,12 @@
 //! Why a message was not sent, or none received.
 
 use std::fmt;
+use std::io;
 
 use crate::error::Error;
 use crate::protocol::error::{DecodeError, EncodeError};
 use crate::raw::Failure;
+use crate::raw::connection::{ConnectFailure, StreamError};
 
 /// A message that was not sent; it is given back.
 pub struct SendError<T> {
@@ -115,6 +117,37 @@ impl RecvError {
     pub fn decode_error(&self) -> Option<&DecodeError> {
         match &self.0 {
             RecvReason::Decode(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ConnectError(#[from] ConnectFailure);
+
+impl ConnectError {
+    /// Whether the two ends have different keys, or one of them has none.
+    pub fn is_authentication(&self) -> bool {
+        self.0.is_authentication()
+    }
+
+    /// Whether the time was over: that of the call, or that of the handshake.
+    pub fn is_timeout(&self) -> bool {
+        use ConnectFailure::{Stream, TooSlow};
+        matches!(self.0, TooSlow(_) | Stream(StreamError::GaveUp(_)))
+    }
+
+    /// Whether the peer was there and went away before it proved its key.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(&self.0, ConnectFailure::Stream(error) if error.is_disconnected())
+    }
+
+    /// The system's own error, if it refused: that nobody listens there, for example.
+    pub fn os_error(&self) -> Option<&io::Error> {
+        match &self.0 {
+            ConnectFailure::Stream(StreamError::Os { source, .. }) => Some(source),
             _ => None,
         }
     }

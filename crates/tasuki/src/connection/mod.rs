@@ -1,23 +1,31 @@
 //! Connections: two ends that send each other messages, each knowing whether anybody is at the other one.
 //!
-//! [`pipe`] makes both ends at once, in shared memory, to be handed to processes. `transport` is what joins the ends,
+//! [`pipe`] makes both ends at once, in shared memory, to be handed to processes. [`Listener`] and [`Client`] meet at an
+//! address, in programs that know nothing else of each other, and speak the standard library's wire. `transport` is what joins the ends,
 //! `error` what can go wrong.
 
+mod address;
+mod client;
 mod error;
+mod listener;
 mod transport;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use error::{RecvError, SendError};
+pub use address::Address;
+pub use client::{Client, ClientBuilder};
+pub use error::{ConnectError, RecvError, SendError};
+pub use listener::{Listener, ListenerBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::protocol::codec::{Codec, Message};
 use crate::raw::connection::Mode;
-use crate::raw::{RawConnection, RawHandle, Wait};
+use crate::raw::{Failure, RawConnection, RawHandle, Wait};
 use crate::{encoded, handle};
 use error::{RecvReason, SendReason};
 pub(crate) use transport::Transport;
@@ -78,6 +86,11 @@ pub fn simplex<T>() -> Result<(Connection<Infallible, T>, Connection<T, Infallib
 ///   end was dropped, and within milliseconds, or half a second in a `send` that waits for room, if it was killed.
 /// - A message may be larger than the pipe's buffer (64 KiB in each direction): both sides copy at once. `send` waits when
 ///   the buffer is full. Two processes that both send without receiving wait for each other.
+///
+/// The end of a connection over a socket differs in this: its messages have no type on the wire, so bytes (`Vec<u8>`) are
+/// themselves, everything else is MessagePack, and handles inside are refused; and a message that has begun cannot be taken back:
+/// when the time of a [`send_timeout`](Connection::send_timeout) or [`try_send`](Connection::try_send) is over in the middle
+/// of one, this end can send no more, and says so.
 pub struct Connection<S, R> {
     transport: Transport,
     messages: PhantomData<fn(S) -> R>,
@@ -85,7 +98,11 @@ pub struct Connection<S, R> {
 
 impl<S, R> Connection<S, R> {
     fn from_raw(raw: RawConnection) -> Connection<S, R> {
-        Connection { transport: Transport::Pipe(raw), messages: PhantomData }
+        Connection::over(Transport::Pipe(raw))
+    }
+
+    fn over(transport: Transport) -> Connection<S, R> {
+        Connection { transport, messages: PhantomData }
     }
 
     pub(crate) fn transport(&self) -> &Transport {
@@ -152,6 +169,12 @@ impl<S: Message, R> Connection<S, R> {
 
     #[inline]
     fn send_within(&self, value: S, wait: &mut Wait<'_>) -> Result<(), SendError<S>> {
+        if let Transport::Stream(stream) = &self.transport {
+            let sent = encoded::write_untagged(&value, |bytes| {
+                Ok::<_, SendReason>(stream.send(&[bytes], wait).map_err(Failure::from)?)
+            });
+            return sent.map_err(|reason| SendError::new(value, reason));
+        }
         let sent = encoded::write(&value, self.transport.structured(), |codec, bytes, fds| {
             Ok::<_, SendReason>(self.transport.send(codec, bytes, fds, wait)?)
         });
@@ -190,6 +213,12 @@ impl<S, R: Message> Connection<S, R> {
 
     #[inline]
     fn recv_within(&self, wait: &mut Wait<'_>) -> Result<R, RecvError> {
+        if let Transport::Stream(stream) = &self.transport {
+            return encoded::read_untagged(|scratch| {
+                Ok::<_, RecvReason>(stream.recv(scratch, None, wait).map_err(Failure::from)?)
+            })
+            .map_err(RecvError::new);
+        }
         encoded::read(|scratch, extras| {
             Ok::<_, RecvReason>(self.transport.recv(scratch, &mut extras.fds, wait)?)
         })
@@ -221,6 +250,7 @@ impl<'de, A, B> Deserialize<'de> for Connection<A, B> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Connection<A, B>, D::Error> {
         handle::deserialize(deserializer, |handle| match handle {
             RawHandle::Connection(raw) => Ok(Connection::from_raw(raw)),
+            RawHandle::Stream(raw) => Ok(Connection::over(Transport::Stream(Arc::new(raw)))),
             other => Err(other.instead_of("a connection")),
         })
     }

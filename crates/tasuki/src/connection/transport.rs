@@ -3,10 +3,12 @@
 #[cfg(feature = "tokio")]
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use crate::protocol::codec::StructuredCodec;
+use crate::handle;
+use crate::protocol::codec::{Codec, StructuredCodec};
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::raw::connection::Armed;
+use crate::raw::connection::{Armed, RawStream};
 use crate::raw::{Failure, RawConnection, Wait};
 
 /// See the file's head.
@@ -14,12 +16,15 @@ use crate::raw::{Failure, RawConnection, Wait};
 pub(crate) enum Transport {
     /// Shared memory.
     Pipe(RawConnection),
+    /// A socket, whose messages have no tag: `encoded::write_untagged` makes them.
+    Stream(Arc<RawStream>),
 }
 
 impl Transport {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Transport::Pipe(_) => "pipe",
+            Transport::Stream(_) => "socket",
         }
     }
 
@@ -39,6 +44,7 @@ impl Transport {
     ) -> Result<(), Failure> {
         match self {
             Transport::Pipe(raw) => raw.send(codec, &[bytes], fds, wait),
+            Transport::Stream(raw) => Ok(raw.send(&[bytes], wait)?),
         }
     }
 
@@ -56,6 +62,10 @@ impl Transport {
                 *fds = received.fds;
                 Ok(received.codec)
             }
+            Transport::Stream(raw) => {
+                raw.recv(buffer, None, wait)?;
+                Ok(Codec::Raw.tag())
+            }
         }
     }
 
@@ -63,6 +73,10 @@ impl Transport {
     pub(crate) fn arm(&self) -> Result<Armed<'_>, Failure> {
         match self {
             Transport::Pipe(raw) => raw.arm(),
+            Transport::Stream(raw) => match raw.poll_message(&mut Wait::now())? {
+                true => Ok(Armed::Ready),
+                false => Ok(Armed::Sleep(raw.descriptor())),
+            },
         }
     }
 
@@ -71,18 +85,22 @@ impl Transport {
     pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, Failure> {
         match self {
             Transport::Pipe(raw) => raw.pollable(),
+            // Readable for a part of a message, too, which the receive that follows takes.
+            Transport::Stream(raw) => Ok(raw.descriptor()),
         }
     }
 
     pub(crate) fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, Failure> {
         match self {
             Transport::Pipe(raw) => raw.poll(wait),
+            Transport::Stream(raw) => Ok(raw.poll_message(wait)?),
         }
     }
 
     pub(super) fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
         match self {
             Transport::Pipe(raw) => raw.record(table),
+            Transport::Stream(raw) => handle::write_stream(raw, table),
         }
     }
 }

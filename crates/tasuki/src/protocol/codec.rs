@@ -37,6 +37,8 @@
 //! ```
 //! Offsets count from the message's first byte; all numbers have their little end first.
 
+pub mod untagged;
+
 use std::any::{Any, TypeId, type_name};
 use std::fmt::Display;
 

@@ -22,6 +22,11 @@ pub(super) enum EncodeReason {
          send it in parts, or as raw bytes"
     )]
     TooLong { type_name: &'static str, length: usize },
+    #[error(
+        "{type_name} has a handle inside, and a connection over a socket carries bytes only: \
+         send it through a pipe, a queue or a channel, or hand it to a process"
+    )]
+    NoHandles { type_name: &'static str },
     #[error("cannot write {type_name} as a message: {detail}")]
     Refused { type_name: &'static str, detail: String },
 }

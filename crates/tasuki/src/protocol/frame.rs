@@ -202,6 +202,9 @@ impl FrameReader {
             State::Body { length } if *length as u64 > limit => {
                 Err(FrameError::TooLong { length: *length as u64, limit })
             }
+            State::Whole if self.body.len() as u64 > limit => {
+                Err(FrameError::TooLong { length: self.body.len() as u64, limit })
+            }
             State::Over(why) => Err(why.clone()),
             _ => Ok(()),
         }

@@ -329,7 +329,7 @@ impl TransferError {
         }
     }
 
-    fn refused(error: io::Error) -> TransferError {
+    pub(crate) fn refused(error: io::Error) -> TransferError {
         TransferError(Reason::Refused(error))
     }
 }

@@ -128,6 +128,8 @@ pub enum RawHandle {
     Receiver(RawReceiver),
     /// An end of a pipe.
     Connection(RawConnection),
+    /// An end of a connection over a socket.
+    Stream(connection::RawStream),
 }
 
 impl RawHandle {
@@ -165,6 +167,7 @@ impl RawHandle {
             RawHandle::Semaphore(_) => "a semaphore",
             RawHandle::Sender(_) => "a channel's sender",
             RawHandle::Receiver(_) => "a channel's receiver",
+            RawHandle::Stream(_) => "a connection over a socket",
             RawHandle::Connection(_) => "a connection",
         }
     }

@@ -91,10 +91,10 @@ impl From<NoTurn> for StreamError {
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Failure {
         match error {
+            gone if gone.is_disconnected() => Failure::Disconnected(None),
             StreamError::GaveUp(why) => Failure::GaveUp(why),
-            StreamError::Closed => Failure::Disconnected(None),
             StreamError::Os { doing, source } => Failure::Failed(Error::Os { doing, source }),
-            other => Failure::Failed(Error::Invalid(other.to_string())),
+            other => Failure::Failed(Error::Connection(other.to_string())),
         }
     }
 }
@@ -211,12 +211,44 @@ impl RawStream {
         wait: &mut Wait<'_>,
     ) -> Result<(), StreamError> {
         let mut reading = self.reading.take(wait)?;
+        self.complete(&mut reading, most, wait)?;
+        reading.reader.swap(buffer);
+        Ok(())
+    }
+
+    /// Waits until a whole message is there, which is then in this object, or an error or the end is; false if the time is
+    /// over before.
+    pub fn poll_message(&self, wait: &mut Wait<'_>) -> Result<bool, StreamError> {
+        let mut reading = match self.reading.take(wait).map_err(StreamError::from) {
+            Err(StreamError::GaveUp(GaveUp::TimedOut)) => return Ok(false),
+            other => other?,
+        };
+        match self.complete(&mut reading, None, wait) {
+            Err(StreamError::GaveUp(GaveUp::TimedOut)) => Ok(false),
+            Err(StreamError::GaveUp(why)) => Err(StreamError::GaveUp(why)),
+            Ok(()) | Err(_) => Ok(true),
+        }
+    }
+
+    /// Whether nothing of the next message is in this object, so that another process may go on with the descriptor.
+    pub fn is_between_messages(&self) -> bool {
+        let reading = self.reading.take(&mut Wait::now());
+        reading.is_ok_and(|reading| !reading.reader.is_inside() && !reading.reader.is_whole())
+    }
+
+    /// Receives until the message is whole.
+    fn complete(
+        &self,
+        reading: &mut Reading,
+        most: Option<u64>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), StreamError> {
         let limit = most.into_iter().chain(self.limits.max_message).min().unwrap_or(u64::MAX);
         if let (true, Some(limit)) = (reading.stalled, self.limits.message_timeout) {
             return Err(StreamError::Stalled(limit));
         }
         reading.reader.check(limit)?;
-        while !reading.reader.swap(buffer) {
+        while !reading.reader.is_whole() {
             match self.receive(&mut reading.reader, limit)? {
                 Received::Some => {}
                 Received::End if reading.reader.is_inside() => return Err(StreamError::Torn),
