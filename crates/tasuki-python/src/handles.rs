@@ -209,7 +209,11 @@ fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
                 return event.get().adopt(raw);
             }
         }
-        RawHandle::Stream(_) => {} // Python sends those as tickets
+        RawHandle::Stream(raw) => {
+            if let Ok(connection) = object.cast::<Connection>() {
+                return connection.get().adopt_stream(raw);
+            }
+        }
         RawHandle::Connection(raw) => {
             if let Ok(connection) = object.cast::<Connection>() {
                 return connection.get().adopt_pipe(raw);
@@ -293,18 +297,21 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
         RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
         RawHandle::Condition(_) => CONDITION.import(py, "tasuki.synchronize", "Condition")?,
         RawHandle::Barrier(_) => BARRIER.import(py, "tasuki.synchronize", "Barrier")?,
-        RawHandle::Connection(_) => CONNECTION.import(py, "tasuki.connection", "Connection")?,
+        RawHandle::Connection(_) | RawHandle::Stream(_) => {
+            CONNECTION.import(py, "tasuki.connection", "Connection")?
+        }
         RawHandle::Sender(_) | RawHandle::Receiver(_) => {
             let name = handle.name();
             return Err(PyTypeError::new_err(format!("Python has no class for {name}")));
         }
     };
+    let is_pipe = matches!(handle, RawHandle::Connection(_));
     let object = class.call_method1("__new__", (class,))?;
     adopt(&object, handle)?;
     if object.is_instance_of::<Condition>() {
         object.call_method0("_use_own_lock")?;
     }
-    if object.is_instance_of::<Connection>() {
+    if is_pipe {
         // Who sent it in MessagePack reads that, and perhaps no pickles.
         object.setattr("_codec", "msgpack")?;
     }

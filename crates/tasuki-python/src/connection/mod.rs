@@ -19,7 +19,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyTuple, PyType};
 use tasuki::protocol::codec::StructuredCodec;
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::connection::{Armed, Mode, RawConnection};
+use tasuki::raw::connection::{Armed, Mode, RawConnection, RawStream};
 
 pub use listening::{Listener, connect};
 use open::{Open, Use};
@@ -73,6 +73,11 @@ impl Connection {
         self.writable.store(writable, Ordering::Relaxed);
         let made = self.transport.make(transport);
         made.map_err(|_| PyOSError::new_err("this connection is made already, or closed"))
+    }
+
+    /// As `adopt`, for a socket's end that came in a message.
+    pub fn adopt_stream(&self, raw: RawStream) -> PyResult<()> {
+        self.adopt(Transport::of_stream(raw), true, true)
     }
 
     /// Makes this object the end of a pipe that `raw` is.
