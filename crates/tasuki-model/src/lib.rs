@@ -18,6 +18,13 @@ mod queue {
     mod ends_models;
     mod models;
 }
+/// The part of `layout/pipe` that is protocol alone.
+mod pipe {
+    #[path = "../../../tasuki/src/layout/pipe/bell.rs"]
+    mod bell;
+
+    mod models;
+}
 #[path = "../../tasuki/src/layout/event.rs"]
 mod event;
 mod segment;

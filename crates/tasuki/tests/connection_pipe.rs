@@ -1,4 +1,6 @@
 //! What a pipe promises: order, whole messages of any length, the end, room, and descriptors that travel.
+//!
+//! Tests of an end that is told at once run in a process of their own: a child that another test forks has copies of all ends.
 
 mod support;
 
@@ -114,40 +116,46 @@ fn a_full_ring_makes_senders_wait_and_loses_nothing() {
 #[test]
 fn what_was_sent_is_received_before_the_end() {
     let _watchdog = watchdog();
-    let (receiver, sender) = simplex();
-    assert!(is_empty(&receiver));
-    assert!(!receiver.poll(&mut Wait::now()).unwrap());
-    send(&sender, b"last words");
-    drop(sender);
-    assert!(receiver.poll(&mut Wait::now()).unwrap());
-    assert_eq!(receive(&receiver), b"last words");
-    assert!(is_at_end(&receiver) && is_at_end(&receiver));
-    assert!(receiver.poll(&mut Wait::forever()).unwrap(), "the end is something to receive");
+    in_own_process(|| {
+        let (receiver, sender) = simplex();
+        assert!(is_empty(&receiver));
+        assert!(!receiver.poll(&mut Wait::now()).unwrap());
+        send(&sender, b"last words");
+        drop(sender);
+        assert!(receiver.poll(&mut Wait::now()).unwrap());
+        assert_eq!(receive(&receiver), b"last words");
+        assert!(is_at_end(&receiver) && is_at_end(&receiver));
+        assert!(receiver.poll(&mut Wait::forever()).unwrap(), "the end is something to receive");
+    });
 }
 
 #[test]
 fn half_of_a_duplex_pipe_goes_on_after_the_other_end_was_closed() {
     let _watchdog = watchdog();
-    let (one, other) = duplex();
-    send(&one, b"unread");
-    send(&other, b"to be read");
-    drop(other);
-    let refused = one.send(RAW, &[b"x"], &[], &mut Wait::forever());
-    assert!(matches!(refused, Err(Failure::Disconnected(_))));
-    assert_eq!(receive(&one), b"to be read");
-    assert!(is_at_end(&one));
+    in_own_process(|| {
+        let (one, other) = duplex();
+        send(&one, b"unread");
+        send(&other, b"to be read");
+        drop(other);
+        let refused = one.send(RAW, &[b"x"], &[], &mut Wait::forever());
+        assert!(matches!(refused, Err(Failure::Disconnected(_))));
+        assert_eq!(receive(&one), b"to be read");
+        assert!(is_at_end(&one));
+    });
 }
 
 #[test]
 fn a_send_to_nobody_is_an_error_at_once() {
     let _watchdog = watchdog();
-    for _ in 0..1000 {
-        let (receiver, sender) = simplex();
-        send(&sender, b"x");
-        drop(receiver);
-        let refused = sender.send(RAW, &[b"x"], &[], &mut Wait::forever());
-        assert!(matches!(refused, Err(Failure::Disconnected(_))));
-    }
+    in_own_process(|| {
+        for _ in 0..1000 {
+            let (receiver, sender) = simplex();
+            send(&sender, b"x");
+            drop(receiver);
+            let refused = sender.send(RAW, &[b"x"], &[], &mut Wait::forever());
+            assert!(matches!(refused, Err(Failure::Disconnected(_))));
+        }
+    });
 }
 
 #[test]
@@ -358,30 +366,32 @@ fn is_readable(fd: impl AsFd) -> bool {
 #[test]
 fn the_descriptor_for_selectors_is_readable_exactly_if_there_is_something() {
     let _watchdog = watchdog();
-    for before in [0, 1, 3] {
-        let (receiver, sender) = simplex();
-        (0..before).for_each(|i| send(&sender, &pattern(i)));
-        let fd = receiver.pollable().unwrap();
-        assert_eq!(fd.as_raw_fd(), receiver.pollable().unwrap().as_raw_fd());
-        for i in 0..before {
-            assert!(is_readable(fd), "{i} of {before} from before");
-            assert_eq!(receive(&receiver), pattern(i));
-        }
-        assert!(!is_readable(fd));
-        for round in 0..3 {
-            (0..5).for_each(|i| send(&sender, &pattern(i % 3 * 9_000)));
-            for _ in 0..5 {
-                assert!(is_readable(fd), "round {round}");
-                receive(&receiver);
+    in_own_process(|| {
+        for before in [0, 1, 3] {
+            let (receiver, sender) = simplex();
+            (0..before).for_each(|i| send(&sender, &pattern(i)));
+            let fd = receiver.pollable().unwrap();
+            assert_eq!(fd.as_raw_fd(), receiver.pollable().unwrap().as_raw_fd());
+            for i in 0..before {
+                assert!(is_readable(fd), "{i} of {before} from before");
+                assert_eq!(receive(&receiver), pattern(i));
             }
             assert!(!is_readable(fd));
+            for round in 0..3 {
+                (0..5).for_each(|i| send(&sender, &pattern(i % 3 * 9_000)));
+                for _ in 0..5 {
+                    assert!(is_readable(fd), "round {round}");
+                    receive(&receiver);
+                }
+                assert!(!is_readable(fd));
+            }
+            send(&sender, b"last");
+            drop(sender);
+            assert!(is_readable(fd));
+            assert_eq!(receive(&receiver), b"last");
+            assert!(is_readable(fd) && is_at_end(&receiver), "the end is readable");
         }
-        send(&sender, b"last");
-        drop(sender);
-        assert!(is_readable(fd));
-        assert_eq!(receive(&receiver), b"last");
-        assert!(is_readable(fd) && is_at_end(&receiver), "the end is readable");
-    }
+    });
 }
 
 #[test]
@@ -412,40 +422,44 @@ fn a_message_wakes_a_selector_in_another_process() {
 #[test]
 fn an_armed_end_makes_its_descriptor_readable() {
     let _watchdog = watchdog();
-    let (receiver, sender) = simplex();
-    for _ in 0..50 {
-        let Armed::Sleep(fd) = receiver.arm().unwrap() else { panic!("nothing was sent") };
-        assert!(!is_readable(fd));
-        send(&sender, b"x");
-        assert!(is_readable(fd));
+    in_own_process(|| {
+        let (receiver, sender) = simplex();
+        for _ in 0..50 {
+            let Armed::Sleep(fd) = receiver.arm().unwrap() else { panic!("nothing was sent") };
+            assert!(!is_readable(fd));
+            send(&sender, b"x");
+            assert!(is_readable(fd));
+            assert!(matches!(receiver.arm().unwrap(), Armed::Ready));
+            assert_eq!(receive(&receiver), b"x");
+        }
+        drop(sender);
         assert!(matches!(receiver.arm().unwrap(), Armed::Ready));
-        assert_eq!(receive(&receiver), b"x");
-    }
-    drop(sender);
-    assert!(matches!(receiver.arm().unwrap(), Armed::Ready));
+    });
 }
 
 #[test]
 fn an_end_travels_in_a_message_and_stays_open_on_its_way() {
     let _watchdog = watchdog();
-    let (carrier, hand) = simplex();
-    let (receiver, sender) = simplex();
-    let mut table = tasuki::protocol::transfer::Outgoing::default();
-    let record = sender.record(&mut table).unwrap();
-    let fds = table.into_descriptors();
-    hand.send(RAW, &[&record], &fds, &mut Wait::forever()).unwrap();
-    drop((fds, sender));
-    // Only the message has the sending end now.
-    assert!(!receiver.poll(&mut Wait::timeout(Duration::from_millis(20))).unwrap());
-    let mut buffer = Vec::new();
-    let received = carrier.recv(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
-    let mut fds: Vec<_> = received.fds.into_iter().map(Some).collect();
-    let opened = tasuki::raw::RawHandle::open(&buffer, &mut |index| {
-        Ok(fds[index as usize].take().expect("each is asked for once"))
+    in_own_process(|| {
+        let (carrier, hand) = simplex();
+        let (receiver, sender) = simplex();
+        let mut table = tasuki::protocol::transfer::Outgoing::default();
+        let record = sender.record(&mut table).unwrap();
+        let fds = table.into_descriptors();
+        hand.send(RAW, &[&record], &fds, &mut Wait::forever()).unwrap();
+        drop((fds, sender));
+        // Only the message has the sending end now.
+        assert!(!receiver.poll(&mut Wait::timeout(Duration::from_millis(20))).unwrap());
+        let mut buffer = Vec::new();
+        let received = carrier.recv(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+        let mut fds: Vec<_> = received.fds.into_iter().map(Some).collect();
+        let opened = tasuki::raw::RawHandle::open(&buffer, &mut |index| {
+            Ok(fds[index as usize].take().expect("each is asked for once"))
+        });
+        let tasuki::raw::RawHandle::Connection(sender) = opened.unwrap() else { panic!() };
+        send(&sender, b"from elsewhere");
+        assert_eq!(receive(&receiver), b"from elsewhere");
+        drop(sender);
+        assert!(receiver.poll(&mut Wait::forever()).unwrap() && is_at_end(&receiver));
     });
-    let tasuki::raw::RawHandle::Connection(sender) = opened.unwrap() else { panic!() };
-    send(&sender, b"from elsewhere");
-    assert_eq!(receive(&receiver), b"from elsewhere");
-    drop(sender);
-    assert!(receiver.poll(&mut Wait::forever()).unwrap() && is_at_end(&receiver));
 }

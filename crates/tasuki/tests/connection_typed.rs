@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use support::{Ended, fork, watchdog};
+use support::{Ended, fork, in_own_process, watchdog};
 use tasuki::connection::{Connection, simplex};
 use tasuki::protocol::codec;
 use tasuki::protocol::transfer::{collect, provide};
@@ -40,18 +40,20 @@ fn values_arrive_as_they_were() {
 #[test]
 fn the_end_is_told_and_a_value_given_back() {
     let _watchdog = watchdog();
-    let (one, other) = pipe::<String, u64>().unwrap();
-    assert!(one.try_recv().unwrap_err().is_empty());
-    assert!(one.recv_timeout(Duration::from_millis(5)).unwrap_err().is_empty());
-    other.send(7).unwrap();
-    drop(other);
-    let refused = one.send("back".into()).unwrap_err();
-    assert!(refused.is_disconnected());
-    assert_eq!(refused.into_inner(), "back");
-    assert_eq!(one.recv().unwrap(), 7);
-    let end = one.recv().unwrap_err();
-    assert!(end.is_disconnected() && !end.is_empty());
-    assert!(one.poll(Duration::ZERO).unwrap());
+    in_own_process(|| {
+        let (one, other) = pipe::<String, u64>().unwrap();
+        assert!(one.try_recv().unwrap_err().is_empty());
+        assert!(one.recv_timeout(Duration::from_millis(5)).unwrap_err().is_empty());
+        other.send(7).unwrap();
+        drop(other);
+        let refused = one.send("back".into()).unwrap_err();
+        assert!(refused.is_disconnected());
+        assert_eq!(refused.into_inner(), "back");
+        assert_eq!(one.recv().unwrap(), 7);
+        let end = one.recv().unwrap_err();
+        assert!(end.is_disconnected() && !end.is_empty());
+        assert!(one.poll(Duration::ZERO).unwrap());
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64 as Private64;
 use super::ring::{Direction, FIRST, Frame, LAST, RUNG};
 use super::{Ended, PipeEnd, Turn, corrupt};
 use crate::error::Error;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::fork;
 use crate::sys::socket_pair::{self, Label};
@@ -118,7 +118,7 @@ impl PipeEnd {
             drop(midway);
             check_limit(frame.len as u64, limit)?;
             if frame.handles() > 0 {
-                *fds = self.descriptors(&frame)?;
+                *fds = self.descriptors(direction, &frame)?;
             }
             direction.read(&frame, 0, out);
             self.consume(direction, turn, &frame)?;
@@ -159,7 +159,7 @@ impl PipeEnd {
         });
         let begun = check_limit(total, limit).and_then(|()| {
             if frame.handles() > 0 {
-                midway.fds = self.descriptors(&frame)?;
+                midway.fds = self.descriptors(direction, &frame)?;
             }
             let believed = total.min(BELIEVED) as usize;
             midway.bytes.try_reserve(believed).map_err(|_| out_of_memory(total))?;
@@ -259,29 +259,38 @@ impl PipeEnd {
         direction.set_head(frame.end());
         kill_point!(PipeHeadMoved);
         if frame.is(RUNG) {
-            self.drop_datagram(frame);
+            self.drop_datagram(direction, frame);
         }
         direction.words.room.0.wake_here();
         self.note_consumed(direction, turn)
     }
 
     #[cold]
-    fn drop_datagram(&self, frame: &Frame) {
+    fn drop_datagram(&self, direction: Direction<'_>, frame: &Frame) {
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
         while let Some(label) = socket_pair::first(self.socket()) {
             if is_later(label, frame.position) {
                 break;
             }
-            socket_pair::drop_first(self.socket());
+            self.drop_first(direction, label);
             if label == mine {
                 break;
             }
         }
     }
 
+    /// Drops the first datagram. If it was sent to wake somebody, that one may not have begun to poll: it is announced again,
+    /// before there is nothing that wakes it.
+    fn drop_first(&self, direction: Direction<'_>, label: Label) {
+        if label.attempt == 0 {
+            direction.words.seldom.bell.announce_asleep();
+        }
+        socket_pair::drop_first(self.socket());
+    }
+
     /// Copies of the frame's descriptors; what belongs to messages that never came is closed on the way.
     #[cold]
-    fn descriptors(&self, frame: &Frame) -> Result<Vec<OwnedFd>, Ended> {
+    fn descriptors(&self, direction: Direction<'_>, frame: &Frame) -> Result<Vec<OwnedFd>, Ended> {
         let failed = |error| Error::os("receive the handles of a message", error);
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
         loop {
@@ -295,7 +304,7 @@ impl PipeEnd {
                     return Err(failed(socket_pair::too_many_open_files()).into());
                 }
                 Some(label) if !is_later(label, frame.position) => {
-                    socket_pair::drop_first(self.socket());
+                    self.drop_first(direction, label);
                 }
                 _ => return Err(corrupt("the handles of a message are missing")),
             }
@@ -371,6 +380,8 @@ impl PipeEnd {
                 socket_pair::drop_first(self.socket());
                 continue;
             }
+            // As in `drop_first`, and before this look: a message from now on has its own datagram.
+            direction.words.seldom.bell.announce_asleep();
             if direction.has_frame() {
                 return Ok(());
             }
@@ -419,8 +430,12 @@ impl PipeEnd {
         loop {
             let announced = bell.announce_here();
             kill_point!(PipeMidway);
+            // SYNC: with the fence in `send`: either this sees the turn free, or that wakes who announced itself.
+            fence(Ordering::SeqCst);
             // The sender first: who gave the turn back has committed all that it ever will.
             let nobody_sends = !sending.is_locked() || sending.owner_is_dead() || self.is_gone()?;
+            // SYNC: with the release of the turn: its frames are seen.
+            fence(Ordering::Acquire);
             if came() {
                 return Ok(true);
             }

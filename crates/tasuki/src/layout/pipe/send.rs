@@ -6,7 +6,7 @@ use super::bell::{Begin, WakeSocket};
 use super::ring::{self, Direction, FIRST, Frame, LAST, PIECE, RING, RUNG};
 use super::{Ended, MOST_HANDLES, PipeEnd, Turn};
 use crate::error::Error;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::socket_pair::{self, Label, Sent};
 
@@ -39,6 +39,8 @@ impl PipeEnd {
         drop(turn);
         if sent.is_err() {
             // A receiver that has a part of it looks whether it goes on.
+            // SYNC: with the fence in `wait_midway`, and after the turn is free.
+            fence(Ordering::SeqCst);
             direction.words.seldom.bell.wake_here();
         }
         sent

@@ -1,0 +1,256 @@
+//! The pipe's bells: whatever the order, who sleeps is woken by what it waits for.
+
+use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+use super::bell::{self, Begin, Bell, WakeSocket};
+use crate::sync::Wait;
+
+/// A direction with room for two frames, and the receiver's end of its socket.
+struct Direction {
+    stamps: [AtomicU32; 2],
+    bell: Bell,
+    room: Bell,
+    head: AtomicU32,
+    turn_taken: AtomicU32,
+    receiving: Mutex<()>,
+    datagrams: Mutex<u32>,
+    came: Condvar,
+}
+
+impl Direction {
+    fn new() -> Arc<Direction> {
+        Arc::new(Direction {
+            stamps: [AtomicU32::new(0), AtomicU32::new(0)],
+            bell: Bell::new(),
+            room: Bell::new(),
+            head: AtomicU32::new(0),
+            turn_taken: AtomicU32::new(1),
+            receiving: Mutex::new(()),
+            datagrams: Mutex::new(0),
+            came: Condvar::new(),
+        })
+    }
+
+    fn is_there(&self, frame: usize) -> bool {
+        bell::stamp(&self.stamps[frame]) != 0
+    }
+
+    /// S6 to S8, for a frame that begins a message.
+    fn send(&self, frame: usize) {
+        bell::commit(&self.stamps[frame], 1);
+        if self.bell.take(Begin::Silent) == WakeSocket(true) {
+            *self.datagrams.lock().unwrap() += 1;
+            self.came.notify_all();
+        }
+    }
+
+    /// Whether there is a frame at the head.
+    fn has_frame(&self) -> bool {
+        let head = bell::stamp(&self.head) as usize;
+        head < self.stamps.len() && self.is_there(head)
+    }
+
+    /// Takes the next message, sleeping on the socket as long as there is none.
+    fn receive(&self) {
+        loop {
+            {
+                let _turn = self.receiving.lock().unwrap();
+                if self.has_frame() {
+                    bell::commit(&self.head, bell::stamp(&self.head) + 1);
+                    return;
+                }
+                self.drop_stale();
+            }
+            self.bell.announce_asleep();
+            if self.has_frame() {
+                continue;
+            }
+            // The poll: readable as long as a datagram is there.
+            let mut datagrams = self.datagrams.lock().unwrap();
+            while *datagrams == 0 {
+                datagrams = self.came.wait(datagrams).unwrap();
+            }
+        }
+    }
+
+    /// A1: the datagram may have been for another who is about to poll.
+    fn drop_stale(&self) {
+        while *self.datagrams.lock().unwrap() > 0 {
+            self.bell.announce_asleep();
+            if self.has_frame() {
+                return;
+            }
+            *self.datagrams.lock().unwrap() -= 1;
+        }
+    }
+
+    /// The user's lock, without its sleeping.
+    fn take_turn(&self) {
+        while self.turn_taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
+            thread::yield_now();
+        }
+    }
+
+    fn set_head(&self, head: u32) {
+        bell::commit(&self.head, head);
+        self.room.wake_here();
+    }
+
+    /// Sleeps until that much was consumed.
+    fn wait_for_room(&self, head: u32) {
+        while bell::stamp(&self.head) < head {
+            let announced = self.room.announce_here();
+            if bell::stamp(&self.head) >= head {
+                return;
+            }
+            self.room.sleep_here(announced, &mut Wait::forever()).unwrap();
+        }
+    }
+
+    /// Waits for the next frame of a message; false: it is torn.
+    fn wait_midway(&self, frame: usize) -> bool {
+        loop {
+            let announced = self.bell.announce_here();
+            loom::sync::atomic::fence(Ordering::SeqCst);
+            let nobody_sends = self.turn_taken.load(Ordering::Relaxed) == 0;
+            loom::sync::atomic::fence(Ordering::Acquire);
+            if self.is_there(frame) {
+                return true;
+            }
+            if nobody_sends {
+                return false;
+            }
+            self.bell.sleep_here(announced, &mut Wait::forever()).unwrap();
+        }
+    }
+}
+
+fn run(
+    direction: &Arc<Direction>,
+    work: impl FnOnce(&Direction) + 'static,
+) -> thread::JoinHandle<()> {
+    let direction = direction.clone();
+    thread::spawn(move || work(&direction))
+}
+
+fn explore(work: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(work);
+}
+
+#[test]
+fn a_receiver_that_sleeps_on_the_socket_is_woken_by_each_message() {
+    explore(|| {
+        let direction = Direction::new();
+        let receiver = run(&direction, |direction| {
+            direction.receive();
+            direction.receive();
+        });
+        direction.send(0);
+        direction.send(1);
+        receiver.join().unwrap();
+    });
+}
+
+#[test]
+fn two_who_sleep_on_one_end_are_both_woken() {
+    explore(|| {
+        let direction = Direction::new();
+        let receivers = [run(&direction, Direction::receive), run(&direction, Direction::receive)];
+        direction.send(0);
+        direction.send(1);
+        receivers.into_iter().for_each(|receiver| receiver.join().unwrap());
+    });
+}
+
+/// Who drops the datagram that one was about to poll for announces a sleeper again: without that the second message wakes
+/// nobody.
+#[test]
+fn one_that_only_looks_takes_no_wake_up_along() {
+    explore(|| {
+        let direction = Direction::new();
+        let sleeper = run(&direction, Direction::receive);
+        let looker = run(&direction, |direction| {
+            let _turn = direction.receiving.lock().unwrap();
+            if direction.has_frame() {
+                bell::commit(&direction.head, bell::stamp(&direction.head) + 1);
+                direction.drop_stale();
+            }
+        });
+        direction.send(0);
+        direction.send(1);
+        looker.join().unwrap();
+        sleeper.join().unwrap();
+    });
+}
+
+#[test]
+fn a_receiver_that_sleeps_midway_is_woken_by_the_next_frame() {
+    explore(|| {
+        let direction = Direction::new();
+        let receiver = run(&direction, |direction| assert!(direction.wait_midway(0)));
+        bell::commit(&direction.stamps[0], 1);
+        let _ = direction.bell.take(Begin::RungOrNone);
+        receiver.join().unwrap();
+    });
+}
+
+#[test]
+fn a_receiver_that_sleeps_midway_learns_that_the_sender_gave_up() {
+    explore(|| {
+        let direction = Direction::new();
+        let receiver = run(&direction, |direction| {
+            assert!(direction.wait_midway(0), "it was committed before the turn was given back");
+            assert!(!direction.wait_midway(1));
+        });
+        bell::commit(&direction.stamps[0], 1);
+        let _ = direction.bell.take(Begin::RungOrNone);
+        // The lock's release.
+        direction.turn_taken.store(0, Ordering::Release);
+        loom::sync::atomic::fence(Ordering::SeqCst);
+        direction.bell.wake_here();
+        receiver.join().unwrap();
+    });
+}
+
+/// The first version slept on a `SleepWord` here, and missed the second wake-up.
+#[test]
+fn a_sender_is_woken_again_until_there_is_enough_room() {
+    explore(|| {
+        let direction = Direction::new();
+        let sender = run(&direction, |direction| direction.wait_for_room(2));
+        direction.set_head(1);
+        direction.set_head(2);
+        sender.join().unwrap();
+    });
+}
+
+/// "Settle": having had the turn after POLLED was set, one sees all messages without a datagram that there will ever be.
+#[test]
+fn what_is_sent_after_settling_has_its_datagram() {
+    const RUNG: u32 = 2;
+    explore(|| {
+        let direction = Direction::new();
+        direction.turn_taken.store(0, Ordering::Relaxed);
+        let sender = run(&direction, |direction| {
+            for stamp in &direction.stamps {
+                direction.take_turn();
+                let stamped = if direction.bell.is_polled() { RUNG } else { 1 };
+                bell::commit(stamp, stamped);
+                direction.turn_taken.store(0, Ordering::Release);
+            }
+        });
+        direction.bell.set_polled();
+        direction.take_turn();
+        let seen = [direction.is_there(0), direction.is_there(1)];
+        direction.turn_taken.store(0, Ordering::Release);
+        sender.join().unwrap();
+        for (seen, stamp) in seen.iter().zip(&direction.stamps) {
+            assert!(*seen || bell::stamp(stamp) == RUNG);
+        }
+    });
+}
