@@ -13,9 +13,12 @@ mod sync;
 mod queue {
     #[path = "../../../tasuki/src/layout/queue/side.rs"]
     mod side;
+    #[path = "../../../tasuki/src/layout/queue/tally.rs"]
+    mod tally;
 
     mod beacon_models;
     mod ends_models;
+    mod joining_models;
     mod models;
 }
 /// The part of `layout/pipe` that is protocol alone.

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::messages::{CODEC, Ledger, get, message, put};
-use support::{Child, Ended, Words, fork, until, watchdog, watchdog_of};
+use support::{
+    Child, Ended, Words, fork, is_readable, is_writable, poll, until, watchdog, watchdog_of,
+};
 use tasuki::raw::{
     Batch, Failure, GaveUp, OutboundMessage, QueueOptions, RawQueue, Shutdown, Wait,
 };
@@ -292,4 +294,50 @@ fn producers_and_consumers_of_many_and_of_one_account_for_every_message() {
     consumers.iter_mut().for_each(|consumer| assert_eq!(consumer.wait(), Ended::WELL));
     assert_eq!(ledger.lost(), []);
     (0..4).for_each(|producer| assert_eq!(ledger.taken(producer, EACH), EACH));
+}
+
+#[test]
+fn who_polls_sees_many_come_and_go() {
+    let _watchdog = watchdog();
+    let queue = queue_of(Some(4));
+    let (readable, writable) = (queue.pollable().unwrap(), queue.pollable_for_put().unwrap());
+    let state = || (is_readable(readable), is_writable(writable));
+    for _ in 0..3 {
+        assert_eq!(state(), (false, true));
+        put_all(&queue, &messages(2));
+        assert_eq!(state(), (true, true));
+        assert_eq!(put_many(&queue, &messages(5), &mut Wait::now()).0, 2);
+        assert_eq!(state(), (true, false));
+        assert_eq!(get_many(&queue, 3, &mut Wait::now()).len(), 3);
+        assert_eq!(state(), (true, true));
+        assert_eq!(get_many(&queue, 3, &mut Wait::now()).len(), 1);
+    }
+}
+
+#[test]
+fn many_producers_of_many_lose_no_poller() {
+    const EACH: u32 = 5000;
+    let _watchdog = watchdog_of(Duration::from_secs(240));
+    let queue = queue_of(Some(50));
+    let readable = queue.pollable().unwrap();
+    let mut producers: Vec<Child> = (0..2)
+        .map(|producer| {
+            let queue = &queue;
+            fork(move || {
+                for first in (0..EACH).step_by(10) {
+                    let count = 1 + first / 10 % 10;
+                    let some: Vec<_> = (0..10).map(|n| message(producer, first + n, 24)).collect();
+                    put_all(queue, &some[..count as usize]);
+                    put_all(queue, &some[count as usize..]);
+                }
+            })
+        })
+        .collect();
+    let mut received = 0;
+    while received < 2 * EACH as usize {
+        poll(readable, libc::POLLIN, None);
+        received += get_many(&queue, 1 + received % 20, &mut Wait::now()).len();
+    }
+    assert!(!is_readable(readable));
+    producers.iter_mut().for_each(|producer| assert_eq!(producer.wait(), Ended::WELL));
 }

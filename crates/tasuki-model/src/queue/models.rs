@@ -243,3 +243,24 @@ fn a_consumer_killed_before_the_commit_leaves_the_message() {
         producer.join().unwrap();
     });
 }
+
+#[test]
+fn a_position_is_read_whole_however_many_messages_a_commit_is_about() {
+    explore(|| {
+        let side = Arc::new(Side::new());
+        let at = |ticket: u64| Position { ticket, offset: 10 * ticket, bytes: 100 * ticket };
+        let committing = thread::spawn({
+            let side = side.clone();
+            move || {
+                let _held = side.lock.lock();
+                for ticket in [2, 4, 5, 8] {
+                    side.commit(at(ticket));
+                }
+            }
+        });
+        let seen = side.position();
+        assert_eq!(seen, at(seen.ticket));
+        committing.join().unwrap();
+        assert_eq!(side.position(), at(8));
+    });
+}

@@ -25,21 +25,25 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Each pixel is the mean of itself and its eight neighbours; those at the border stay as they are.
 fn blur(image: &View, width: usize) -> Vec<u8> {
-    let mut result = image.to_vec();
     let height = image.len() / width;
-    // Sums of three pixels in a column, and the three rows that they are sums of.
-    let mut sums = vec![0_u16; width];
+    let mut result = Vec::with_capacity(image.len());
+    // Three rows, and the sums of three pixels above each other.
     let mut rows = [vec![0; width], vec![0; width], vec![0; width]];
-    for y in 1..height.saturating_sub(1) {
-        for (row, at) in rows.iter_mut().zip(y - 1..) {
+    let mut sums = vec![0_u16; width];
+    for y in 0..height {
+        for (row, at) in rows.iter_mut().zip([y.saturating_sub(1), y, y + 1]) {
             image.read_at(row, at * width);
         }
         let [above, here, below] = &rows;
+        let start = result.len();
+        result.extend_from_slice(here);
+        if y == 0 || y + 1 == height {
+            continue;
+        }
         for (x, sum) in sums.iter_mut().enumerate() {
             *sum = u16::from(above[x]) + u16::from(here[x]) + u16::from(below[x]);
         }
-        let target = &mut result[y * width + 1..(y + 1) * width];
-        for (pixel, sum) in target.iter_mut().zip(sums.windows(3)) {
+        for (pixel, sum) in result[start + 1..].iter_mut().zip(sums.windows(3)) {
             *pixel = (sum.iter().sum::<u16>() / 9) as u8;
         }
     }
