@@ -146,6 +146,7 @@ impl SharedQueue {
             }
             if let Err(full_at) = self.has_room(next, *len as u64) {
                 if count == 0 {
+                    self.check_consumers(&held)?;
                     return Ok(Err(Full::At(full_at)));
                 }
                 break;

@@ -122,6 +122,7 @@ impl SharedQueue {
             self.check_open(&held)?;
             let tail = self.head().put.position();
             if let Err(full_at) = self.has_room(tail, len as u64) {
+                self.check_consumers(&held)?;
                 drop(held);
                 self.wait_for_get(full_at, wait)?;
                 continue;
@@ -249,6 +250,13 @@ impl SharedQueue {
     #[inline]
     pub(super) fn check_open(&self, _held: &Held<'_>) -> Result<(), NotPut> {
         if self.head().put.flags() & SHUT != 0 { Err(NotPut::ShutDown) } else { Ok(()) }
+    }
+
+    /// For a producer of a full queue that is open: whether the consumers' side is as well. They are shut in the other order,
+    /// and whoever waited here would be sent back to look again, for ever.
+    #[cold]
+    pub(super) fn check_consumers(&self, _held: &Held<'_>) -> Result<(), Error> {
+        if self.head().get.flags() & SHUT != 0 { Err(corrupt("the flags")) } else { Ok(()) }
     }
 
     /// Leaves the producers' section after a commit.
