@@ -2,7 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicU64 as Private64;
+use std::sync::atomic::{AtomicBool, AtomicU64 as Private64};
 
 use super::ring::{Direction, FIRST, Frame, LAST, RUNG};
 use super::{Ended, PipeEnd, Turn, corrupt};
@@ -33,6 +33,8 @@ pub(super) struct Unfinished {
     message: UnsafeCell<Option<Box<Midway>>>,
     /// The fork epoch it belongs to. A child has a copy that may be torn, since the parent's threads go on.
     epoch: Private64,
+    /// Whether there is one: a hint for who has no turn.
+    exists: AtomicBool,
 }
 
 // SAFETY: the message is reached only through `take` and `put`, whose callers have the turn to receive.
@@ -45,6 +47,7 @@ impl Unfinished {
         if self.epoch.load(Ordering::Relaxed) != fork::epoch() {
             std::mem::forget(message.take());
         }
+        self.exists.store(false, Ordering::Relaxed);
         message.take()
     }
 
@@ -52,6 +55,11 @@ impl Unfinished {
         // SAFETY: as in `take`; which every receive called before, so what is overwritten is None.
         unsafe { *self.message.get() = Some(midway) };
         self.epoch.store(fork::epoch(), Ordering::Relaxed);
+        self.exists.store(true, Ordering::Relaxed);
+    }
+
+    fn exists(&self) -> bool {
+        self.exists.load(Ordering::Relaxed)
     }
 }
 
@@ -85,7 +93,8 @@ impl PipeEnd {
         out.clear();
         let direction = self.incoming()?;
         loop {
-            if !direction.has_frame() {
+            // Who is in the middle of a message sleeps where its sender wakes, which is not where one waits for the begin of one.
+            if !direction.has_frame() && !self.unfinished.exists() {
                 self.wait_for_frame(direction, wait)?;
             }
             let turn = Turn::to_receive(direction, &self.turns, wait)?;
