@@ -1,7 +1,7 @@
 //! A value as the bytes and descriptors of one message, in a buffer that the next message of this thread uses again.
 //! Called by whatever has `put` and `get`, under their own names; it never waits and touches no shared memory.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
 use crate::layout::queue::Extras;
@@ -76,24 +76,16 @@ pub(crate) fn decode<T: Message>(
     decode()
 }
 
+/// Lends this thread's buffer. A message whose own encoding uses a queue, or a thread that ends, gets a fresh one.
 fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     thread_local! {
-        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
     const KEPT: usize = 64 << 10;
-    let mut work = Some(work);
-    let mut call = |scratch: &mut Vec<u8>| work.take().map(|work| work(scratch));
-    let shared = SCRATCH.try_with(|cell| {
-        let mut scratch = cell.try_borrow_mut().ok()?;
-        let result = call(&mut scratch);
-        if scratch.capacity() > KEPT {
-            *scratch = Vec::new();
-        }
-        result
-    });
-    // A message whose own encoding uses a queue, or a thread that ends, gets another one.
-    match shared {
-        Ok(Some(result)) => result,
-        _ => call(&mut Vec::new()).expect("not called yet"),
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let result = work(&mut scratch);
+    if scratch.capacity() <= KEPT {
+        let _ = SCRATCH.try_with(|cell| cell.set(scratch));
     }
+    result
 }

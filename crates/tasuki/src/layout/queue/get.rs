@@ -98,7 +98,7 @@ impl SharedQueue {
             }
             let held = self.lock_get(wait)?;
             kill_point!(GetLocked);
-            let head = self.head().get.position();
+            let head = self.head().get.held_position(&held);
             if !self.is_behind_tail(head.ticket) {
                 drop(held);
                 continue;

@@ -120,7 +120,7 @@ impl SharedQueue {
             let held = self.lock_put(wait)?;
             kill_point!(PutLocked);
             self.check_open(&held)?;
-            let tail = self.head().put.position();
+            let tail = self.head().put.held_position(&held);
             if let Err(full_at) = self.has_room(tail, len as u64) {
                 self.check_consumers(&held)?;
                 drop(held);

@@ -125,7 +125,19 @@ impl Side {
         self.lock.is_held() || self.flags() & LIT != 0
     }
 
-    /// The committed position. With this side's lock held it is exact and stays.
+    /// The committed position, for the holder of this side's lock: nobody else changes it.
+    #[inline]
+    pub(super) fn held_position(&self, _held: &Held<'_>) -> Position {
+        let ticket = self.ticket.load(Ordering::Relaxed);
+        let mark = &self.marks[self.mark_of(ticket)];
+        Position {
+            ticket,
+            offset: mark.offset.load(Ordering::Relaxed),
+            bytes: mark.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The committed position, of some moment.
     #[inline]
     pub(super) fn position(&self) -> Position {
         loop {
