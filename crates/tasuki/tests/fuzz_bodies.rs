@@ -15,6 +15,24 @@ mod stream;
 
 use proptest::prelude::*;
 
+/// What the fuzzer found to reach all of a target.
+#[test]
+fn the_corpus_holds() {
+    let targets: [(&str, fn(&[u8])); 3] = [
+        ("frame", frame::read_in_pieces),
+        ("handshake", handshake::meddle),
+        ("stream", stream::feed),
+    ];
+    for (name, body) in targets {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
+        let files: Vec<_> = std::fs::read_dir(format!("{folder}/{name}")).unwrap().collect();
+        assert!(files.len() > 5, "{name} has a corpus");
+        for file in files {
+            body(&std::fs::read(file.unwrap().path()).unwrap());
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn bytes_read_as_every_type_are_errors_at_worst(data: Vec<u8>) {
