@@ -15,10 +15,12 @@ mod stream;
 
 use proptest::prelude::*;
 
+type Body = fn(&[u8]);
+
 /// What the fuzzer found to reach all of a target.
 #[test]
 fn the_corpus_holds() {
-    let targets: [(&str, fn(&[u8])); 3] = [
+    let targets: [(&str, Body); 3] = [
         ("frame", frame::read_in_pieces),
         ("handshake", handshake::meddle),
         ("stream", stream::feed),
