@@ -463,3 +463,29 @@ fn an_end_travels_in_a_message_and_stays_open_on_its_way() {
         assert!(receiver.poll(&mut Wait::forever()).unwrap() && is_at_end(&receiver));
     });
 }
+
+#[test]
+fn a_forked_child_has_a_descriptor_of_its_own_under_the_same_number() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let (receiver, sender) = simplex();
+        send(&sender, b"from before");
+        let fd = receiver.pollable().unwrap().as_raw_fd();
+        assert!(is_readable(receiver.pollable().unwrap()));
+        let before = descriptor_count();
+        let mut child = fork(|| {
+            let own = receiver.pollable().unwrap();
+            assert_eq!((own.as_raw_fd(), descriptor_count()), (fd, before));
+            assert!(is_readable(own));
+            assert_eq!(receive(&receiver), b"from before");
+            assert!(!is_readable(own));
+            send(&sender, b"from the child");
+        });
+        assert_eq!(child.wait(), Ended::WELL);
+        // The parent's still says that something from before is there; a look tells, and then it is exact.
+        assert_eq!(receive(&receiver), b"from the child");
+        assert!(!is_readable(receiver.pollable().unwrap()));
+        send(&sender, b"x");
+        assert!(is_readable(receiver.pollable().unwrap()));
+    });
+}
