@@ -547,6 +547,35 @@ def test_many_threads_share_an_end() -> None:
     writer.close()
 
 
+def test_an_end_that_is_closed_while_threads_use_it() -> None:
+    """Each of them does what it does or is told, and the other end sees the end."""
+    for _ in range(100):
+        a, b = tasuki.Pipe()
+        told: list[BaseException] = []
+
+        def use(what: Any) -> None:
+            try:
+                while True:
+                    what()
+            except (OSError, EOFError) as error:
+                told.append(error)
+
+        threads = [
+            threading.Thread(target=use, args=(what,))
+            for what in (a.poll, lambda: a.send_bytes(b"x"), lambda: a.poll(0.001))
+        ]
+        for thread in threads:
+            thread.start()
+        a.close()
+        with pytest.raises(EOFError):
+            while True:
+                b.recv_bytes()
+        for thread in threads:
+            thread.join()
+        assert len(told) == 3
+        b.close()
+
+
 # --- what it is
 
 
