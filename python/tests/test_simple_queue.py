@@ -262,19 +262,43 @@ def test_a_standard_pool(ctx: Any) -> None:
         assert isinstance(pool.apply_async(time.sleep, (60,)), object)  # terminated in the midst of it
 
 
-def test_a_standard_pool_does_not_run_ahead_without_end(ctx: Any) -> None:
+def test_a_standard_pool_does_not_pull_everything_out_of_a_generator(ctx: Any) -> None:
     made = 0
 
     def tasks() -> Any:
         nonlocal made
-        for made in itertools.count():
+        for made in itertools.count(1):
             yield b"x" * 10_000
 
-    with ctx.Pool(1) as pool:
-        results = pool.imap(len, tasks())
-        assert [next(results) for _ in range(20)] == [10_000] * 20
-    # What waits for the worker is about a megabyte; the worker, quick as it is, goes on until the pool is terminated.
-    assert made < 1_000_000
+    with ctx.Pool(1, time.sleep, (600,)) as pool:  # its worker never gets to a task
+        pool.imap(len, tasks())
+        deadline = time.monotonic() + 30
+        while made < 100 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        assert 100 <= made <= 110
+
+
+def test_a_full_one_lets_putters_wait_but_takes_what_is_larger_than_itself() -> None:
+    q = tasuki.SimpleQueue()
+    huge = b"h" * 5_000_000
+    q.put(huge)
+    assert q.full() and not q.empty()
+    with pytest.raises(queue.Full):
+        q.put(b"", False)
+    thread = threading.Thread(target=q.put, args=(huge,))
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive()
+    assert q.get() == huge
+    thread.join(30)
+    assert q.get() == huge and not q.full()
+    thread = threading.Thread(target=lambda: [q.put(b"s" * 1000) for _ in range(5000)])
+    thread.start()
+    time.sleep(0.2)
+    assert thread.is_alive() and q.qsize() <= 1049
+    assert [len(q.get()) for _ in range(5000)] == [1000] * 5000
+    thread.join(30)
 
 
 def test_a_pool_is_terminated_with_any_number_of_tasks_waiting(ctx: Any) -> None:

@@ -135,7 +135,7 @@ class _Engine(BaseContext):
         return JoinableQueue(maxsize, codec=codec, on_owner_died=on_owner_died)
 
     def SimpleQueue(self, *, codec: str = "pickle") -> tasuki.queues.SimpleQueue[Any]:  # type: ignore[override]
-        """Returns a queue that holds about as much as a pipe does."""
+        """Returns a queue that is full when a megabyte waits."""
         from tasuki.queues import SimpleQueue
 
         return SimpleQueue(codec=codec)

@@ -20,6 +20,9 @@ __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 _T = TypeVar("_T")
 
+#: When so many bytes wait, a SimpleQueue is full.
+_PIPE = 1 << 20
+
 if TYPE_CHECKING:
     from multiprocessing.queues import JoinableQueue as _StandardJoinableQueue
     from multiprocessing.queues import Queue as _StandardQueue
@@ -192,12 +195,13 @@ class JoinableQueue(Queue[_T], _StandardJoinableQueue[_T]):
 class SimpleQueue(_Common[_T], _StandardSimpleQueue[_T]):
     """A queue with the standard library's shortest list of methods; it has the others, too.
 
-    It holds about as much as a pipe does, and then lets who puts wait. `close` closes both ends for this process: using it
+    It holds a megabyte, and then lets who puts wait, as a pipe does: a pool that is fed from a generator does not pull
+    everything out of it. (`Queue` without a bound holds all there is.) `close` closes both ends for this process: using it
     then is an OSError.
     """
 
     def __init__(self, *, ctx: Any = None, codec: str = "pickle") -> None:
-        self._create(0, codec)
+        self._create(0, codec, byte_limit=_PIPE)
 
     def close(self) -> None:
         """Declares that this process will neither put nor get any more; others go on."""

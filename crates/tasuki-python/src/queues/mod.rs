@@ -66,8 +66,15 @@ impl Queue {
     }
 
     /// Makes the queue, with room for `maxsize` messages or without a bound; a `joinable` one counts tasks.
-    #[pyo3(signature = (maxsize, codec, joinable=false))]
-    fn _create(&self, maxsize: i64, codec: &str, joinable: bool) -> PyResult<()> {
+    /// One with a `byte_limit` is full when so many bytes wait, as a pipe is.
+    #[pyo3(signature = (maxsize, codec, joinable=false, byte_limit=None))]
+    fn _create(
+        &self,
+        maxsize: i64,
+        codec: &str,
+        joinable: bool,
+        byte_limit: Option<u64>,
+    ) -> PyResult<()> {
         let structured = match codec {
             "pickle" => StructuredCodec::Pickle,
             "msgpack" => StructuredCodec::MessagePack,
@@ -80,6 +87,8 @@ impl Queue {
         let capacity = u64::try_from(maxsize).ok().filter(|&capacity| capacity > 0);
         let options = QueueOptions {
             capacity,
+            byte_limit,
+            soft_limit: true,
             structured,
             joinable,
             label: "python".to_owned(),

@@ -20,6 +20,9 @@ pub struct QueueOptions {
     pub capacity: Option<u64>,
     /// Most bytes of messages at a time; `None` is no limit.
     pub byte_limit: Option<u64>,
+    /// Whether the message that reaches `byte_limit` may go beyond it, as a large one goes into a pipe; else one that is larger
+    /// than the limit is refused.
+    pub soft_limit: bool,
     /// How structured data is written into this queue.
     pub structured: StructuredCodec,
     /// Whether messages are tasks that are reported done: see [`RawQueue::task_done`] and [`RawQueue::join`].
@@ -31,14 +34,14 @@ pub struct QueueOptions {
 impl QueueOptions {
     /// In the engine's words, if such a queue or channel can be.
     pub(super) fn checked(self, what: &str) -> Result<queue::Options, Error> {
-        let QueueOptions { capacity, byte_limit, structured, joinable, label } = self;
+        let QueueOptions { capacity, byte_limit, soft_limit, structured, joinable, label } = self;
         if capacity == Some(0) {
             return Err(Error::Invalid(format!(
                 "a {what} of capacity 0 could never hold a message; ask for at least 1"
             )));
         }
         let structured = structured.codec().tag();
-        Ok(queue::Options { capacity, byte_limit, structured, joinable, label })
+        Ok(queue::Options { capacity, byte_limit, soft_limit, structured, joinable, label })
     }
 }
 

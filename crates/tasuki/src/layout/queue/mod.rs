@@ -59,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) capacity: Option<u64>,
     /// Most bytes at a time; None is no limit.
     pub(crate) byte_limit: Option<u64>,
+    /// Whether one message may go beyond the byte limit.
+    pub(crate) soft_limit: bool,
     /// How structured data is written when the writer has the choice; kept for the fronts, unused here.
     pub(crate) structured: u16,
     /// Whether tasks are counted, for `task_done` and `join`.
@@ -76,6 +78,7 @@ struct Bell(SleepWord);
 struct Settings {
     capacity: AtomicU64,
     byte_limit: AtomicU64,
+    soft_limit: AtomicU32,
     structured: AtomicU32,
     joinable: AtomicU32,
     /// Counts tries to send descriptors, under the put lock; see `sidecar::Label`.
@@ -118,6 +121,7 @@ pub(crate) struct SharedQueue {
     blocks: blocks::Geometry,
     capacity: u64,
     byte_limit: u64,
+    soft_limit: bool,
     structured: u16,
     joinable: bool,
     put_spin: Spin,
@@ -150,6 +154,7 @@ impl SharedQueue {
         head.settings.capacity.store(unlimited(options.capacity), Ordering::Relaxed);
         head.settings.byte_limit.store(unlimited(options.byte_limit), Ordering::Relaxed);
         head.settings.structured.store(u32::from(options.structured), Ordering::Relaxed);
+        head.settings.soft_limit.store(u32::from(options.soft_limit), Ordering::Relaxed);
         head.settings.joinable.store(u32::from(options.joinable), Ordering::Relaxed);
         let queue = SharedQueue::open(segment, sidecar, messages, room)?;
         queue.make_first_chunk()?;
@@ -194,6 +199,7 @@ impl SharedQueue {
             capacity: head.settings.capacity.load(Ordering::Relaxed).max(1),
             byte_limit: head.settings.byte_limit.load(Ordering::Relaxed),
             structured: head.settings.structured.load(Ordering::Relaxed) as u16,
+            soft_limit: head.settings.soft_limit.load(Ordering::Relaxed) != 0,
             joinable: head.settings.joinable.load(Ordering::Relaxed) != 0,
             chunks,
             blocks,

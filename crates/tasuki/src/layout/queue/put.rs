@@ -80,7 +80,7 @@ impl SharedQueue {
                 message.fds.len()
             ))));
         }
-        if len as u64 > self.byte_limit {
+        if len as u64 > self.byte_limit && !self.soft_limit {
             return Err(NotPut::Failed(Error::Limit(format!(
                 "a message of {len} bytes never fits into a queue limited to {} bytes",
                 self.byte_limit
@@ -285,7 +285,8 @@ impl SharedQueue {
         if self.byte_limit != u64::MAX {
             let head = self.head().get.position();
             let waiting = tail.bytes.wrapping_sub(head.bytes);
-            if waiting.saturating_add(len) > self.byte_limit {
+            let beyond = if self.soft_limit { 1 } else { len };
+            if waiting.saturating_add(beyond) > self.byte_limit {
                 return Err(head.ticket);
             }
         }
