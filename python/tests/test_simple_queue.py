@@ -10,8 +10,12 @@ import os
 import pickle
 import queue
 import selectors
+import subprocess
+import sys
+import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -320,6 +324,95 @@ def test_a_standard_executor_notices_a_killed_worker(ctx: Any) -> None:
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=ctx) as executor:
         with pytest.raises(concurrent.futures.process.BrokenProcessPool):
             list(executor.map(_die, range(10)))
+
+
+# --- the end of the writers
+
+
+def _until_the_end(q: Any, got: Any) -> None:
+    q._writer.close()
+    try:
+        while True:
+            got.put(q.get())
+    except EOFError:
+        got.put("the end")
+
+
+def _write_and_die(q: Any, how: str) -> None:
+    q.put(1)
+    if how == "close":
+        q._writer.close()
+        time.sleep(600)
+    os.kill(os.getpid(), 9)
+
+
+@pytest.mark.parametrize("how", ["close", "die"])
+def test_a_reader_without_a_writer_learns_that_no_other_is_left(ctx: Any, how: str) -> None:
+    q, got = ctx.SimpleQueue(), ctx.Queue()
+    reader = ctx.Process(target=_until_the_end, args=(q, got))
+    writer = ctx.Process(target=_write_and_die, args=(q, how), daemon=True)
+    reader.start()
+    writer.start()
+    assert got.get(timeout=60) == 1
+    with pytest.raises(queue.Empty):
+        got.get(timeout=1.5)  # this process has its writer
+    q.put(2)
+    assert got.get(timeout=30) == 2
+    q._writer.close()
+    assert got.get(timeout=30) == "the end"
+    reader.join(30)
+    writer.kill()
+    writer.join(30)
+
+
+def test_a_child_that_is_starting_may_be_a_writer(ctx: Any) -> None:
+    q = ctx.SimpleQueue()
+    slow = ctx.Process(target=_put_after, args=(q, 2))
+    dead = ctx.Process(target=_write_and_die, args=(q, "die"))
+    slow.start()
+    dead.start()
+    q._writer.close()
+    assert q.get() == 1
+    dead.join(30)
+    assert q.get() == "late"
+    slow.join(30)
+    if ctx.get_start_method() == "spawn":  # a fork server or a forked sibling may have a copy
+        with pytest.raises(EOFError):
+            q.get()
+
+
+ORPHANS = """
+    import time
+    import tasuki
+
+    if __name__ == "__main__":
+        pool = tasuki.get_context("{method}").Pool(3)
+        pool.map(abs, range(10))
+        print(*[worker.pid for worker in pool._pool], flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_the_workers_of_a_pool_end_when_their_parent_is_killed(tmp_path: Path, method: str) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(ORPHANS.format(method=method)))
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 3
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while any(_runs(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 # --- death

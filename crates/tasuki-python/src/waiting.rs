@@ -62,16 +62,27 @@ impl Patience {
         py: Python<'_>,
         call: impl FnOnce(Wait<'_>) -> R + Send,
     ) -> PyResult<R> {
+        self.wait_unless(py, || false, call)
+    }
+
+    /// As `wait`; each time that signals are asked for, this is called off if there is `no_hope`.
+    pub fn wait_unless<R: Send>(
+        self,
+        py: Python<'_>,
+        mut no_hope: impl FnMut() -> bool + Send,
+        call: impl FnOnce(Wait<'_>) -> R + Send,
+    ) -> PyResult<R> {
         let mut raised: Option<PyErr> = None;
         let result = py.detach(|| {
             let mut interrupted = || {
-                Python::attach(|py| match py.check_signals() {
+                let raises = Python::attach(|py| match py.check_signals() {
                     Ok(()) => false,
                     Err(error) => {
                         raised = Some(error);
                         true
                     }
-                })
+                });
+                raises || no_hope()
             };
             let wait = match self {
                 Patience::None => Wait::now(),

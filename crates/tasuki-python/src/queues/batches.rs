@@ -131,7 +131,7 @@ pub fn get_many<'py>(
     let mut batch = BATCH.take().unwrap_or_default();
     let taken = match raw.get_many(max, &mut batch, &mut Wait::now()) {
         Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
-            patience.wait(py, |mut wait| raw.get_many(max, &mut batch, &mut wait))?
+            get::wait_for(slf, patience, |wait| raw.get_many(max, &mut batch, wait))?
         }
         other => other,
     };

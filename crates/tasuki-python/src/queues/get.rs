@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyEOFError, PyIndexError};
 use pyo3::prelude::*;
 use tasuki::protocol::transfer::Incoming;
 use tasuki::raw::{Failure, GaveUp, Taken, Wait};
@@ -41,7 +41,7 @@ pub fn get<'py>(
     let mut scratch = SCRATCH.take();
     let taken = match raw.get(&mut scratch, &mut Wait::now()) {
         Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
-            patience.wait(py, |mut wait| raw.get(&mut scratch, &mut wait))?
+            wait_for(slf, patience, |wait| raw.get(&mut scratch, wait))?
         }
         other => other,
     };
@@ -58,6 +58,35 @@ pub fn get<'py>(
     };
     SCRATCH.set(scratch);
     object
+}
+
+/// Waits for messages, without the interpreter. Who has closed the writer is told when nobody else has one: EOFError.
+#[cold]
+pub fn wait_for<R: Send>(
+    slf: &Bound<'_, Queue>,
+    patience: Patience,
+    mut get: impl FnMut(&mut Wait<'_>) -> Result<R, Failure> + Send,
+) -> PyResult<Result<R, Failure>> {
+    let queue = slf.get();
+    let raw = queue.raw()?;
+    let py = slf.py();
+    if !queue.ends.writer_is_closed() {
+        return patience.wait(py, |mut wait| get(&mut wait));
+    }
+    let mut over = false;
+    let no_hope = || {
+        over = !raw.may_have_writer();
+        over
+    };
+    let got = patience.wait_unless(py, no_hope, |mut wait| get(&mut wait))?;
+    match got {
+        Err(Failure::GaveUp(_)) if over => match get(&mut Wait::now()) {
+            // Nothing came before the last one was gone.
+            Err(Failure::GaveUp(_)) => Err(PyEOFError::new_err(())),
+            other => Ok(other),
+        },
+        other => Ok(other),
+    }
 }
 
 /// What was taken ahead, if anything was and the reader is open.

@@ -232,8 +232,10 @@ impl Queue {
         self.ends.close_reader();
     }
 
-    fn _close_writer(&self) {
+    /// Tells others, too: whoever closed its own writer may wait for nobody.
+    fn _close_writer(&self) -> PyResult<()> {
         self.ends.close_writer();
+        self.raw()?.close_writer().map_err(errors::engine)
     }
 
     #[getter]

@@ -221,6 +221,19 @@ impl RawQueue {
         self.shared.shutdown(how)
     }
 
+    /// Notes that this process will not put. It counts for all its handles of this queue; putting all the same is allowed
+    /// as long as nobody asks [`may_have_writer`](RawQueue::may_have_writer).
+    pub fn close_writer(&self) -> Result<(), Error> {
+        self.shared.close_writer()
+    }
+
+    /// Whether there may be a process that puts: one that lives, has this queue, and did not call
+    /// [`close_writer`](RawQueue::close_writer). Descriptors on their way in a socket are not seen. Costs milliseconds when there
+    /// seems to be none.
+    pub fn may_have_writer(&self) -> bool {
+        self.shared.may_have_writer()
+    }
+
     /// Whether [`shutdown`](RawQueue::shutdown) was called.
     pub fn is_shut_down(&self) -> bool {
         self.shared.is_shut_down()

@@ -28,6 +28,8 @@ const TABLE: usize = PAGE;
 
 /// A role: the process took something out of the object, or waited for it.
 pub(crate) const READER: u32 = 1;
+/// In `roles`: the process will not put into the queue.
+pub(crate) const NO_WRITER: u32 = 2;
 
 const FREE: u64 = 0;
 const CLAIMING: u64 = 1;
@@ -64,7 +66,7 @@ pub(crate) struct Row {
     /// How many messages those are.
     pub(crate) in_hand_count: AtomicU64,
     pid: AtomicU32,
-    /// What the process did with the object: [`READER`].
+    /// What the process did with the object, or will not do: [`READER`], [`NO_WRITER`].
     pub(crate) roles: AtomicU32,
     /// Bit `g % 64`: the process of generation g ended by itself, or dropped its last handle; else it was killed. So this
     /// is known of a process whose row is another's by now.
@@ -199,6 +201,25 @@ impl<'a> Roster<'a> {
                 _ => false,
             }
         })
+    }
+
+    /// The pids of all processes that live, if all of them have this role.
+    pub(crate) fn pids_if_all(self, role: u32) -> Option<Vec<u32>> {
+        let mut pids = Vec::new();
+        for row in (0..self.high()).filter_map(|index| self.row(index)) {
+            let state = row.state.load(Ordering::Acquire);
+            match state & STATE {
+                LIVE if identity::is_alive(&row.identity()) => {
+                    if row.roles.load(Ordering::SeqCst) & role == 0 {
+                        return None;
+                    }
+                    pids.push(row.pid.load(Ordering::Relaxed));
+                }
+                CLAIMING if identity::thread_exists(worker(state)) => return None,
+                _ => {}
+            }
+        }
+        Some(pids)
     }
 
     /// Frees the rows of the dead, and says how many those were.

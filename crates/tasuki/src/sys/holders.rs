@@ -1,6 +1,5 @@
 //! Which processes have a memory file open: what `lsof` would say. It takes milliseconds, so it is asked seldom.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -10,12 +9,20 @@ use std::path::Path;
 /// Whether another process has the memfd with this device and inode open, or may have it: a process of the same user that
 /// may not be looked into counts. Descriptors on their way in a socket are not seen.
 pub(crate) fn another_process_has(file: (u64, u64)) -> bool {
+    another_process_has_but(file, |_| false)
+}
+
+/// The same, but for processes that do not count.
+pub(crate) fn another_process_has_but(file: (u64, u64), but: impl Fn(u32) -> bool) -> bool {
     let own = rustix::process::getpid().as_raw_nonzero().get().to_string();
     let user = rustix::process::geteuid().as_raw();
     let Ok(processes) = fs::read_dir("/proc") else { return true };
     processes.flatten().any(|process| {
         let pid = process.file_name();
-        is_number(&pid) && pid != *own && may_have(&process.path(), file, user)
+        let number = pid.to_str().and_then(|pid| pid.parse().ok());
+        number.is_some_and(|number| !but(number))
+            && pid != *own
+            && may_have(&process.path(), file, user)
     })
 }
 
@@ -35,10 +42,6 @@ fn may_have(process: &Path, file: (u64, u64), user: u32) -> bool {
         // It ended meanwhile.
         Err(_) => false,
     }
-}
-
-fn is_number(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

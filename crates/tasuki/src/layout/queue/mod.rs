@@ -19,6 +19,7 @@ mod ring;
 mod shutdown;
 mod side;
 mod tally;
+mod writers;
 
 use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
