@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use support::messages::{CODEC, message};
 use support::{Child, Dice, Ended, fork, soaking, watchdog_of};
-use tasuki::raw::{QueueOptions, RawQueue, Wait};
+use tasuki::raw::{Batch, LargeMessage, OutboundMessage, QueueOptions, RawQueue, Wait};
 
 /// Where a queue keeps something: its header, roster, control page, and the beginning of tables and chunks.
 const CONTROL: u64 = 0x8_2000;
@@ -86,27 +86,45 @@ fn scribble(memory: &Mapping, dice: &mut Dice) {
     memory.write(at, value);
 }
 
+fn look_at(large: LargeMessage) {
+    assert!(large.len() <= 64 << 30);
+    // Garbage may claim to be huge; it is copied only by those who want that.
+    if large.len() < 1 << 20 {
+        drop(large.to_vec());
+    }
+}
+
 /// Puts and gets with short timeouts; any answer is right as long as one comes.
 fn use_for(queue: &RawQueue, dice: &mut Dice, rounds: u32) {
     for sequence in 0..rounds {
         let start = Instant::now();
         let wait = || Wait::timeout(Duration::from_millis(2));
-        if dice.below(2) == 0 {
-            let len = [24, 500, 4096, 5000, 70_000][dice.below(5) as usize];
-            let _ = queue.put(CODEC, &[&message(1, sequence, len)], &[], &mut wait());
-        } else {
-            let mut bytes = Vec::new();
-            if let Ok(taken) = queue.get(&mut bytes, &mut wait()) {
-                if let Some(large) = taken.large {
-                    assert!(large.len() <= 64 << 30);
-                    // Garbage may claim to be huge; it is copied only by those who want that.
-                    if large.len() < 1 << 20 {
-                        drop(large.to_vec());
-                    }
+        match dice.below(8) {
+            0..3 => {
+                let len = [24, 500, 4096, 5000, 70_000][dice.below(5) as usize];
+                let _ = queue.put(CODEC, &[&message(1, sequence, len)], &[], &mut wait());
+            }
+            3..6 => {
+                let mut bytes = Vec::new();
+                if let Ok(taken) = queue.get(&mut bytes, &mut wait()) {
+                    taken.large.into_iter().for_each(look_at);
                 }
             }
+            6 => {
+                let bytes = message(2, sequence, 100);
+                let parts = [&bytes[..]];
+                let message = OutboundMessage { codec: CODEC, parts: &parts, fds: &[] };
+                let _ = queue.put_many(&[message; 4], &mut wait());
+            }
+            _ => {
+                let mut batch = Batch::new();
+                let _ = queue.get_many(5, &mut batch, &mut wait());
+                batch.drain().filter_map(|message| message.large).for_each(look_at);
+                let _ = queue.task_done(1, &mut wait());
+                let _ = queue.join(&mut wait());
+            }
         }
-        let _ = (queue.len(), queue.capacity(), queue.structured());
+        let _ = (queue.len(), queue.capacity(), queue.structured(), queue.unfinished());
         assert!(start.elapsed() < support::NEVER, "a call that does not keep its time");
     }
 }
@@ -118,7 +136,8 @@ pub fn scribble_and_use(seed: u64) {
     let mut dice = Dice(seed);
     let capacity = [None, Some(1), Some(10)][dice.below(3) as usize];
     let byte_limit = [None, Some(100_000)][dice.below(2) as usize];
-    let options = QueueOptions { capacity, byte_limit, ..QueueOptions::default() };
+    let joinable = dice.below(2) == 0;
+    let options = QueueOptions { capacity, byte_limit, joinable, ..QueueOptions::default() };
     let queue = RawQueue::create(options).unwrap();
     let memory = Mapping::new(queue.descriptors()[0]);
     for _ in 0..20 {
