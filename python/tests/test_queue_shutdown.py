@@ -43,8 +43,8 @@ def test_afterwards_nothing_goes_in_and_what_is_in_comes_out(q: Any) -> None:
 
 
 def test_immediately_what_is_in_is_thrown_away(q: Any) -> None:
-    q.put(b"x" * 5_000_000)
     q.put(1)
+    q.put(b"x" * 5_000_000)
     q.shutdown(immediate=True)
     assert q.empty() and q.qsize() == 0
     with pytest.raises(tasuki.ShutDown):
