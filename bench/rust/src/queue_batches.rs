@@ -56,7 +56,7 @@ fn one_by_one<const PRODUCERS: u64, const CONSUMERS: u64>(operations: u64) -> Do
     run::<PRODUCERS, CONSUMERS>(
         operations,
         processes,
-        || Box::new(|mut batch| batch.for_each(|number| queue.put(number).unwrap())),
+        || Box::new(|batch| batch.for_each(|number| queue.put(number).unwrap())),
         || Box::new(|_| (1, queue.get().unwrap())),
     )
 }
@@ -66,7 +66,7 @@ fn crossbeam<const PRODUCERS: u64, const CONSUMERS: u64>(operations: u64) -> Don
     run::<PRODUCERS, CONSUMERS>(
         operations,
         threads,
-        || Box::new(|mut batch| batch.for_each(|number| sender.send(number).unwrap())),
+        || Box::new(|batch| batch.for_each(|number| sender.send(number).unwrap())),
         || Box::new(|_| (1, receiver.recv().unwrap())),
     )
 }
