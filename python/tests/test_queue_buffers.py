@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import queue
+import time
 from typing import Any
 
 import numpy as np
@@ -178,3 +180,71 @@ def test_arrays_cross_processes(ctx: Any) -> None:
     there.put(None)
     process.join(30)
     assert process.exitcode == 0
+
+
+# --- views
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000, LARGE, 3 * LARGE])
+def test_get_view_gives_bytes_as_views_and_other_things_as_they_are(size: int) -> None:
+    q = tasuki.Queue()
+    data = b"v" * size
+    q.put_many([data, bytearray(data), (1, data)])
+    view = q.get_view(timeout=30)
+    assert type(view) is memoryview and view.readonly and view == data
+    view = q.get_view(timeout=30)
+    assert type(view) is memoryview and not view.readonly and view == data
+    assert q.get_view(timeout=30) == (1, data)
+    with pytest.raises(queue.Empty):
+        q.get_view(False)
+
+
+def _memory() -> int:
+    """What the queues of this process have of memory."""
+    kept = 0
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if "tasuki:queue" in os.readlink(f"/proc/self/fd/{fd}"):
+                kept += os.stat(f"/proc/self/fd/{fd}").st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return kept
+
+
+def test_memory_is_used_again_when_the_last_object_over_it_is_gone() -> None:
+    q = tasuki.Queue()
+    before = _memory()
+    held = []
+    for n in range(4):
+        q.put(np.full(4 * LARGE, n, dtype="u1"))
+        held.append(q.get(timeout=30)[5:10])  # a part of it keeps it all
+    assert _memory() - before >= 16 * LARGE
+    assert [int(part[0]) for part in held] == [0, 1, 2, 3]
+    held.clear()
+    for n in range(40):
+        q.put(np.zeros(4 * LARGE, dtype="u1"))
+        del_me = q.get(timeout=30)
+        del del_me
+    assert _memory() - before < 24 * LARGE
+
+
+def _hold(q: Any, got: Any) -> None:
+    arrays = [q.get() for _ in range(4)]
+    got.put(int(sum(array[0] for array in arrays)))
+    time.sleep(600)
+
+
+def test_what_a_killed_process_held_is_used_again(ctx: Any) -> None:
+    q, got = ctx.Queue(), ctx.Queue()
+    before = _memory()
+    for _ in range(6):
+        holder = ctx.Process(target=_hold, args=(q, got), daemon=True)
+        holder.start()
+        for n in range(4):
+            q.put(np.full(4 * LARGE, n, dtype="i1"))
+        assert got.get(timeout=60) == 6
+        holder.kill()
+        holder.join(30)
+    assert _memory() - before < 3 * 16 * LARGE  # of 96 that went through
+    q.put(np.ones(LARGE))
+    assert q.get(timeout=30).sum() == LARGE
