@@ -46,6 +46,12 @@ def test_it_waits_as_long_as_it_is_told(ends: Any) -> None:
     assert time.monotonic() - began >= 0.69
 
 
+def test_waiting_for_nothing_sleeps() -> None:
+    began = time.thread_time()
+    assert wait([], 0.5) == []
+    assert time.thread_time() - began < 0.25
+
+
 def test_what_cannot_be_waited_for(ends: Any) -> None:
     reader, writer = ends
     with pytest.raises(KeyError):

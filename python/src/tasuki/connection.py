@@ -200,7 +200,7 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
         left = 0.0 if ready else math.inf if deadline is None else deadline - time.monotonic()
         if pipes:
             left = min(left, _LOOK_AGAIN)
-        found = poller.poll(None if left == math.inf else max(left, 0.0) * 1000) if asked else []
+        found = poller.poll(None if left == math.inf else max(left, 0.0) * 1000) if asked or not ready else []
         # A pipe may be heard for nothing: for a message that its sender did not live to finish.
         ready += [asked[number] for number, _ in found if number not in pipes or asked[number]._arm() is True]
         if ready or (deadline is not None and time.monotonic() >= deadline):
