@@ -33,6 +33,41 @@ fn two_processes_wake_each_other_a_hundred_thousand_times() {
     assert_eq!(other.wait(), Ended::WELL);
 }
 
+/// Several see each message come, and one takes it: the others go on waiting, whatever they saw.
+#[test]
+fn who_waits_is_never_told_that_the_queue_is_empty() {
+    let _watchdog = watchdog();
+    const EACH: u32 = 20_000;
+    for patience in [None, Some(support::NEVER)] {
+        let queue = Queue::<u32>::unbounded().unwrap();
+        let mut consumers: Vec<Child> = (0..4)
+            .map(|_| {
+                fork(|| {
+                    for _ in 0..EACH {
+                        match patience {
+                            None => queue.get().unwrap(),
+                            Some(time) => queue.get_timeout(time).unwrap(),
+                        };
+                    }
+                })
+            })
+            .collect();
+        for number in 0..4 * EACH {
+            queue.put(number).unwrap();
+            // Seldom more than one at a time, so that all wait for the same one.
+            while queue.len() > 1 {
+                std::hint::spin_loop();
+            }
+            assert!(
+                consumers
+                    .iter_mut()
+                    .all(|consumer| consumer.has_ended() != Some(Ended::Exited(101)))
+            );
+        }
+        assert!(all_well(&mut consumers));
+    }
+}
+
 #[test]
 fn a_process_that_fell_asleep_is_woken_every_time() {
     let _watchdog = watchdog();

@@ -314,13 +314,15 @@ impl SharedQueue {
                 sleep_until(&head.nonempty.0, &head.put.lock, over, enter, wait)?;
             }
         }
-        match (self.has_message(), is_shut()) {
-            (true, _) => Ok(()),
-            // Now the tail is final, and the last message may have come between the two looks.
-            (false, true) if !self.has_message() => Err(NotGot::ShutDown),
-            (false, true) => Ok(()),
-            (false, false) => Err(GaveUp::TimedOut.into()),
+        if self.has_message() {
+            return Ok(());
         }
+        if is_shut() {
+            // Now the tail is final, and the last message may have come between the two looks.
+            return if self.has_message() { Ok(()) } else { Err(NotGot::ShutDown) };
+        }
+        // Who waits has seen a message, and another one was faster: it looks again, and is never told "empty" early.
+        if wait.is_now() { Err(GaveUp::TimedOut.into()) } else { Ok(()) }
     }
 
     /// As `trim_if_nobody_puts`, until hardly any is free.
