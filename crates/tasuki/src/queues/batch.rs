@@ -2,21 +2,22 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::{iter, vec};
 
 use super::{GetError, PutReason, Queue};
 use crate::encoded;
-use crate::layout::queue::{Entry, Extras};
+use crate::layout::queue::{Entry, Extras, INLINE};
 use crate::protocol::codec::{self, Message};
 use crate::protocol::error::EncodeError;
 use crate::protocol::transfer;
-use crate::raw::{Batch, OutboundMessage, Wait};
+use crate::raw::{Batch, Failure, OutboundMessage, RawQueue, Wait};
 
 /// How many bytes are encoded before they are put.
 const ENCODED_AHEAD: usize = 256 << 10;
+/// Bytes and strings up to this length are copied to the others; longer ones are put as they lie in their value.
+const COPIED: usize = 1 << 10;
 
 impl<T: Message> Queue<T> {
     /// Puts all messages in order, waiting for room where there is none.
@@ -97,8 +98,7 @@ impl<T: Message> Queue<T> {
             if part.values.is_empty() {
                 return Ok(());
             }
-            let slices = part.slices();
-            let (put, result) = self.raw.put_many(&part.outbound(&slices), wait);
+            let (put, result) = part.put(&self.raw, wait);
             let reason = match (result, refused) {
                 (Err(failure), _) => failure.into(),
                 (Ok(()), Some(error)) => PutReason::Encode(error),
@@ -120,22 +120,26 @@ impl<T: Message> Queue<T> {
 struct Part<T> {
     values: Vec<T>,
     bytes: Vec<u8>,
-    /// For each value that could be encoded.
-    frames: Vec<Frame>,
+    /// For each value that could be encoded; without bytes if they are those that the value consists of.
+    entries: Vec<Entry>,
+    /// Descriptors of the few that have some, each with the number of its value.
+    fds: Vec<(usize, Vec<OwnedFd>)>,
     /// How many bytes lie in the values themselves.
     borrowed: usize,
-}
-
-struct Frame {
-    codec: u16,
-    /// Which of the bytes; None: those that the value consists of.
-    bytes: Option<Range<usize>>,
-    fds: Vec<OwnedFd>,
+    /// The longest that was encoded.
+    longest: usize,
 }
 
 impl<T> Default for Part<T> {
     fn default() -> Part<T> {
-        Part { values: Vec::new(), bytes: Vec::new(), frames: Vec::new(), borrowed: 0 }
+        Part {
+            values: Vec::new(),
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            fds: Vec::new(),
+            borrowed: 0,
+            longest: 0,
+        }
     }
 }
 
@@ -143,50 +147,71 @@ impl<T: Message> Part<T> {
     fn clear(&mut self) {
         self.values.clear();
         self.bytes.clear();
-        self.frames.clear();
-        self.borrowed = 0;
+        self.entries.clear();
+        self.fds.clear();
+        (self.borrowed, self.longest) = (0, 0);
     }
 
-    /// Encodes one more. When that fails, the value is the last one and has no frame.
+    /// Encodes one more. When that fails, the value is the last one and has no entry.
+    #[inline]
     fn add(&mut self, value: T, structured: codec::StructuredCodec) -> Result<(), EncodeError> {
         self.values.push(value);
         let value = &self.values[self.values.len() - 1];
-        if let Some((codec, bytes)) = codec::borrow(value) {
-            self.borrowed += bytes.len();
-            self.frames.push(Frame { codec: codec.tag(), bytes: None, fds: Vec::new() });
-            return Ok(());
-        }
         let start = self.bytes.len();
-        let mut encode = || codec::encode(value, structured, &mut self.bytes);
-        let (encoded, fds) = if codec::may_carry_handles::<T>() {
+        let codec = if let Some((codec, bytes)) = codec::borrow(value) {
+            if bytes.len() <= COPIED {
+                self.bytes.extend_from_slice(bytes);
+            } else {
+                self.borrowed += bytes.len();
+                self.longest = usize::MAX; // not here: put as it lies in the value
+            }
+            codec
+        } else if codec::may_carry_handles::<T>() {
+            let encode = || codec::encode(value, structured, &mut self.bytes);
             let (encoded, handles) = transfer::collect(encode);
-            (encoded, handles.into_descriptors())
+            if !handles.is_empty() {
+                self.fds.push((self.values.len() - 1, handles.into_descriptors()));
+            }
+            encoded?
         } else {
-            (encode(), Vec::new())
+            codec::encode(value, structured, &mut self.bytes)?
         };
-        let bytes = Some(start..self.bytes.len());
-        self.frames.push(Frame { codec: encoded?.tag(), bytes, fds });
+        self.longest = self.longest.max(self.bytes.len() - start);
+        self.entries.push(Entry { codec: codec.tag(), end: self.bytes.len() });
         Ok(())
     }
 
+    /// Puts them, and says how many were put.
+    fn put(&self, raw: &RawQueue, wait: &mut Wait<'_>) -> (usize, Result<(), Failure>) {
+        if self.longest <= INLINE && self.fds.is_empty() {
+            return raw.put_small(&self.bytes, &self.entries, wait);
+        }
+        let slices = self.slices();
+        raw.put_many(&self.outbound(&slices), wait)
+    }
+
     fn slices(&self) -> Vec<[&[u8]; 1]> {
-        let of = |(frame, value)| -> [&[u8]; 1] {
-            let (frame, value): (&Frame, &T) = (frame, value);
-            match &frame.bytes {
-                Some(range) => [&self.bytes[range.clone()]],
-                None => [codec::borrow(value).map_or(&[], |(_, bytes)| bytes)],
-            }
-        };
-        self.frames.iter().zip(&self.values).map(of).collect()
+        let mut slices = Vec::with_capacity(self.entries.len());
+        let mut start = 0;
+        for (entry, value) in self.entries.iter().zip(&self.values) {
+            let encoded = &self.bytes[start..entry.end];
+            slices.push([match codec::borrow(value) {
+                Some((_, bytes)) if encoded.is_empty() => bytes,
+                _ => encoded,
+            }]);
+            start = entry.end;
+        }
+        slices
     }
 
     fn outbound<'a>(&'a self, slices: &'a [[&'a [u8]; 1]]) -> Vec<OutboundMessage<'a>> {
-        let of = |(frame, parts): (&'a Frame, &'a [&'a [u8]; 1])| OutboundMessage {
-            codec: frame.codec,
+        let mut fds = self.fds.iter().peekable();
+        let of = |(index, (entry, parts)): (usize, (&Entry, &'a [&'a [u8]; 1]))| OutboundMessage {
+            codec: entry.codec,
             parts,
-            fds: &frame.fds,
+            fds: fds.next_if(|(of, _)| *of == index).map_or(&[], |(_, fds)| fds),
         };
-        self.frames.iter().zip(slices).map(of).collect()
+        self.entries.iter().zip(slices).enumerate().map(of).collect()
     }
 }
 

@@ -107,6 +107,17 @@ impl RawQueue {
         (put, result.map_err(Failure::from))
     }
 
+    /// As `put_many`, for small messages without descriptors whose bytes lie one after the other.
+    pub(crate) fn put_small(
+        &self,
+        bytes: &[u8],
+        entries: &[queue::Entry],
+        wait: &mut Wait<'_>,
+    ) -> (usize, Result<(), Failure>) {
+        let (put, result) = self.shared.put_small(bytes, entries, wait);
+        (put, result.map_err(Failure::from))
+    }
+
     /// Takes up to `max` of the oldest messages in one step, waiting for the first one. `batch` is emptied first.
     ///
     /// It may take fewer than wait: a batch ends with a message that has descriptors, and with some 256 KiB of small

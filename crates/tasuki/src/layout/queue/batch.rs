@@ -20,6 +20,8 @@ use crate::sys::sidecar;
 const UNDER_ONE_LOCK: usize = 256 << 10;
 /// How many bytes of large messages are copied into blocks before the first of them is put.
 const AHEAD: usize = 4 << 20;
+/// For at most so many small messages room is made before they are taken.
+const EXPECTED: usize = 1024;
 
 /// Messages that were taken together; memory that is used again by the next `get_many`.
 #[derive(Debug, Default)]
@@ -104,6 +106,74 @@ impl SharedQueue {
             }
         }
         (put, Ok(()))
+    }
+
+    /// As `put_many`, for messages without descriptors of at most [`INLINE`] bytes each, which lie in `bytes` one after
+    /// the other: there is nothing to prepare.
+    pub(crate) fn put_small(
+        &self,
+        bytes: &[u8],
+        entries: &[Entry],
+        wait: &mut Wait<'_>,
+    ) -> (usize, Result<(), NotPut>) {
+        let (mut put, mut start) = (0, 0);
+        while put < entries.len() {
+            match self.put_small_part(bytes, start, &entries[put..], wait) {
+                Ok(Ok(count)) => {
+                    put += count;
+                    start = entries[put - 1].end;
+                }
+                Ok(Err(full_at)) => {
+                    if let Err(why) = self.wait_for_get(full_at, wait) {
+                        return (put, Err(why));
+                    }
+                }
+                Err(why) => return (put, Err(why)),
+            }
+        }
+        (put, Ok(()))
+    }
+
+    /// Puts as many as there is room for, and says how many; or that there was no room when so many messages had been taken.
+    fn put_small_part(
+        &self,
+        bytes: &[u8],
+        mut start: usize,
+        entries: &[Entry],
+        wait: &mut Wait<'_>,
+    ) -> Result<Result<usize, u64>, NotPut> {
+        let held = self.lock_put(wait)?;
+        kill_point!(PutLocked);
+        self.check_open(&held)?;
+        let tail = self.head().put.position();
+        let (mut next, mut count) = (tail, 0);
+        for entry in entries {
+            let message = &bytes[start..entry.end];
+            if let Err(full_at) = self.has_room(next, message.len() as u64) {
+                if count == 0 {
+                    self.check_consumers(&held)?;
+                    return Ok(Err(full_at));
+                }
+                break;
+            }
+            let outbound = Outbound { codec: entry.codec, parts: &[message], fds: &[] };
+            let written = self.checked_len(&outbound).and_then(|len| {
+                Ok(self.write_frame(&held, next, &outbound, outbound.parts, len, false)?)
+            });
+            match written {
+                Ok(Some(after)) => (next, count, start) = (after, count + 1, entry.end),
+                Err(why) if count == 0 => return Err(why),
+                _ => break, // said when its turn comes
+            }
+            let copied = next.bytes.wrapping_sub(tail.bytes) as usize + count * ring::HEADER;
+            if copied >= UNDER_ONE_LOCK {
+                break;
+            }
+        }
+        self.commit_put(&held, next, count as u32);
+        self.leave_put(held);
+        kill_point!(PutUnlocked);
+        Ok(Ok(count))
     }
 
     /// Fills blocks for the large ones among the next messages.
@@ -214,6 +284,10 @@ impl SharedQueue {
             if !self.knows_of_message() && !self.has_message() {
                 self.wait_for_put(wait)?;
             }
+            // Before the lock, or others would wait for the allocator.
+            let expected = max.min(usize::try_from(self.len()).unwrap_or(max)).min(EXPECTED);
+            batch.entries.reserve(expected);
+            batch.bytes.reserve(expected * size_of::<u64>());
             let held = self.lock_get(wait)?;
             kill_point!(GetLocked);
             let head = self.head().get.position();
