@@ -92,7 +92,6 @@ impl Queue {
             structured,
             joinable,
             label: "python".to_owned(),
-            ..Default::default()
         };
         self.adopt(RawQueue::create(options).map_err(errors::engine)?)
     }
