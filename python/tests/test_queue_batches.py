@@ -45,10 +45,13 @@ def test_many_go_in_and_come_out_in_order(q: Any) -> None:
 def test_messages_of_every_size_in_one_batch(q: Any) -> None:
     sizes = [0, 10, 4095, 4096, 4097, 70_000, 1 << 20, 3 << 20, 7]
     data = [os.urandom(1) * size for size in sizes]
-    q.put_many(data)
+    # From a thread: a SimpleQueue is full at 1 MiB.
+    thread = threading.Thread(target=q.put_many, args=(data,))
+    thread.start()
     got: list[bytes] = []
     while len(got) < len(data):
         got += q.get_many()
+    thread.join(30)
     assert got == data
 
 
