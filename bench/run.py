@@ -133,7 +133,7 @@ def main() -> int:
         ]
         measured, failures = measure(Watchdog(plan.limit), suites, options.only, plan)
     facts["load"] += ", at the end: {:.1f}".format(os.getloadavg()[0])
-    record = options.record and not options.only and not failures
+    record = options.record and not options.only
     save("only" if options.only else mode, plan, facts, measured, notes, failures, record)
     goals = [row for row in measured if row["goal"] is not None]
     minutes = (time.monotonic() - start) / 60
@@ -176,6 +176,9 @@ def save(
     pictures.draw(results / f"{name}-pictures", facts, measured)
     if record:
         text = HEAD.format(rounds=plan.rounds) + markdown(facts, measured, notes)
+        if failures:
+            missing = "\n".join(f"- {failure}" for failure in failures)
+            text += f"\n## Missing\n\nQuestions of which one side failed:\n\n{missing}\n"
         (HERE / "RESULTS.md").write_text(text)
         pictures.draw(HERE / "pictures", facts, measured)
 
