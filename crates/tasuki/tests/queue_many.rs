@@ -290,7 +290,7 @@ fn handles_to_joinable_queues_travel_and_plain_queues_are_refused_in_their_place
 #[derive(Debug)]
 enum ReadAsJoinable {
     Written(Queue<u32>),
-    Read(#[allow(dead_code)] JoinableQueue<u32>),
+    Read(JoinableQueue<u32>),
 }
 
 impl Serialize for ReadAsJoinable {

@@ -1,3 +1,5 @@
+//! Frames come out as they went in, however they are cut, and what is no frame is refused.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Both ends agree when the keys do, old and new, and nobody else gets in.
+
 use proptest::prelude::*;
 
 use super::*;
