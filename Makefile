@@ -72,15 +72,17 @@ soak: soak-rust soak-python ## kill processes at random instants for half an hou
 # step of every primitive some hundred times, millions of messages with kills, 3 GiB, and thousands of forks.
 .PHONY: soak-rust
 soak-rust: $(VENV)/.tools ## the half of it in Rust
-	TASUKI_SOAK=1 cargo test $(LOCKED) -p tasuki --features kill-points --test 'crash_*' --test 'scribble_*' --test 'stress_*' \
+	TASUKI_SOAK=1 cargo test $(LOCKED) -p tasuki --features kill-points --test 'crash_*' --test 'scribble_*' --test 'stress_*' --test 'table_*' \
 		--test barrier --test condition --test event --test semaphore
 
-# Millions of messages with kills, waits cancelled at random, 3 GiB; storms of kills and of signals; the table of crashes.
+# Millions of messages with kills, waits cancelled at random, 3 GiB; storms of kills and of signals; the table of crashes; every
+# pair of the tables of handlers, of stopped peers, of what descriptors say, and of what is used inside waits.
 .PHONY: soak-python
 soak-python: build ## the half of it in Python
 	TASUKI_SOAK=1 $(BIN)/python -m pytest python/tests/test_stress.py python/tests/test_stress_waiting.py
 	TASUKI_STORM_ROUNDS=300 $(BIN)/python -m pytest python/tests/test_storm.py python/tests/test_signals.py
 	TASUKI_STORM_ROUNDS=50 $(BIN)/python -m pytest python/tests/test_crash_table.py
+	TASUKI_SOAK=1 $(BIN)/python -m pytest python/tests/test_table_*.py
 
 .PHONY: fuzz
 fuzz: ## play a broken peer, FUZZ_SECONDS for each target (needs nightly Rust and cargo-fuzz)
