@@ -47,10 +47,10 @@ pub use synchronize::{
     Barrier, Condition, Event, Lock, LockGuard, RLock, RLockGuard, Semaphore, SemaphoreGuard,
 };
 
-/// Places in the engine where a test can make the process die.
+/// Places in the engine where a test can make the process die or stop.
 #[cfg(feature = "kill-points")]
 pub mod kill_points {
-    pub use crate::sync::kill_point::{KillPoint, arm};
+    pub use crate::sync::kill_point::{KillPoint, arm, arm_stop};
 }
 pub use process::{Process, ProcessError};
 pub use tasuki_macros::{main, task};

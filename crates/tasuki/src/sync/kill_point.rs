@@ -203,16 +203,27 @@ pub(crate) use kill_point;
 
 #[cfg(feature = "kill-points")]
 mod armed {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::KillPoint;
+    use crate::sys::identity;
 
     /// Low half: the point's number plus one, 0 for none; high half: how many times it is still to be passed.
     static ARMED: AtomicU64 = AtomicU64::new(0);
 
+    /// Whether the process is to stop there instead of dying.
+    static STOPS: AtomicBool = AtomicBool::new(false);
+
     /// From now on this process dies by SIGKILL when it reaches `point` for the `nth` time, counted from 1.
     pub fn arm(point: KillPoint, nth: u32) {
+        STOPS.store(false, Ordering::SeqCst);
         ARMED.store(u64::from(nth) << 32 | (point as u64 + 1), Ordering::SeqCst);
+    }
+
+    /// As [`arm`], but the process stops there, by SIGSTOP, and goes on when it is continued; later passages do nothing.
+    pub fn arm_stop(point: KillPoint, nth: u32) {
+        arm(point, nth);
+        STOPS.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn reached(point: KillPoint) {
@@ -220,12 +231,16 @@ mod armed {
         if armed & 0xffff_ffff == point as u64 + 1 {
             let before = ARMED.fetch_sub(1 << 32, Ordering::SeqCst);
             if before >> 32 <= 1 {
-                crate::sys::identity::die();
+                if !STOPS.load(Ordering::SeqCst) {
+                    identity::die();
+                }
+                ARMED.store(0, Ordering::SeqCst);
+                identity::stop();
             }
         }
     }
 }
 #[cfg(feature = "kill-points")]
-pub use armed::arm;
-#[cfg(feature = "kill-points")]
 pub(crate) use armed::reached;
+#[cfg(feature = "kill-points")]
+pub use armed::{arm, arm_stop};

@@ -113,3 +113,9 @@ pub(crate) fn die() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     std::process::abort()
 }
+
+/// Stops this process until somebody continues it.
+#[cfg(feature = "kill-points")]
+pub(crate) fn stop() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+}

@@ -151,6 +151,11 @@ impl Child {
     pub fn wait_until_asleep(&self) {
         wait_until_asleep(self.pid());
     }
+
+    /// Waits until it is stopped, by `arm_stop` for example. [`Child::signal`] with SIGCONT lets it go on.
+    pub fn wait_until_stopped(&self) {
+        until(&format!("process {} is stopped", self.pid), || state_of(self.pid()) == Some('T'));
+    }
 }
 
 impl Drop for Child {
@@ -164,11 +169,15 @@ impl Drop for Child {
 pub fn wait_until_asleep(pid: u32) {
     let mut asleep = 0;
     until(&format!("process {pid} sleeps"), || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let state = stat.rsplit(')').next().unwrap_or("").trim_start().chars().next();
-        asleep = if state == Some('S') { asleep + 1 } else { 0 };
+        asleep = if state_of(pid) == Some('S') { asleep + 1 } else { 0 };
         asleep >= 3
     });
+}
+
+/// The state of a process as the kernel's letter: S sleeps, T is stopped, Z is a zombie.
+pub fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().unwrap_or("").trim_start().chars().next()
 }
 
 /// Waits until `done`, looking every millisecond; fails the test when that takes for ever.
