@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use support::messages::{CODEC, Ledger, get, message, put};
 use support::{Ended, fork, is_readable, is_writable, poll, until, watchdog};
-use tasuki::kill_points::{KillPoint, arm};
+use tasuki::kill_points::{KillPoint, arm, arm_stop};
 use tasuki::raw::{Failure, GaveUp, QueueOptions, RawQueue, Shutdown, Wait};
 
 const VICTIM: u32 = 0;
@@ -107,6 +107,29 @@ fn a_polling_consumer_gets_everything() {
     }
     for point in [KillPoint::BeaconLighting, KillPoint::BeaconLit, KillPoint::BeaconDark] {
         assert!(died.contains(&point), "nobody came by {point:?}");
+    }
+}
+
+/// A producer is stopped between its looks whether the queue is full, and everything is taken meanwhile: when it goes on, it
+/// does not hide the room that there is.
+#[test]
+fn room_that_is_made_while_a_producer_looks_is_seen() {
+    let _watchdog = watchdog();
+    for capacity in [1, 2] {
+        let queue = queue_of(Some(capacity));
+        let room = queue.pollable_for_put().unwrap();
+        let mut producer = fork(|| {
+            arm_stop(KillPoint::BeaconRoomSeen, capacity as u32);
+            (0..capacity).for_each(|number| put(&queue, &message(0, number as u32, 24), &[]));
+        });
+        producer.wait_until_stopped();
+        for left in (0..capacity).rev() {
+            assert!(get(&queue, &mut Wait::now()).is_some());
+            assert_eq!(queue.len(), left);
+        }
+        producer.signal(libc::SIGCONT);
+        assert_eq!(producer.wait(), Ended::WELL);
+        assert!(!queue.is_full() && is_writable(room), "dark, and there is room");
     }
 }
 

@@ -143,6 +143,8 @@ kill_points! {
     // layout/queue/beacon.rs
     /// beacon: the other side knows that it is polled, its own side does not.
     BeaconHalfAsked,
+    /// beacon: after a put, between the looks that decide whether room is to be darkened.
+    BeaconRoomSeen,
     // layout/queue/shutdown.rs
     /// shutdown: no message is put any more, the consumers' side does not know.
     ShutDownHalf,

@@ -126,13 +126,17 @@ impl SharedQueue {
     /// After a put, without a lock; as `darken_messages_if_empty`.
     #[cold]
     pub(super) fn darken_room_if_full(&self) {
+        // The ticket first: if something is taken after this look, the ticket says so under the lock. The other way round
+        // that get would count as seen, and nobody lights for it any more.
+        let seen = self.head().get.ticket.load(Ordering::SeqCst);
+        kill_point!(BeaconRoomSeen);
         if self.is_full() {
-            let seen = self.head().get.ticket.load(Ordering::SeqCst);
             let _ = self.darken_room_seen(seen, &mut Wait::now());
         }
     }
 
-    /// After a message was refused when so many had been taken; says whether more have been taken since.
+    /// After the queue was seen full, or a message was refused, when so many had been taken or later; says whether more have been
+    /// taken by now.
     #[cold]
     pub(super) fn darken_room_seen(&self, seen: u64, wait: &mut Wait<'_>) -> Result<bool, NotPut> {
         let get = &self.head().get;
