@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import concurrent.futures
+import ctypes
 import itertools
 import multiprocessing.connection
 import multiprocessing.queues
 import os
 import pickle
+import platform
 import queue
 import selectors
+import struct
 import subprocess
 import sys
 import textwrap
@@ -379,6 +382,61 @@ def test_a_child_that_is_starting_may_be_a_writer(ctx: Any) -> None:
     if ctx.get_start_method() == "spawn":  # a fork server or a forked sibling may have a copy
         with pytest.raises(EOFError):
             q.get()
+
+
+#: getdents64, by which whoever looks through /proc lists it.
+_LISTS_A_DIRECTORY = {"x86_64": 217, "aarch64": 61}.get(platform.machine())
+
+
+def _die_when_it_lists_a_directory() -> int:
+    """From now on the kernel kills this process for that."""
+    program = struct.pack("HBBI", 0x20, 0, 0, 0)  # load the number of the system call
+    program += struct.pack("HBBI", 0x15, 0, 1, _LISTS_A_DIRECTORY)  # another one: skip the next
+    program += struct.pack("HBBI", 0x06, 0, 0, 0x80000000)  # kill the process
+    program += struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000)  # allow
+    code = ctypes.create_string_buffer(program, len(program))
+
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+    filter = Program(len(program) // 8, ctypes.addressof(code))
+    assert libc.prctl(22, 2, ctypes.byref(filter)) == 0, os.strerror(ctypes.get_errno())  # PR_SET_SECCOMP
+    return os.getpid()
+
+
+def _answer_without_directories(q: Any, back: Any) -> None:
+    q._writer.close()
+    back.put(q.get())
+    back.put(q.get())
+    _die_when_it_lists_a_directory()
+    while (message := q.get()) is not None:
+        back.put(message)
+
+
+@pytest.mark.skipif(_LISTS_A_DIRECTORY is None, reason="the number of getdents64 is not known here")
+def test_a_reader_without_a_writer_looks_for_nobody_while_one_lives(ctx: Any) -> None:
+    q, back = ctx.SimpleQueue(), ctx.Queue()
+    reader = ctx.Process(target=_answer_without_directories, args=(q, back))
+    reader.start()
+    for number in range(30):
+        q.put(number)
+        assert back.get(timeout=60) == number
+        time.sleep(0.01 if number % 10 else 1.2)  # long enough to fall asleep; now and then long enough to look
+    q.put(None)
+    reader.join(30)
+    assert reader.exitcode == 0
+
+
+@pytest.mark.skipif(_LISTS_A_DIRECTORY is None, reason="the number of getdents64 is not known here")
+def test_the_workers_of_a_pool_look_for_nobody(ctx: Any) -> None:
+    with ctx.Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == pool.apply(abs, (1,))
+        worker = pool.apply(_die_when_it_lists_a_directory)
+        for _ in range(30):
+            assert pool.apply(os.getpid) == worker
+            time.sleep(0.01)
 
 
 ORPHANS = """

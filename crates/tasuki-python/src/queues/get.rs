@@ -60,7 +60,8 @@ pub fn get<'py>(
     object
 }
 
-/// Waits for messages, without the interpreter. Who has closed the writer is told when nobody else has one: EOFError.
+/// Waits for messages, without the interpreter. Who has closed the writer and waits for long is told when nobody else has one:
+/// EOFError.
 #[cold]
 pub fn wait_for<R: Send>(
     slf: &Bound<'_, Queue>,
@@ -75,11 +76,15 @@ pub fn wait_for<R: Send>(
     }
     let mut over = false;
     let no_hope = || {
-        over = !raw.may_have_writer();
+        over = raw.is_abandoned();
         over
     };
     let got = patience.wait_unless(py, no_hope, |mut wait| get(&mut wait))?;
     match got {
+        Ok(taken) => {
+            raw.ends_drought();
+            Ok(Ok(taken))
+        }
         Err(Failure::GaveUp(_)) if over => match get(&mut Wait::now()) {
             // Nothing came before the last one was gone.
             Err(Failure::GaveUp(_)) => Err(PyEOFError::new_err(())),

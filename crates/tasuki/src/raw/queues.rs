@@ -245,6 +245,18 @@ impl RawQueue {
         self.shared.may_have_writer()
     }
 
+    /// For a consumer that called [`close_writer`](RawQueue::close_writer) and waits, whenever it wakes: whether nobody is left
+    /// who puts. It costs next to nothing: only who has waited for some half seconds in vain, in one call or in several, really looks,
+    /// as [`may_have_writer`](RawQueue::may_have_writer) does. [`ends_drought`](RawQueue::ends_drought) says that a message came.
+    pub fn is_abandoned(&self) -> bool {
+        self.shared.is_abandoned()
+    }
+
+    /// See [`is_abandoned`](RawQueue::is_abandoned).
+    pub fn ends_drought(&self) {
+        self.shared.ends_drought();
+    }
+
     /// Whether [`shutdown`](RawQueue::shutdown) was called.
     pub fn is_shut_down(&self) -> bool {
         self.shared.is_shut_down()

@@ -129,6 +129,8 @@ pub(crate) struct SharedQueue {
     get_spin: Spin,
     /// Low half: when somebody last looked for readers; high half: how often in a row there were none.
     looks: AtomicU64,
+    /// Of a consumer that waits.
+    drought: writers::Drought,
     /// Of a channel's end; the last field, see there.
     end: Option<ends::End>,
 }
@@ -212,6 +214,7 @@ impl SharedQueue {
             put_spin: Spin::new(),
             get_spin: Spin::new(),
             looks: AtomicU64::new(0),
+            drought: writers::Drought::default(),
             end: None,
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES};
-use super::side::{DARKENS, LIGHTS, SHUT, sleep_until};
+use super::side::{DARKENS, LIGHTS, SHUT, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::segment::death::Death;
@@ -264,8 +264,19 @@ impl SharedQueue {
     pub(super) fn leave_put(&self, held: Held<'_>) {
         let flags = self.head().put.flags();
         drop(held);
+        if flags & (DARKENS | WATCHED) != 0 {
+            self.after_put(flags);
+        }
+    }
+
+    /// What few queues need, without a lock.
+    #[cold]
+    fn after_put(&self, flags: u32) {
         if flags & DARKENS != 0 {
             self.darken_room_if_full();
+        }
+        if flags & WATCHED != 0 {
+            self.note_writer();
         }
     }
 

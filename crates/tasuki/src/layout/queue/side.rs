@@ -9,7 +9,7 @@ use crate::sync::{GaveUp, Held, RobustLock, SleepWord, Wait, kill_point};
 #[repr(C, align(64))]
 pub(super) struct Side {
     pub(super) lock: RobustLock,
-    /// [`LIGHTS`] and so on; changed under the lock.
+    /// [`LIGHTS`] and so on; changed under the lock, but for [`WATCHED`].
     flags: AtomicU32,
     /// How many messages this side has completed, ever.
     pub(super) ticket: AtomicU64,
@@ -29,6 +29,9 @@ pub(super) const DARKENS: u32 = 2;
 pub(super) const SHUT: u32 = 4;
 /// Flag: this side's beacon is lit. The only one that is ever taken back.
 const LIT: u32 = 8;
+/// Flag: somebody may ask who uses this side, so that whoever does takes a row in the roster. Set without the lock, since
+/// who misses it is found another way.
+pub(super) const WATCHED: u32 = 16;
 
 /// The kernel's half of a beacon: a descriptor that can be polled. See `README.md`.
 pub(super) trait Beacon {
@@ -86,6 +89,11 @@ impl Side {
     /// Adds a flag, for good.
     pub(super) fn flag(&self, _held: &Held<'_>, flag: u32) {
         self.flags.fetch_or(flag, Ordering::SeqCst);
+    }
+
+    /// Adds [`WATCHED`].
+    pub(super) fn watch(&self) {
+        self.flags.fetch_or(WATCHED, Ordering::Relaxed);
     }
 
     /// Lights this side's beacon, for a commit that comes under the same lock.
