@@ -175,7 +175,8 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::BeaconLit
         | KillPoint::BeaconDarkening
         | KillPoint::BeaconDark
-        | KillPoint::BeaconHalfAsked => &[],
+        | KillPoint::BeaconHalfAsked
+        | KillPoint::BeaconRoomSeen => &[],
         // `crash_shutdown.rs`
         KillPoint::ShutDownHalf | KillPoint::ShutDownThrown => &[],
         // `crash_batch.rs`
