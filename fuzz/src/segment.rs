@@ -10,9 +10,9 @@ use tasuki::raw::{QueueOptions, RawQueue, Wait};
 
 /// Where a queue's control page begins; the tail's first mark is 32 bytes into it, and says where the first chunk is.
 const CONTROL: u64 = 0x8_1000;
-const BLOCKS: u64 = CONTROL + 0x1000;
-const TASKS: u64 = BLOCKS + 24 * 65_536 * 32;
+const TASKS: u64 = CONTROL + 0x1000;
 const CHUNKS: u64 = TASKS + 4096 * 128;
+const BLOCKS: u64 = 48 << 20;
 const LOCKS: [u64; 2] = [CONTROL, CONTROL + 64];
 
 /// Plays the bytes: what is put, what is taken, and what is overwritten with what.
@@ -43,7 +43,7 @@ pub fn scribble(data: &[u8]) {
                 let _ = (queue.len(), queue.structured(), queue.capacity());
             }
             _ => {
-                let area = [0, 0x1000, CONTROL, CONTROL, BLOCKS, CHUNKS, first_chunk, first_chunk];
+                let area = [0, 0x1000, CONTROL, CONTROL, BLOCKS, CHUNKS, first_chunk, TASKS];
                 let place = u64::from(u16::from_le_bytes([next(), next()]) % 4096) & !7;
                 let at = area[usize::from(next() % 8)] + place;
                 let value = match next() % 3 {

@@ -7,7 +7,7 @@
 //! ```text
 //! payload  control: lock | slot size | next hint
 //!          slots  [4096] u64: bits 0-15 run length, 0 = free, 0xffff = inside a run | 16-31 kind | 32-63 generation
-//!          bitmap [4096 rows][4096 bits]
+//!          bitmap [rows of the roster][4096 bits]
 //!          data   [4096][slot size]
 //! ```
 
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use super::local::{self, Local};
 use super::part::Part;
-use super::roster::ROWS;
-use super::{Kind, PAYLOAD, Segment, Shared};
+use super::roster;
+use super::{Kind, Segment, Shape, Shared, payload};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Held, RobustLock, kill_point};
@@ -37,10 +37,20 @@ const PAGE_SLOT: usize = PAGE;
 /// An object that needs more slots than this, of either size, gets an arena of its own.
 const LONGEST_RUN: usize = 64;
 
-const TABLE: usize = PAYLOAD + PAGE;
-const BITMAPS: usize = TABLE + SLOTS * 8;
 const BITMAP: usize = SLOTS / 8;
-const DATA: usize = BITMAPS + ROWS * BITMAP;
+
+/// Where the table of slots begins, the bitmaps and the slots themselves, in an arena whose roster has so many rows.
+const fn table(rows: usize) -> usize {
+    payload(rows) + PAGE
+}
+
+const fn bitmaps(rows: usize) -> usize {
+    table(rows) + SLOTS * 8
+}
+
+const fn data(rows: usize) -> usize {
+    bitmaps(rows) + rows * BITMAP
+}
 
 const INSIDE_RUN: u64 = 0xffff;
 /// The lease that says: a fork is under way, its child will hold what its parent does.
@@ -203,7 +213,8 @@ impl Slot {
 
     /// Whether the slot still is in the life that this reference is of: false after a broken peer wrote over it.
     pub(crate) fn kind(&self) -> SlotKind {
-        let entry: &AtomicU64 = self.segment().place(TABLE + self.address.slot as usize * 8);
+        let table = table(self.segment().rows());
+        let entry: &AtomicU64 = self.segment().place(table + self.address.slot as usize * 8);
         SlotKind((entry.load(Ordering::Relaxed) >> 16) as u16)
     }
 }
@@ -279,26 +290,29 @@ fn refuse_more_than_is_free(len: u64) -> Result<(), Error> {
     )))
 }
 
-/// Makes the segment of an arena that nobody knows of yet.
+/// Makes the segment of an arena that nobody knows of yet. Where files may not be long, it has fewer rows and slots.
 fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
+    let longest = memory::longest_file();
+    let rows = roster::rows_for(longest);
+    let room = usize::try_from(longest).unwrap_or(usize::MAX).saturating_sub(data(rows));
     let (label, slots) = match slot_size {
-        SLOT => ("small", SLOTS),
-        PAGE_SLOT => ("medium", SLOTS),
+        SLOT => ("small", (room / SLOT).clamp(1, SLOTS)),
+        PAGE_SLOT => ("medium", (room / PAGE_SLOT).clamp(1, SLOTS)),
         _ => ("large", 1),
     };
-    let data = slot_size
+    let capacity = slot_size
         .checked_mul(slots)
-        .and_then(|len| len.checked_add(DATA))
+        .and_then(|len| len.checked_add(data(rows)))
         .filter(|&len| isize::try_from(len).is_ok())
         .ok_or_else(too_large)?;
     refuse_more_than_is_free(slot_size as u64)?;
     let size = u32::try_from(slot_size / SLOT).map_err(|_| too_large())?;
-    let segment = Segment::create_unlisted(Kind::Arena, label, data)?;
-    segment.commit(PAYLOAD, (TABLE + slots * 8).next_multiple_of(PAGE) - PAYLOAD)?;
+    let segment = Segment::create_unlisted(Kind::Arena, label, Shape { rows, capacity })?;
+    segment.commit(payload(rows), bitmaps(rows) - payload(rows))?;
     if slot_size != PAGE_SLOT {
-        segment.commit(DATA, data - DATA)?;
+        segment.commit(data(rows), capacity - data(rows))?;
     }
-    segment.place::<Control>(PAYLOAD).slot_size.store(size, Ordering::Relaxed);
+    segment.place::<Control>(payload(rows)).slot_size.store(size, Ordering::Relaxed);
     Ok(segment)
 }
 
@@ -309,7 +323,7 @@ fn add_arena(local: &mut Local, segment: Arc<Segment>) -> usize {
 }
 
 fn check_size(segment: &Segment) -> Result<(), Error> {
-    if segment.len() < DATA + SLOT {
+    if segment.capacity() < data(segment.rows()) + SLOT {
         return Err(Error::Invalid("an arena too small for its tables".into()));
     }
     Ok(())
@@ -318,7 +332,7 @@ fn check_size(segment: &Segment) -> Result<(), Error> {
 /// Clears what an earlier process held in this row; called while the row is being claimed.
 pub(super) fn forget_row(segment: &Segment, row: usize) -> Result<(), Error> {
     check_size(segment)?;
-    let first = BITMAPS + row * BITMAP;
+    let first = bitmaps(segment.rows()) + row * BITMAP;
     segment.commit(first / PAGE * PAGE, PAGE)?;
     for word in 0..BITMAP / 8 {
         segment.place::<AtomicU64>(first + word * 8).store(0, Ordering::Relaxed);
@@ -350,7 +364,7 @@ impl LocalArena {
     }
 
     fn control(&self) -> &Control {
-        self.segment.place(PAYLOAD)
+        self.segment.place(self.segment.payload())
     }
 
     /// Bytes per slot; what a broken peer wrote there cannot reach beyond the segment, see `room`.
@@ -359,18 +373,18 @@ impl LocalArena {
     }
 
     fn slots(&self) -> usize {
-        let room = self.segment.len() - DATA;
+        let room = self.segment.capacity() - data(self.segment.rows());
         room.checked_div(self.slot_size()).unwrap_or(0).min(SLOTS)
     }
 
     fn entry(&self, slot: usize) -> &AtomicU64 {
-        self.segment.place(TABLE + slot * 8)
+        self.segment.place(table(self.segment.rows()) + slot * 8)
     }
 
     /// The offset and the checked room of a run.
     fn room(&self, slot: usize, run: usize) -> Option<(usize, usize)> {
         let size = self.slot_size();
-        let offset = slot.checked_mul(size)?.checked_add(DATA)?;
+        let offset = slot.checked_mul(size)?.checked_add(data(self.segment.rows()))?;
         let len = run.checked_mul(size)?;
         self.segment.bytes(offset, len)?;
         Some((offset, len))
@@ -572,7 +586,8 @@ impl LocalArena {
     }
 
     fn bit(&self, row: usize, slot: usize) -> (&AtomicU64, u64) {
-        let word = self.segment.place(BITMAPS + row * BITMAP + slot / 64 * 8);
+        let bitmap = bitmaps(self.segment.rows()) + row * BITMAP;
+        let word = self.segment.place(bitmap + slot / 64 * 8);
         (word, 1 << (slot % 64))
     }
 

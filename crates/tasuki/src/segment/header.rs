@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::Shared;
+use super::{Shape, Shared, payload, pieces, roster};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{identity, memory};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tasuki\0\x01");
 /// Changes whenever any layout changes: programs with different numbers do not share memory.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,15 @@ impl Kind {
         match self {
             Kind::Queue => "queue",
             Kind::Arena => "arena",
+        }
+    }
+
+    /// How much of it a process maps from the start, if it can become, or is by now, `len` bytes long: all of what does not
+    /// grow. The file has that from the start, too.
+    pub(super) fn core_len(self, len: usize) -> usize {
+        match self {
+            Kind::Queue => len.min(pieces::CORE),
+            Kind::Arena => len,
         }
     }
 }
@@ -56,20 +65,22 @@ pub(crate) struct Header {
     kind: AtomicU32,
     /// Bits that say which optional parts a segment uses; an unknown one refuses the attach. None is defined yet.
     features: AtomicU32,
-    size: AtomicU64,
+    /// How long the segment can become.
+    capacity: AtomicU64,
     id: [AtomicU64; 2],
     /// Inode of the creator's pid namespace.
     pid_namespace: AtomicU64,
     /// Rows of the roster that were ever used are below this.
     pub(super) roster_high: AtomicU32,
-    reserved: AtomicU32,
+    /// How many rows the roster has.
+    rows: AtomicU32,
 }
 
 // SAFETY: atomics only.
 unsafe impl Shared for Header {}
 
 impl Header {
-    pub(super) fn write(&self, kind: Kind, id: SegmentId, size: usize) {
+    pub(super) fn write(&self, kind: Kind, id: SegmentId, shape: Shape) {
         let (low, high) = id.0.split_at(8);
         for (word, half) in self.id.iter().zip([low, high]) {
             let half = half.try_into().expect("half of sixteen bytes");
@@ -78,13 +89,15 @@ impl Header {
         self.version.store(VERSION, Ordering::Relaxed);
         self.word_size.store(usize::BITS, Ordering::Relaxed);
         self.kind.store(kind as u32, Ordering::Relaxed);
-        self.size.store(size as u64, Ordering::Relaxed);
+        self.capacity.store(shape.capacity as u64, Ordering::Relaxed);
+        self.rows.store(shape.rows as u32, Ordering::Relaxed);
         self.pid_namespace.store(identity::pid_namespace(), Ordering::Relaxed);
         // SYNC: Release, with the Acquire in `check`: a header with the magic is complete.
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    pub(super) fn check(&self, kind: Kind, size: usize) -> Result<SegmentId, Error> {
+    /// What the segment is, whose file has a core of that length.
+    pub(super) fn check(&self, kind: Kind, core_len: usize) -> Result<(SegmentId, Shape), Error> {
         let invalid = |what: String| Err(Error::Invalid(what));
         if self.magic.load(Ordering::Acquire) != MAGIC {
             return invalid("the segment does not begin as tasuki's do".into());
@@ -102,12 +115,19 @@ impl Header {
         if self.features.load(Ordering::Relaxed) != 0 {
             return invalid("the segment uses features that this version does not know".into());
         }
-        if self.size.load(Ordering::Relaxed) != size as u64 {
-            return invalid("the segment's header and its size disagree".into());
-        }
         let found = self.kind.load(Ordering::Relaxed);
         if found != kind as u32 {
             return invalid(format!("a {} was expected and kind {found} came", kind.name()));
+        }
+        let rows = self.rows.load(Ordering::Relaxed) as usize;
+        let capacity = self.capacity.load(Ordering::Relaxed) as usize;
+        let fits = rows.is_power_of_two()
+            && (roster::FEWEST..=roster::ROWS).contains(&rows)
+            && capacity >= payload(rows)
+            && core_len == kind.core_len(capacity)
+            && (core_len == capacity || capacity <= pieces::LONGEST);
+        if !fits {
+            return invalid("the segment's header and its size disagree".into());
         }
         if self.pid_namespace.load(Ordering::Relaxed) != identity::pid_namespace() {
             return Err(Error::ForeignNamespace);
@@ -116,6 +136,6 @@ impl Header {
         for (bytes, word) in id.0.chunks_exact_mut(8).zip(&self.id) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
-        Ok(id)
+        Ok((id, Shape { rows, capacity }))
     }
 }

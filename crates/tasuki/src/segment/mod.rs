@@ -1,9 +1,9 @@
 //! Shared memory segments: created, attached, grown, handed over, and gone when nobody has them any more.
 //!
-//! A segment is a sealed memfd mapped once per process; the kernel counts who has it, so nothing has to be
-//! swept after a kill. Every segment begins with a checked [`header`] and a [`roster`] of the processes that use it.
-//! [`arena`] puts many small objects into one segment, each a [`part`] of it. Offsets only: nothing in a segment is a
-//! pointer.
+//! A segment is a sealed memfd; the kernel counts who has it, so nothing has to be swept after a kill. Each process maps
+//! its core once, and what is beyond in [`pieces`], when it gets there. Every segment begins with a checked [`header`] and
+//! a [`roster`] of the processes that use it. [`arena`] puts many small objects into one segment, each a [`part`] of it.
+//! Offsets only: nothing in a segment is a pointer.
 #![allow(unsafe_code)] // turns offsets into references, after checking bounds and alignment
 
 pub(crate) mod arena;
@@ -11,12 +11,15 @@ pub(crate) mod death;
 pub(crate) mod header;
 pub(crate) mod local;
 pub(crate) mod part;
+pub(crate) mod pieces;
 pub(crate) mod placed;
 pub(crate) mod roster;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed; // of what this process knows; partners are named where it matters
 
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
@@ -24,6 +27,7 @@ use crate::sys::memory::{self, Mapping, PAGE};
 
 use header::Header;
 pub(crate) use header::{Kind, SegmentId};
+use pieces::Pieces;
 pub(crate) use roster::{Roster, Token};
 
 /// Types that may be placed in a segment: any bit pattern is valid, all mutation is atomic, nothing points.
@@ -47,13 +51,19 @@ unsafe impl Shared for crate::sync::SleepWord {}
 // SAFETY: an array of what may be shared may be shared.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
-/// Where the part of a segment begins that belongs to its kind.
-pub(crate) const PAYLOAD: usize = PAGE + roster::BYTES;
+const CREATING: &str = "create a shared memory segment";
 
 /// One segment as this process sees it. There is one value per segment and process: attaching twice gives the same.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    map: Mapping,
+    /// The beginning; the whole of a segment that does not grow. Always inside the file.
+    core: Mapping,
+    /// What is beyond.
+    pieces: Pieces,
+    /// The file is at least this long. It only gets longer.
+    known_len: AtomicUsize,
+    capacity: usize,
+    rows: usize,
     fd: OwnedFd,
     file_id: (u64, u64),
     id: SegmentId,
@@ -61,47 +71,53 @@ pub(crate) struct Segment {
     row: roster::MyRow,
 }
 
+/// What a segment is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// How many processes can use it at a time; as `rows_for` says.
+    pub(crate) rows: usize,
+    /// How long it can become.
+    pub(crate) capacity: usize,
+}
+
+/// Where the part of a segment begins that belongs to its kind, if it has so many rows.
+pub(crate) const fn payload(rows: usize) -> usize {
+    PAGE + rows * roster::ROW
+}
+
 impl Segment {
-    /// Makes a segment of `len` bytes, all holes but its first pages. `label` is for people who read /proc.
-    pub(crate) fn create(kind: Kind, label: &str, len: usize) -> Result<Arc<Segment>, Error> {
-        let segment = Segment::create_unlisted(kind, label, len)?;
+    /// Makes a segment, all holes but its first pages. `label` is for people who read /proc.
+    pub(crate) fn create(kind: Kind, label: &str, shape: Shape) -> Result<Arc<Segment>, Error> {
+        let segment = Segment::create_unlisted(kind, label, shape)?;
         local::lock().list(&segment);
         Ok(segment)
     }
 
     /// As `create`, for a caller that has this process's list of segments locked and enters it there.
-    fn create_unlisted(kind: Kind, label: &str, len: usize) -> Result<Arc<Segment>, Error> {
-        const DOING: &str = "create a shared memory segment";
-        let len = len.next_multiple_of(PAGE).max(PAYLOAD);
+    fn create_unlisted(kind: Kind, label: &str, shape: Shape) -> Result<Arc<Segment>, Error> {
+        let Shape { rows, capacity } = shape;
+        let capacity = capacity.next_multiple_of(PAGE).max(payload(rows));
         let name = format!("tasuki:{}:{label}", kind.name());
-        let fd = memory::create(&name, len).map_err(|e| Error::os(DOING, e))?;
-        let map = Mapping::new(&fd, len).map_err(|e| Error::os(DOING, e))?;
-        memory::commit(fd.as_fd(), 0, 2 * PAGE).map_err(|e| Error::os(DOING, e))?;
+        let core_len = kind.core_len(capacity);
+        let fd = memory::create(&name, core_len).map_err(|e| no_memory(CREATING, core_len, e))?;
+        let core = Mapping::new(&fd, core_len).map_err(|e| no_memory(CREATING, core_len, e))?;
+        memory::commit(fd.as_fd(), 0, 2 * PAGE).map_err(|e| no_memory(CREATING, core_len, e))?;
         let id = SegmentId::random()?;
-        let file_id = memory::file_id(fd.as_fd()).map_err(|e| Error::os(DOING, e))?;
-        let segment = Segment { map, fd, file_id, id, kind, row: roster::MyRow::new() };
-        segment.header().write(kind, id, len);
+        let file_id = memory::file_id(fd.as_fd()).map_err(|e| Error::os(CREATING, e))?;
+        let segment = Segment {
+            core,
+            pieces: Pieces::new(capacity),
+            known_len: AtomicUsize::new(core_len),
+            capacity,
+            rows,
+            fd,
+            file_id,
+            id,
+            kind,
+            row: roster::MyRow::new(),
+        };
+        segment.header().write(kind, id, Shape { rows, capacity });
         Ok(Arc::new(segment))
-    }
-
-    /// Makes a segment, half as large again and again while the address space has no room for it.
-    pub(crate) fn create_within(
-        kind: Kind,
-        label: &str,
-        largest: usize,
-        smallest: usize,
-    ) -> Result<Arc<Segment>, Error> {
-        let mut len = largest;
-        loop {
-            match Segment::create(kind, label, len) {
-                Err(Error::Os { source, .. })
-                    if source.kind() == std::io::ErrorKind::OutOfMemory && len / 2 >= smallest =>
-                {
-                    len /= 2;
-                }
-                other => return other,
-            }
-        }
     }
 
     /// Attaches the segment behind `fd`, after checking that it is one and of the kind that is expected.
@@ -111,16 +127,30 @@ impl Segment {
         if let Some(known) = local::find(file_id) {
             return known.expect_kind(kind);
         }
-        let len = memory::sealed_len(fd.as_fd())
-            .map_err(|e| Error::os(DOING, e))?
-            .ok_or_else(|| Error::Invalid("the descriptor is not a sealed memfd".into()))?;
-        if len < PAYLOAD {
+        if !memory::is_sealed(fd.as_fd()).map_err(|e| Error::os(DOING, e))? {
+            return Err(Error::Invalid("the descriptor is not a sealed memfd".into()));
+        }
+        let len = memory::len(fd.as_fd()).map_err(|e| Error::os(DOING, e))?;
+        if len < 2 * PAGE {
             return Err(Error::Invalid(format!("a segment of {len} bytes is too small")));
         }
-        let map = Mapping::new(&fd, len).map_err(|e| Error::os(DOING, e))?;
-        let mut segment =
-            Segment { map, fd, file_id, id: SegmentId::default(), kind, row: roster::MyRow::new() };
-        segment.id = segment.header().check(kind, len)?;
+        let core_len = kind.core_len(len);
+        let core = Mapping::new(&fd, core_len).map_err(|e| no_memory(DOING, core_len, e))?;
+        let mut segment = Segment {
+            core,
+            pieces: Pieces::new(0),
+            known_len: AtomicUsize::new(len),
+            capacity: core_len,
+            rows: 0,
+            fd,
+            file_id,
+            id: SegmentId::default(),
+            kind,
+            row: roster::MyRow::new(),
+        };
+        let (id, shape) = segment.header().check(kind, core_len)?;
+        (segment.id, segment.rows, segment.capacity) = (id, shape.rows, shape.capacity);
+        segment.pieces = Pieces::new(shape.capacity);
         // Another thread may have attached it meanwhile; the first one stays.
         local::remember_unless_known(Arc::new(segment)).expect_kind(kind)
     }
@@ -145,8 +175,19 @@ impl Segment {
         self.file_id
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.map.len()
+    /// How long it can become: no offset is beyond.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many processes can use it at a time.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Where the part begins that belongs to its kind.
+    pub(crate) fn payload(&self) -> usize {
+        payload(self.rows)
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -196,29 +237,58 @@ impl Segment {
     /// The shared value at an offset that may come from anywhere; None when it is not aligned or not inside.
     #[inline]
     pub(crate) fn get<T: Shared>(&self, offset: usize) -> Option<&T> {
-        let end = offset.checked_add(size_of::<T>())?;
-        if end > self.map.len() || !offset.is_multiple_of(align_of::<T>()) {
+        if !offset.is_multiple_of(align_of::<T>()) {
             return None;
         }
-        // SAFETY: the range lies inside the mapping, which lives as long as `self`; the base is page-aligned, so the
-        // address is aligned; `Shared` types accept any bytes and are only changed atomically.
-        Some(unsafe { self.map.base().add(offset).cast::<T>().as_ref() })
+        let at = self.bytes(offset, size_of::<T>())?;
+        // SAFETY: the range lies inside a mapping, which lives as long as `self`, and inside the file; the bases of mappings
+        // are page-aligned, so the address is aligned; `Shared` types accept any bytes and are only changed atomically.
+        Some(unsafe { at.cast::<T>().as_ref() })
     }
 
     /// Where the segment begins in this process.
     pub(crate) fn base(&self) -> NonNull<u8> {
-        self.map.base()
+        self.core.base()
     }
 
     /// The address of `len` bytes at `offset`, if they are inside. What is there may change at any moment.
     #[inline]
     pub(crate) fn bytes(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
         let end = offset.checked_add(len)?;
-        if end > self.map.len() {
-            return None;
+        if end <= self.core.len() {
+            // SAFETY: inside the mapping, checked above.
+            return Some(unsafe { self.core.base().add(offset) });
         }
-        // SAFETY: inside the mapping, checked above.
-        Some(unsafe { self.map.base().add(offset) })
+        if end <= self.known_len.load(Relaxed) {
+            if let Some(at) = self.pieces.find(offset, end) {
+                return Some(at);
+            }
+        }
+        self.reach(offset, len).ok()
+    }
+
+    /// As `bytes`, and says why not. Beyond the core a range is inside if it lies in one piece, and in the file as long as
+    /// that is by now; the first one here maps the piece.
+    #[cold]
+    pub(crate) fn reach(&self, offset: usize, len: usize) -> Result<NonNull<u8>, Error> {
+        const DOING: &str = "map shared memory";
+        let outside = || Error::Invalid("shared memory ends before something that is in it".into());
+        let end = offset.checked_add(len).ok_or_else(outside)?;
+        if end <= self.core.len() || len == 0 {
+            // SAFETY: inside the mapping, checked above; of no bytes any address is one.
+            return Ok(unsafe { self.core.base().add(offset.min(self.core.len())) });
+        }
+        if end > self.known_len.load(Relaxed) {
+            let now = memory::len(self.fd()).map_err(|e| Error::os(DOING, e))?;
+            self.known_len.fetch_max(now, Relaxed);
+            if end > now {
+                return Err(outside());
+            }
+        }
+        if !self.pieces.map(self.fd(), offset, end).map_err(|e| no_memory(DOING, len, e))? {
+            return Err(outside());
+        }
+        self.pieces.find(offset, end).ok_or_else(outside)
     }
 
     /// Copies bytes into the segment; false when the range is not inside.
@@ -248,9 +318,10 @@ impl Segment {
         true
     }
 
-    /// Gives a range its memory now, so that writing there cannot fail later.
+    /// Gives a range its memory now, so that writing there cannot fail later; the file grows as far as that takes.
     pub(crate) fn commit(&self, offset: usize, len: usize) -> Result<(), Error> {
-        memory::commit(self.fd(), offset, len).map_err(|e| Error::os("get shared memory", e))
+        memory::commit(self.fd(), offset, len)
+            .map_err(|e| no_memory("get shared memory", offset + len, e))
     }
 
     /// Gives a range's memory back; it reads as zeros from now on, in every process.
@@ -258,6 +329,18 @@ impl Segment {
         // A refusal costs memory and harms nothing.
         let _ = memory::give_back(self.fd(), offset, len);
     }
+}
+
+/// The error for memory that was refused; `len` is how long the file would have been.
+fn no_memory(doing: &'static str, len: usize, error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::FileTooLarge {
+        return Error::Limit(format!(
+            "cannot {doing}: it lies in a file in memory, which would be {len} bytes long, and files are limited to {} \
+             bytes here (RLIMIT_FSIZE, `ulimit -f`)",
+            memory::longest_file()
+        ));
+    }
+    Error::os(doing, error)
 }
 
 impl Drop for Segment {

@@ -13,7 +13,7 @@
 //! cleaned up before a dead process's row is used again.
 
 use super::death::{Death, NAME, ProcessName};
-use super::{Kind, PAYLOAD, Segment, Shared, arena};
+use super::{Kind, Segment, Shared, arena};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sync::private::Private;
@@ -21,9 +21,19 @@ use crate::sys::fork;
 use crate::sys::identity::{self, Identity};
 use crate::sys::memory::PAGE;
 
-/// How many processes can use one segment at a time.
+/// How many processes can use one segment at a time at most.
 pub(crate) const ROWS: usize = 4096;
-pub(crate) const BYTES: usize = ROWS * size_of::<Row>();
+/// No segment has fewer rows.
+pub(crate) const FEWEST: usize = PAGE / ROW;
+/// The bytes of a row.
+pub(crate) const ROW: usize = size_of::<Row>();
+
+/// How many rows a segment has whose file may be this long: half of it at most goes to what each process needs.
+pub(crate) fn rows_for(longest_file: u64) -> usize {
+    let rows = usize::try_from(longest_file / 2048).unwrap_or(ROWS).clamp(FEWEST, ROWS);
+    1 << rows.ilog2()
+}
+
 const TABLE: usize = PAGE;
 
 /// A role: the process took something out of the object, or waited for it.
@@ -78,7 +88,7 @@ pub(crate) struct Row {
 // SAFETY: atomics only.
 unsafe impl Shared for Row {}
 
-const _: () = assert!(size_of::<Row>() == 128 && PAYLOAD == TABLE + BYTES);
+const _: () = assert!(ROW == 128);
 
 /// A process's row together with its generation: who owns a lock or a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,15 +136,15 @@ impl<'a> Roster<'a> {
 
     /// Rows that were ever used are below this.
     pub(crate) fn high(self) -> usize {
-        (self.segment.header().roster_high.load(Ordering::SeqCst) as usize).min(ROWS)
+        (self.segment.header().roster_high.load(Ordering::SeqCst) as usize).min(self.segment.rows)
     }
 
     /// The row with this number, if there is such a row.
     pub(crate) fn row(self, index: usize) -> Option<&'a Row> {
-        if index >= ROWS {
+        if index >= self.segment.rows {
             return None;
         }
-        self.segment.get(TABLE + index * size_of::<Row>())
+        self.segment.get(TABLE + index * ROW)
     }
 
     /// Whether the process that a token names still runs.
@@ -255,9 +265,9 @@ impl<'a> Roster<'a> {
             self.reap();
         }
         loop {
-            for index in 0..ROWS {
-                if index >= self.high() && index % (PAGE / size_of::<Row>()) == 0 {
-                    self.segment.commit(TABLE + index * size_of::<Row>(), PAGE)?;
+            for index in 0..self.segment.rows {
+                if index >= self.high() && index % (PAGE / ROW) == 0 {
+                    self.segment.commit(TABLE + index * ROW, PAGE)?;
                 }
                 let row = self.row(index).expect("a row of the table");
                 let state = row.state.load(Ordering::Relaxed);
@@ -287,7 +297,8 @@ impl<'a> Roster<'a> {
             }
             if self.reap() == 0 {
                 return Err(Error::Limit(format!(
-                    "{ROWS} processes use this object already, which is the most it allows"
+                    "{} processes use this object already, which is the most it allows",
+                    self.segment.rows
                 )));
             }
         }

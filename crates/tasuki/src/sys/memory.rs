@@ -1,8 +1,8 @@
-//! Shared memory without a name: a sealed memfd, mapped once, grown and given back page by page.
+//! Shared memory without a name: a sealed memfd, mapped in pieces, grown and given back page by page.
 //!
-//! Called by `segment`; `raw::shared_memory` uses the mapping, for files with a name. It never remaps and never changes a
-//! file's size after the seals are on.
-#![allow(unsafe_code)] // mmap returns a raw address that only this file owns and unmaps
+//! Called by `segment`; `raw::shared_memory` uses the mapping, for files with a name. It never remaps, and no file with
+//! the seals on becomes shorter.
+#![allow(unsafe_code)] // mmap returns a raw address that only this file owns and unmaps; signal masks
 
 use std::ffi::CString;
 use std::io;
@@ -12,14 +12,22 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::process::Resource;
 
 /// The unit in which memory is committed and given back.
 pub(crate) const PAGE: usize = 4096;
 
-const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+/// How much is committed in one call: some milliseconds' work at most, and some microseconds'. A signal undoes one
+/// call, not all that went before.
+const LONGEST_STEP: usize = 64 << 20;
+const SHORTEST_STEP: usize = 64 << 10;
 
-/// Makes a memfd of `len` bytes, all of them holes, that can neither shrink nor grow from now on.
+/// What makes touching a file safe that others have, too: it never gets shorter, and nobody adds other seals.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::SEAL);
+
+/// Makes a memfd of `len` bytes, all of them holes, that cannot shrink from now on. It can grow, by `commit`.
 pub(crate) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
     let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
     while name.len() > 200 {
@@ -29,22 +37,61 @@ pub(crate) fn create(name: &str, len: usize) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Kernels before 6.3 do not know NOEXEC_SEAL and answer EINVAL.
     let fd = match rustix::fs::memfd_create(&name, flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(&name, flags)?,
+        Err(Errno::INVAL) => rustix::fs::memfd_create(&name, flags)?,
         other => other?,
     };
-    rustix::fs::ftruncate(&fd, len as u64)?;
+    within_file_limit(|| rustix::fs::ftruncate(&fd, len as u64))?;
     rustix::fs::fcntl_add_seals(&fd, SEALS)?;
     Ok(fd)
 }
 
-/// The size of the file, if it is a memfd with the seals that make touching it safe from SIGBUS by truncation.
-pub(crate) fn sealed_len(fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+/// Whether the file is a memfd with the seals that make touching it safe from SIGBUS by truncation.
+pub(crate) fn is_sealed(fd: BorrowedFd<'_>) -> io::Result<bool> {
     match rustix::fs::fcntl_get_seals(fd) {
-        Ok(seals) if seals.contains(SEALS) => {}
-        Ok(_) | Err(rustix::io::Errno::INVAL) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Ok(seals) => Ok(seals.contains(SEALS)),
+        Err(Errno::INVAL) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    Ok(usize::try_from(rustix::fs::fstat(fd)?.st_size).ok())
+}
+
+/// How long the file is now. One that is sealed only gets longer.
+pub(crate) fn len(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let len = rustix::fs::fstat(fd)?.st_size;
+    usize::try_from(len).map_err(|_| Errno::OVERFLOW.into())
+}
+
+/// How long a file of this process may become, which memory without a name obeys, too; `u64::MAX` for no limit.
+#[doc(alias = "RLIMIT_FSIZE")]
+pub(crate) fn longest_file() -> u64 {
+    rustix::process::getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
+}
+
+/// Makes a file longer. Where that goes beyond the limit on files, it is an error, and not the end of the process, as the
+/// kernel would have it.
+#[doc(alias = "SIGXFSZ")]
+fn within_file_limit<T>(grow: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    if longest_file() == u64::MAX {
+        return grow();
+    }
+    // SAFETY: the sets are plain data that is filled before it is read; all that changes is which signals this thread
+    // takes, until it is as it was. A signal about a file goes to the thread that made the call.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGXFSZ);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
+        let mut pending: libc::sigset_t = std::mem::zeroed();
+        libc::sigpending(&raw mut pending);
+        let was_pending = libc::sigismember(&raw const pending, libc::SIGXFSZ) == 1;
+        let result = grow();
+        if matches!(result, Err(Errno::FBIG)) && !was_pending {
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        result
+    }
 }
 
 /// The file's identity on this machine, equal for all descriptors of one segment: device and inode.
@@ -66,14 +113,29 @@ pub(crate) fn prefetch_to_write(address: *const i8) {
     let _ = address;
 }
 
-/// Gives the range its pages now, so that touching it later cannot fail.
+/// Gives the range its pages now, so that touching it later cannot fail; makes the file as long as that takes.
+///
+/// It goes in steps. A signal makes the kernel give up all that it did of one call; the steps become smaller then, so that
+/// steady signals cannot keep it from ending. What cannot be had as a whole is given back.
 pub(crate) fn commit(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<()> {
-    loop {
-        match rustix::fs::fallocate(fd, FallocateFlags::empty(), offset as u64, len as u64) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => return Ok(other?),
+    let (mut done, mut step) = (0, LONGEST_STEP);
+    while done < len {
+        let part = step.min(len - done);
+        let (from, part_len) = ((offset + done) as u64, part as u64);
+        let flags = FallocateFlags::empty();
+        match within_file_limit(|| rustix::fs::fallocate(fd, flags, from, part_len)) {
+            Ok(()) => done += part,
+            Err(Errno::INTR) => step = (step / 2).max(SHORTEST_STEP),
+            Err(error) => {
+                if done > 0 {
+                    // Nobody has put anything there yet: a range of more than one step is one object's.
+                    let _ = give_back(fd, offset, done);
+                }
+                return Err(error.into());
+            }
         }
     }
+    Ok(())
 }
 
 /// Gives the range's pages back to the kernel; whoever reads it afterwards sees zeros.
@@ -81,7 +143,7 @@ pub(crate) fn give_back(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Re
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     loop {
         match rustix::fs::fallocate(fd, flags, offset as u64, len as u64) {
-            Err(rustix::io::Errno::INTR) => continue,
+            Err(Errno::INTR) => {}
             other => return Ok(other?),
         }
     }
@@ -141,7 +203,7 @@ pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
         match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty())
         {
             Ok(n) => filled += n,
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -164,6 +226,15 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the first `len` bytes of `fd`, shared and writable.
     pub(crate) fn new(fd: impl AsFd, len: usize) -> io::Result<Mapping> {
+        Mapping::of(fd, 0, len)
+    }
+
+    /// Maps `len` bytes of `fd` from `offset` on, shared and writable. What is beyond the end of the file can be touched
+    /// once the file is longer.
+    ///
+    /// A dump of this process leaves it out, if it dies: it may be gigabytes, others need it, and they wait for the end.
+    #[doc(alias = "MADV_DONTDUMP")]
+    pub(crate) fn of(fd: impl AsFd, offset: usize, len: usize) -> io::Result<Mapping> {
         // SAFETY: the kernel chooses a fresh range, so no memory that Rust knows of is touched; the range is
         // owned by the returned value alone until its drop.
         let base = unsafe {
@@ -173,11 +244,26 @@ impl Mapping {
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED | MapFlags::NORESERVE,
                 fd.as_fd(),
-                0,
+                offset as u64,
             )?
         };
+        // SAFETY: the range just mapped; the advice changes nothing that a program sees, and refusing it does no harm.
+        let _ = unsafe { rustix::mm::madvise(base, len, Advice::LinuxDontDump) };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Mapping { base, len })
+    }
+
+    /// The address alone, for who keeps the length elsewhere.
+    pub(crate) fn into_raw(self) -> NonNull<u8> {
+        std::mem::ManuallyDrop::new(self).base
+    }
+
+    /// What `into_raw` took apart.
+    ///
+    /// # Safety
+    /// `base` and `len` are those of a mapping that `into_raw` took apart, and are put together once.
+    pub(crate) unsafe fn from_raw(base: NonNull<u8>, len: usize) -> Mapping {
+        Mapping { base, len }
     }
 
     pub(crate) fn base(&self) -> NonNull<u8> {

@@ -15,21 +15,22 @@
 
 use std::sync::Arc;
 
-use super::{SharedQueue, corrupt, ring};
+use super::geometry::AREAS;
+use super::{SharedQueue, corrupt};
 use crate::error::Error;
-use crate::segment::{PAYLOAD, Segment, Shared, Token};
+use crate::segment::{Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::kill_point;
 use crate::sys::fork;
 use crate::sys::memory::PAGE;
 
-const SMALLEST: usize = 8 << 10;
+pub(super) const SMALLEST: usize = 8 << 10;
 /// 8 KiB to 64 GiB.
-const CLASSES: usize = 24;
-const ENTRIES: usize = 1 << 16;
+pub(super) const CLASSES: usize = 24;
 /// How many entries are looked at in a place where a free one is likely.
 const LIKELY: u32 = 64;
-pub(super) const TABLES: usize = CLASSES * ENTRIES * size_of::<Entry>();
+/// The bytes of an entry of a block table.
+pub(super) const ENTRY: usize = size_of::<Entry>();
 /// Free blocks keep this much memory between them.
 const KEPT: u64 = 64 << 20;
 
@@ -54,8 +55,8 @@ unsafe impl Shared for Entry {}
 
 #[repr(C, align(64))]
 pub(super) struct Control {
-    /// Where the next new block may begin.
-    unused_from: AtomicU64,
+    /// Where the next new block may begin, by area; 0: at the area's start.
+    unused_from: [AtomicU64; AREAS],
     /// Memory in free blocks; a hint, since a death may leave it off.
     free_bytes: AtomicU64,
     /// Entries that were ever used, by class.
@@ -64,19 +65,6 @@ pub(super) struct Control {
     recent: [AtomicU32; CLASSES],
     /// Where the last search ended, by class.
     cursor: [AtomicU32; CLASSES],
-}
-
-/// Where blocks lie; computed from the segment's size.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Geometry {
-    base: usize,
-    end: usize,
-}
-
-impl Geometry {
-    pub(super) fn new(segment: &Segment, chunks: &ring::Geometry) -> Geometry {
-        Geometry { base: chunks.end(), end: segment.len() }
-    }
 }
 
 /// Which block: it is what the frame of a large message holds.
@@ -104,7 +92,7 @@ impl BlockId {
         let class = u32::from_le_bytes(bytes[..4].try_into().ok()?);
         let index = u32::from_le_bytes(bytes[4..8].try_into().ok()?);
         let len = usize::try_from(u64::from_le_bytes(bytes[8..].try_into().ok()?)).ok()?;
-        let fits = (class as usize) < CLASSES && (index as usize) < ENTRIES;
+        let fits = (class as usize) < CLASSES;
         (fits && len <= SMALLEST << class).then_some((BlockId { class, index }, len))
     }
 }
@@ -167,13 +155,17 @@ impl Block {
         }
     }
 
+    fn entry(&self) -> &Entry {
+        self.queue.block(self.id).expect("the entry of a block that was found by it")
+    }
+
     pub(super) fn id(&self) -> BlockId {
         self.id
     }
 
     /// Gives the block to the message with this ticket. The put lock is held and the message not committed.
     pub(super) fn enqueue(&self, ticket: u64) {
-        let entry = self.queue.block(self.id);
+        let entry = self.entry();
         entry.ticket.store(ticket, Ordering::Relaxed);
         entry.state.store(QUEUED, Ordering::Release);
     }
@@ -193,9 +185,22 @@ impl Drop for Block {
 }
 
 impl SharedQueue {
-    fn block(&self, id: BlockId) -> &Entry {
-        let index = id.class as usize * ENTRIES + id.index as usize;
-        self.segment.place(PAYLOAD + PAGE + index * size_of::<Entry>())
+    /// A block's entry, if there is one with memory.
+    fn block(&self, id: BlockId) -> Result<&Entry, Error> {
+        if id.index >= self.geometry.entries(id.class) {
+            return Err(corrupt("the number of a block"));
+        }
+        let offset = self.geometry.entry(id.class, id.index);
+        match self.segment.get(offset) {
+            Some(entry) => Ok(entry),
+            None => Err(self.unreachable(offset, ENTRY, "a block's entry")),
+        }
+    }
+
+    /// How many entries of a class were ever used.
+    fn high(&self, class: u32) -> u32 {
+        let high = self.head().blocks.high[class as usize].load(Ordering::Relaxed);
+        high.min(self.geometry.entries(class))
     }
 
     /// Takes a block for a message of `len` bytes, with memory.
@@ -205,9 +210,13 @@ impl SharedQueue {
         if class as usize >= CLASSES {
             return Err(self.too_large(len));
         }
-        let Some(index) = self.find_block(class, me) else {
+        let entries = self.geometry.entries(class);
+        if entries == 0 {
+            return Err(self.too_large(len));
+        }
+        let Some(index) = self.find_block(class, me)? else {
             return Err(Error::Limit(format!(
-                "the queue holds {ENTRIES} messages of about {len} bytes already, the most it can"
+                "the queue holds {entries} messages of about {len} bytes already, the most it can"
             )));
         };
         let id = BlockId { class, index };
@@ -222,52 +231,58 @@ impl SharedQueue {
                 owned: true,
             }),
             Err(error) => {
-                self.block(id).state.store(FREE, Ordering::Release);
+                self.block(id)?.state.store(FREE, Ordering::Release);
                 Err(error)
             }
         }
     }
 
-    fn find_block(&self, class: u32, me: Token) -> Option<u32> {
+    fn find_block(&self, class: u32, me: Token) -> Result<Option<u32>, Error> {
         let control = &self.head().blocks;
+        let entries = self.geometry.entries(class);
         let mine = WRITING | u64::from(me.bits()) << 32;
         let claim = |index: u32, state: u64| {
-            let entry = self.block(BlockId { class, index });
+            let entry = self.block(BlockId { class, index })?;
             // SYNC: Acquire, with the Release that freed it.
-            entry.state.compare_exchange(state, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            let claimed =
+                entry.state.compare_exchange(state, mine, Ordering::Acquire, Ordering::Relaxed);
+            Ok::<_, Error>(claimed.is_ok())
         };
-        let high = control.high[class as usize].load(Ordering::Relaxed).min(ENTRIES as u32);
+        let high = self.high(class);
         let recent = control.recent[class as usize].load(Ordering::Relaxed);
-        if recent < high && claim(recent, FREE) {
-            return Some(recent);
+        if recent < high && claim(recent, FREE)? {
+            return Ok(Some(recent));
         }
         // The first ones are in use all the time and so in the caches; after them, where the last search ended.
         let cursor = control.cursor[class as usize].load(Ordering::Relaxed).min(high);
-        let likely = (0..LIKELY.min(high)).chain(cursor..(cursor + LIKELY).min(high));
-        if let Some(index) = likely.into_iter().find(|&index| claim(index, FREE)) {
-            control.cursor[class as usize].store(index + 1, Ordering::Relaxed);
-            return Some(index);
+        for index in (0..LIKELY.min(high)).chain(cursor..(cursor + LIKELY).min(high)) {
+            if claim(index, FREE)? {
+                control.cursor[class as usize].store(index + 1, Ordering::Relaxed);
+                return Ok(Some(index));
+            }
         }
         // Before the table doubles, and when it cannot grow: any that is free or whose owner died.
-        if high.is_power_of_two() || high == ENTRIES as u32 {
+        if high.is_power_of_two() || high == entries {
             control.cursor[class as usize].store(0, Ordering::Relaxed);
-            let usable = (0..high).find(|&index| {
-                let state = self.block(BlockId { class, index }).state.load(Ordering::Acquire);
-                (state & STATE == FREE || self.is_orphan(state, me)) && claim(index, state)
-            });
-            if usable.is_some() {
-                return usable;
+            for index in 0..high {
+                let state = self.block(BlockId { class, index })?.state.load(Ordering::Acquire);
+                if (state & STATE == FREE || self.is_orphan(state, me)) && claim(index, state)? {
+                    return Ok(Some(index));
+                }
             }
         }
-        (high..ENTRIES as u32).find(|&index| {
-            let first = (class as usize * ENTRIES + index as usize) * size_of::<Entry>();
-            let page = (PAYLOAD + PAGE + first) / PAGE * PAGE;
-            if first.is_multiple_of(PAGE) && self.segment.commit(page, PAGE).is_err() {
-                return false;
+        for index in high..entries {
+            let entry = self.geometry.entry(class, index);
+            // Its memory, and that of those after it; the first one's page may be another class's, too.
+            if index == 0 || entry.is_multiple_of(PAGE) {
+                self.segment.commit(entry / PAGE * PAGE, PAGE)?;
             }
             control.high[class as usize].fetch_max(index + 1, Ordering::Relaxed);
-            claim(index, FREE)
-        })
+            if claim(index, FREE)? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a block belongs to a process that is gone.
@@ -277,19 +292,16 @@ impl SharedQueue {
             && owner.is_none_or(|owner| owner != me && !self.segment.roster().is_alive(owner))
     }
 
+    /// Gives a block a place and memory, and maps it here.
     fn give_block_memory(&self, id: BlockId, len: usize) -> Result<usize, Error> {
         let control = &self.head().blocks;
-        let entry = self.block(id);
+        let entry = self.block(id)?;
         let size = SMALLEST << id.class;
         if entry.offset.load(Ordering::Relaxed) == 0 {
-            let room = (self.blocks.end - self.blocks.base) as u64;
-            let place = control
-                .unused_from
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                    used.checked_add(size as u64).filter(|&end| end <= room)
-                })
-                .map_err(|_| self.too_large(len))?;
-            entry.offset.store(place + self.blocks.base as u64, Ordering::Relaxed);
+            let place = (0..AREAS)
+                .find_map(|area| self.take_place(area, size))
+                .ok_or_else(|| self.too_large(len))?;
+            entry.offset.store(place as u64, Ordering::Relaxed);
         }
         let offset = self.checked_offset(id, size)?;
         let committed = entry.committed.load(Ordering::Relaxed);
@@ -298,6 +310,7 @@ impl SharedQueue {
             self.segment.commit(offset, len)?;
             entry.committed.store(len as u64, Ordering::Relaxed);
         }
+        self.segment.reach(offset, len)?;
         // What it had is no longer memory of free blocks.
         let _ = control.free_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
             Some(free.saturating_sub(committed))
@@ -305,29 +318,46 @@ impl SharedQueue {
         Ok(offset)
     }
 
+    /// Takes a place of `size` bytes that was never used out of an area.
+    fn take_place(&self, area: usize, size: usize) -> Option<usize> {
+        let (start, end) = self.geometry.area(area);
+        let next = |from: u64| (from as usize).max(start).checked_add(size);
+        let before = self.head().blocks.unused_from[area]
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |from| {
+                next(from).filter(|&to| to <= end).map(|to| to as u64)
+            })
+            .ok()?;
+        Some((before as usize).max(start))
+    }
+
     /// A block's place, checked to lie where blocks lie.
     fn checked_offset(&self, id: BlockId, size: usize) -> Result<usize, Error> {
-        let offset = self.block(id).offset.load(Ordering::Relaxed) as usize;
-        let inside = offset >= self.blocks.base
-            && offset.checked_add(size).is_some_and(|end| end <= self.blocks.end);
+        let offset = self.block(id)?.offset.load(Ordering::Relaxed) as usize;
+        let inside = offset.is_multiple_of(PAGE) && self.geometry.is_for_blocks(offset, size);
         if inside { Ok(offset) } else { Err(corrupt("a block's place")) }
     }
 
     fn too_large(&self, len: usize) -> Error {
+        let room = (0..AREAS).map(|area| self.geometry.area(area)).map(|(start, end)| end - start);
         Error::Limit(format!(
             "a message of {len} bytes does not fit: this queue has room for {} MiB of large messages",
-            (self.blocks.end - self.blocks.base) >> 20
+            room.sum::<usize>() >> 20
         ))
     }
 
-    /// The block that the message with `ticket` is in; for the holder of the get lock.
-    pub(super) fn check_queued(&self, id: BlockId, ticket: u64) -> Result<(), Error> {
-        let entry = self.block(id);
+    /// Whether the block is the one of the message with `ticket`, and mapped here; for the holder of the get lock, before
+    /// the message is taken.
+    pub(super) fn check_queued(&self, id: BlockId, len: usize, ticket: u64) -> Result<(), Error> {
+        let entry = self.block(id)?;
         let state = entry.state.load(Ordering::Acquire);
-        if state & STATE == QUEUED && entry.ticket.load(Ordering::Relaxed) == ticket {
-            return Ok(());
+        if state & STATE != QUEUED || entry.ticket.load(Ordering::Relaxed) != ticket {
+            return Err(corrupt("the block of a large message"));
         }
-        Err(corrupt("the block of a large message"))
+        let offset = self.checked_offset(id, SMALLEST << id.class)?;
+        match self.segment.bytes(offset, len) {
+            Some(_) => Ok(()),
+            None => Err(self.unreachable(offset, len, "a block's length")),
+        }
     }
 
     /// The message was taken: its block is this process's. The get lock is held.
@@ -337,7 +367,7 @@ impl SharedQueue {
         len: usize,
         me: Token,
     ) -> Result<Block, Error> {
-        let entry = self.block(id);
+        let entry = self.block(id)?;
         entry.state.store(HELD | u64::from(me.bits()) << 32, Ordering::Release);
         let offset = self.checked_offset(id, SMALLEST << id.class)?;
         Ok(Block { queue: self.clone(), id, offset, len, epoch: fork::epoch(), owned: true })
@@ -345,7 +375,7 @@ impl SharedQueue {
 
     fn free_block(&self, id: BlockId) {
         let control = &self.head().blocks;
-        let entry = self.block(id);
+        let Ok(entry) = self.block(id) else { return }; // overwritten
         let committed = entry.committed.load(Ordering::Relaxed);
         if control.free_bytes.load(Ordering::Relaxed).saturating_add(committed) > KEPT {
             if let Ok(offset) = self.checked_offset(id, SMALLEST << id.class) {
@@ -361,17 +391,17 @@ impl SharedQueue {
     }
 
     /// Frees queued blocks whose message is `gone`: what a death between two steps of a commit leaves.
-    pub(super) fn free_queued_blocks(&self, gone: impl Fn(u64) -> bool) {
-        for class in 0..CLASSES {
-            let high = self.head().blocks.high[class].load(Ordering::Relaxed).min(ENTRIES as u32);
-            for index in 0..high {
-                let id = BlockId { class: class as u32, index };
-                let entry = self.block(id);
+    pub(super) fn free_queued_blocks(&self, gone: impl Fn(u64) -> bool) -> Result<(), Error> {
+        for class in 0..CLASSES as u32 {
+            for index in 0..self.high(class) {
+                let id = BlockId { class, index };
+                let entry = self.block(id)?;
                 let state = entry.state.load(Ordering::Acquire);
                 if state & STATE == QUEUED && gone(entry.ticket.load(Ordering::Relaxed)) {
                     self.free_block(id);
                 }
             }
         }
+        Ok(())
     }
 }

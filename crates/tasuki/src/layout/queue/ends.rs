@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::{Head, Options, Parts, SharedQueue};
 use crate::error::Error;
-use crate::segment::{PAYLOAD, Segment};
+use crate::segment::Segment;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Wait, kill_point, wait};
 use crate::sys::readiness::{self, Peer};
@@ -45,7 +45,7 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         kill_point!(EndClosed);
-        let head: &Head = self.segment.place(PAYLOAD);
+        let head: &Head = self.segment.place(self.segment.payload());
         // SYNC: with the load in `is_alone`: who sees this count, and asks the socket then, finds it closed.
         head.settings.closed_ends.fetch_add(1, Ordering::SeqCst);
         kill_point!(EndCounted);

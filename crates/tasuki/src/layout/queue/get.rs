@@ -157,7 +157,7 @@ impl SharedQueue {
         let named = BlockId::from_bytes(&out[before..]);
         out.truncate(before);
         let (id, len) = named.ok_or_else(|| corrupt("a large message's frame"))?;
-        self.check_queued(id, ticket)?;
+        self.check_queued(id, len, ticket)?;
         Ok((len, Some(id)))
     }
 
@@ -193,14 +193,14 @@ impl SharedQueue {
     #[inline]
     pub(super) fn frame_at(&self, head: Position) -> Result<Frame, Error> {
         let mut offset = head.offset;
-        let mut chunk = self.chunks.chunk_of(offset).ok_or_else(|| corrupt("the head"))?;
-        let mut header = self.frame_header(offset).ok_or_else(|| corrupt("the head"))?;
+        let mut chunk = self.geometry.chunk_of(offset).ok_or_else(|| corrupt("the head"))?;
+        let mut header = self.frame_header(offset)?;
         let mut codec = header.codec.load(Ordering::Relaxed);
         let jumped = codec == JUMP;
         if jumped {
             chunk = self.next_chunk(chunk)?;
             offset = self.chunk_start(chunk);
-            header = self.frame_header(offset).ok_or_else(|| corrupt("a chunk"))?;
+            header = self.frame_header(offset)?;
             codec = header.codec.load(Ordering::Relaxed);
         }
         let len = header.len.load(Ordering::Relaxed) as usize;
@@ -209,7 +209,7 @@ impl SharedQueue {
         if codec == JUMP || ticket != head.ticket as u32 {
             return Err(corrupt("a frame's ticket"));
         }
-        if whole + ring::HEADER > self.chunks.left(offset) {
+        if whole + ring::HEADER > self.geometry.left(offset) {
             return Err(corrupt("a frame's length"));
         }
         Ok(Frame {
@@ -328,7 +328,7 @@ impl SharedQueue {
     /// As `trim_if_nobody_puts`, until hardly any is free.
     pub(super) fn trim_all(&self) {
         // No more often than there can be chunks, whatever the memory says.
-        for _ in 0..=self.chunks.count() / ring::TRIMMED {
+        for _ in 0..=self.geometry.chunks() / ring::TRIMMED {
             if !self.is_loose() || !self.trim_if_nobody_puts() {
                 return;
             }

@@ -16,17 +16,15 @@ use super::{NotGot, SharedQueue};
 use crate::error::Error;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::roster::ROWS;
-use crate::segment::{PAYLOAD, Shared, Token};
+use crate::segment::{Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::wait::look_number;
 use crate::sync::{GaveUp, Held, SleepWord, Wait, kill_point};
 use crate::sys::memory::PAGE;
 
-/// Where the table lies. It has memory page by page, as processes come.
-const TABLE: usize = PAYLOAD + PAGE + super::blocks::TABLES;
-/// Where it ends.
-pub(super) const END: usize = TABLE + ROWS * size_of::<Row>();
-const PAGES: usize = (END - TABLE) / PAGE;
+/// The bytes of a row. The table has memory page by page, as processes come.
+pub(super) const ROW: usize = size_of::<Row>();
+const PAGES: usize = ROWS * ROW / PAGE;
 
 /// What all processes share, beside the table.
 #[derive(Debug)]
@@ -267,10 +265,10 @@ impl SharedQueue {
     /// This process's row; if another one had it before, that one is gone, and what it left is counted first.
     fn own_row(&self, held: &Held<'_>, me: Token) -> Result<&Row, Error> {
         let index = me.row();
-        let page = index * size_of::<Row>() / PAGE;
+        let page = index * ROW / PAGE;
         let word = &self.head().joining.pages[page / 64];
         if word.load(Ordering::Acquire) & 1 << (page % 64) == 0 {
-            self.segment.commit(TABLE + page * PAGE, PAGE)?;
+            self.segment.commit(self.geometry.tasks + page * PAGE, PAGE)?;
             word.fetch_or(1 << (page % 64), Ordering::AcqRel);
         }
         let row = self.table_row(index).expect("a row of a page that has memory");
@@ -379,11 +377,11 @@ impl SharedQueue {
 
     #[inline]
     fn table_row(&self, index: usize) -> Option<&Row> {
-        let page = index * size_of::<Row>() / PAGE;
+        let page = index * ROW / PAGE;
         let word = self.head().joining.pages.get(page / 64)?;
         if word.load(Ordering::Acquire) & 1 << (page % 64) == 0 {
             return None;
         }
-        self.segment.get(TABLE + index * size_of::<Row>())
+        self.segment.get(self.geometry.tasks + index * ROW)
     }
 }

@@ -1,7 +1,7 @@
 //! The queue: frames of any size from many producers to many consumers, whole or not at all, whoever is killed.
 //!
-//! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`ring`] finds
-//! places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two sides, [`beacon`] is for those who
+//! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`geometry`] says where
+//! things lie, [`ring`] finds places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two sides, [`beacon`] is for those who
 //! poll, [`joining`] counts tasks, [`repair`] is what is done after a death.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
@@ -9,6 +9,7 @@ mod batch;
 mod beacon;
 mod blocks;
 mod ends;
+mod geometry;
 mod get;
 mod joining;
 mod parts;
@@ -41,7 +42,8 @@ use side::{Position, Side};
 
 use crate::error::Error;
 use crate::segment::placed::Placed;
-use crate::segment::{Kind, PAYLOAD, Segment, SegmentId, Shared};
+use crate::segment::roster::rows_for;
+use crate::segment::{Kind, Segment, SegmentId, Shape, Shared, pieces};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{SleepWord, Spin};
 use crate::sys::memory::{self, PAGE};
@@ -50,8 +52,8 @@ use crate::sys::{eventfd, sidecar};
 /// Frames up to this size are copied under the lock; larger ones go into a block outside it.
 pub(crate) const INLINE: usize = 4096;
 
-/// A queue's segment is at least this long, or its tables would not fit; all holes, so it costs nothing.
-const SMALLEST: usize = 1 << 28;
+/// A queue's segment can become at least this long, unless files may not.
+const SMALLEST: usize = 1 << 30;
 
 /// What a queue is to be.
 #[derive(Clone, Debug)]
@@ -118,8 +120,7 @@ pub(crate) struct SharedQueue {
     messages: OwnedFd,
     /// The beacon that consumers light, if the queue can ever be full.
     room: Option<OwnedFd>,
-    chunks: ring::Geometry,
-    blocks: blocks::Geometry,
+    geometry: geometry::Geometry,
     capacity: u64,
     byte_limit: u64,
     soft_limit: bool,
@@ -146,13 +147,17 @@ impl SharedQueue {
     /// Makes an empty queue whose descriptors go through this socket.
     fn create_with(options: &Options, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
         let memory = usize::try_from(memory::physical()).unwrap_or(usize::MAX / 4);
-        let largest = memory.next_power_of_two().clamp(1 << 30, 1 << 36);
-        let segment = Segment::create_within(Kind::Queue, &options.label, largest, SMALLEST)?;
+        let largest = memory.next_power_of_two().clamp(SMALLEST, pieces::LONGEST);
+        let longest_file = memory::longest_file();
+        let longest = usize::try_from(longest_file).unwrap_or(usize::MAX) / PAGE * PAGE;
+        let shape = Shape { rows: rows_for(longest_file), capacity: largest.min(longest) };
+        let segment = Segment::create(Kind::Queue, &options.label, shape)?;
+        geometry::Geometry::new(&segment)?; // before anything is written where it would not fit
         let beacon = || eventfd::create().map_err(|e| Error::os("make a queue's beacon", e));
         let limited = options.capacity.is_some() || options.byte_limit.is_some();
         let (messages, room) = (beacon()?, limited.then(beacon).transpose()?);
-        segment.commit(PAYLOAD, PAGE)?;
-        let head: &Head = segment.place(PAYLOAD);
+        segment.commit(segment.payload(), PAGE)?;
+        let head: &Head = segment.place(segment.payload());
         let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
         head.settings.capacity.store(unlimited(options.capacity), Ordering::Relaxed);
         head.settings.byte_limit.store(unlimited(options.byte_limit), Ordering::Relaxed);
@@ -192,20 +197,15 @@ impl SharedQueue {
         messages: OwnedFd,
         room: Option<OwnedFd>,
     ) -> Result<SharedQueue, Error> {
-        if segment.len() < SMALLEST {
-            return Err(Error::Invalid("a queue's segment is smaller than any queue".into()));
-        }
-        let chunks = ring::Geometry::new(&segment);
-        let blocks = blocks::Geometry::new(&segment, &chunks);
-        let head = Placed::<Head>::new(&segment, PAYLOAD);
+        let geometry = geometry::Geometry::new(&segment)?;
+        let head = Placed::<Head>::new(&segment, segment.payload());
         Ok(SharedQueue {
             capacity: head.settings.capacity.load(Ordering::Relaxed).max(1),
             byte_limit: head.settings.byte_limit.load(Ordering::Relaxed),
             structured: head.settings.structured.load(Ordering::Relaxed) as u16,
             soft_limit: head.settings.soft_limit.load(Ordering::Relaxed) != 0,
             joinable: head.settings.joinable.load(Ordering::Relaxed) != 0,
-            chunks,
-            blocks,
+            geometry,
             head,
             segment,
             sidecar,

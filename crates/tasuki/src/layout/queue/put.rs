@@ -178,7 +178,7 @@ impl SharedQueue {
         let body = if in_block { BlockId::LEN } else { len };
         let frame_len = ring::frame_len(body);
         let offset = self.place_for(held, tail, frame_len)?;
-        let header = self.frame_header(offset).ok_or_else(|| corrupt("the tail"))?;
+        let header = self.frame_header(offset)?;
         let mut flags = message.fds.len() as u16 & HANDLES;
         if in_block {
             flags |= BLOCK;

@@ -33,7 +33,7 @@ impl SharedQueue {
     pub(super) fn repair_put(&self, held: &Held<'_>) -> Result<(), Error> {
         let tail = self.head().put.ticket.load(Ordering::SeqCst);
         self.rebuild_ring(held)?;
-        self.free_queued_blocks(|ticket| (ticket.wrapping_sub(tail) as i64) >= 0);
+        self.free_queued_blocks(|ticket| (ticket.wrapping_sub(tail) as i64) >= 0)?;
         self.head()
             .put
             .seen
@@ -62,7 +62,8 @@ impl SharedQueue {
     /// Frees blocks and descriptors of messages below the head, and says how many those are.
     pub(super) fn free_what_was_taken(&self, _held: &Held<'_>) -> u64 {
         let head = self.head().get.ticket.load(Ordering::SeqCst);
-        self.free_queued_blocks(|ticket| (ticket.wrapping_sub(head) as i64) < 0);
+        // Without address space for the table they stay until the next repair.
+        let _ = self.free_queued_blocks(|ticket| (ticket.wrapping_sub(head) as i64) < 0);
         while let Ok(Some((label, _))) = sidecar::peek(self.sidecar.as_fd()) {
             if (label.ticket.wrapping_sub(head) as i64) >= 0 {
                 break;

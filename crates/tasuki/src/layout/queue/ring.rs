@@ -11,9 +11,10 @@
 //! A chunk has room for a header after every frame, so there is always place for the JUMP that ends it.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
+use super::geometry::Geometry;
 use super::{Position, SharedQueue, corrupt};
 use crate::error::Error;
-use crate::segment::{Segment, Shared};
+use crate::segment::Shared;
 use crate::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use crate::sync::{Held, kill_point};
 use crate::sys::memory::PAGE;
@@ -49,6 +50,9 @@ struct Entry {
     reserved: AtomicU32,
 }
 
+/// The bytes of an entry of the chunk table.
+pub(super) const ENTRY: usize = size_of::<Entry>();
+
 // SAFETY: atomics only.
 unsafe impl Shared for Entry {}
 
@@ -66,51 +70,19 @@ pub(super) struct FrameHeader {
 // SAFETY: atomics only.
 unsafe impl Shared for FrameHeader {}
 
-/// Where chunks lie; computed from the segment's size, which is checked and never changes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Geometry {
-    table: usize,
-    base: usize,
-    most: usize,
-}
-
 impl Geometry {
-    pub(super) fn new(segment: &Segment) -> Geometry {
-        let most = segment.len() / 2 / CHUNK;
-        let table = super::joining::END;
-        let base = (table + most * size_of::<Entry>()).next_multiple_of(CHUNK);
-        let most = most.min((segment.len() / 2 - base.min(segment.len() / 2)) / CHUNK);
-        Geometry { table, base, most }
-    }
-
-    /// How many chunks there can be.
-    pub(super) fn count(&self) -> usize {
-        self.most
-    }
-
-    /// Where the chunks end and blocks may begin.
-    pub(super) fn end(&self) -> usize {
-        self.base + self.most * CHUNK
-    }
-
-    #[inline]
-    fn start(&self, chunk: usize) -> usize {
-        self.base + chunk * CHUNK
-    }
-
     /// The chunk that an offset from shared memory lies in, if it lies in one and where a frame may begin.
     #[inline]
     pub(super) fn chunk_of(&self, offset: u64) -> Option<usize> {
-        let within = usize::try_from(offset).ok()?.checked_sub(self.base)?;
-        let chunk = within / CHUNK;
-        (chunk < self.most && within.is_multiple_of(8) && within % CHUNK <= CHUNK - HEADER)
-            .then_some(chunk)
+        let within = offset as usize % CHUNK;
+        let may_begin = offset.is_multiple_of(8) && within <= CHUNK - HEADER;
+        if may_begin { self.chunk_at(usize::try_from(offset).ok()?) } else { None }
     }
 
     /// How many bytes there are from an offset to the end of its chunk.
     #[inline]
     pub(super) fn left(&self, offset: u64) -> usize {
-        CHUNK - (offset as usize - self.base) % CHUNK
+        CHUNK - offset as usize % CHUNK
     }
 }
 
@@ -121,13 +93,30 @@ pub(super) fn frame_len(len: usize) -> usize {
 }
 
 impl SharedQueue {
-    fn entry(&self, chunk: usize) -> &Entry {
-        self.segment.place(self.chunks.table + chunk * size_of::<Entry>())
+    #[inline]
+    fn entry(&self, chunk: usize) -> Result<&Entry, Error> {
+        let offset = self.geometry.chunk_entry(chunk);
+        match self.segment.get(offset) {
+            Some(entry) => Ok(entry),
+            None => Err(self.unreachable(offset, ENTRY, "a chunk")),
+        }
+    }
+
+    /// Why a range that should be there is not: memory that this process could not map, or nonsense.
+    #[cold]
+    pub(super) fn unreachable(&self, offset: usize, len: usize, what: &str) -> Error {
+        match self.segment.reach(offset, len) {
+            Err(Error::Invalid(_)) | Ok(_) => corrupt(what),
+            Err(refused) => refused,
+        }
     }
 
     #[inline]
-    pub(super) fn frame_header(&self, offset: u64) -> Option<&FrameHeader> {
-        self.segment.get(usize::try_from(offset).ok()?)
+    pub(super) fn frame_header(&self, offset: u64) -> Result<&FrameHeader, Error> {
+        match self.segment.get(offset as usize) {
+            Some(header) => Ok(header),
+            None => Err(self.unreachable(offset as usize, HEADER, "a frame's place")),
+        }
     }
 
     pub(super) fn make_first_chunk(&self) -> Result<(), Error> {
@@ -136,7 +125,7 @@ impl SharedQueue {
         control.chunks.store(1, Ordering::Relaxed);
         control.circle.store(1, Ordering::Relaxed);
         for side in [&self.head().put, &self.head().get] {
-            side.begin(self.chunks.base as u64);
+            side.begin(self.chunk_start(0));
         }
         Ok(())
     }
@@ -144,12 +133,12 @@ impl SharedQueue {
     /// The chunk after `chunk` in the circle.
     #[inline]
     pub(super) fn next_chunk(&self, chunk: usize) -> Result<usize, Error> {
-        let next = self.entry(chunk).next.load(Ordering::Acquire) as usize;
-        if next < self.chunks.most { Ok(next) } else { Err(corrupt("a chunk's successor")) }
+        let next = self.entry(chunk)?.next.load(Ordering::Acquire) as usize;
+        if next < self.geometry.chunks() { Ok(next) } else { Err(corrupt("a chunk's successor")) }
     }
 
     pub(super) fn chunk_start(&self, chunk: usize) -> u64 {
-        self.chunks.start(chunk) as u64
+        self.geometry.chunk_start(chunk) as u64
     }
 
     /// Where a frame of `len` bytes can begin, at or after the tail; ends the tail's chunk if it must.
@@ -160,12 +149,12 @@ impl SharedQueue {
         tail: Position,
         len: usize,
     ) -> Result<u64, Error> {
-        let chunk = self.chunks.chunk_of(tail.offset).ok_or_else(|| corrupt("the tail"))?;
-        if len + HEADER <= self.chunks.left(tail.offset) {
+        let chunk = self.geometry.chunk_of(tail.offset).ok_or_else(|| corrupt("the tail"))?;
+        if len + HEADER <= self.geometry.left(tail.offset) {
             return Ok(tail.offset);
         }
         let next = self.begin_chunk(held, chunk)?;
-        let jump = self.frame_header(tail.offset).ok_or_else(|| corrupt("the tail"))?;
+        let jump = self.frame_header(tail.offset)?;
         jump.codec.store(JUMP, Ordering::Relaxed);
         Ok(self.chunk_start(next))
     }
@@ -175,28 +164,28 @@ impl SharedQueue {
     fn begin_chunk(&self, _held: &Held<'_>, chunk: usize) -> Result<usize, Error> {
         let control = &self.head().ring;
         let used = self.chunks_in_use(chunk)?;
-        let order = self.entry(chunk).order.load(Ordering::Relaxed).wrapping_add(1);
+        let order = self.entry(chunk)?.order.load(Ordering::Relaxed).wrapping_add(1);
         let next = if used < control.circle.load(Ordering::Relaxed) {
             self.next_chunk(chunk)?
         } else {
             let fresh = self.take_chunk()?;
             kill_point!(PutChunkTaken);
-            let entry = self.entry(fresh);
+            let entry = self.entry(fresh)?;
             entry.next.store(self.next_chunk(chunk)? as u32, Ordering::Release);
-            self.entry(chunk).next.store(fresh as u32, Ordering::Release);
+            self.entry(chunk)?.next.store(fresh as u32, Ordering::Release);
             kill_point!(PutChunkLinked);
             control.circle.fetch_add(1, Ordering::Relaxed);
             fresh
         };
-        self.entry(next).order.store(order, Ordering::Relaxed);
+        self.entry(next)?.order.store(order, Ordering::Relaxed);
         Ok(next)
     }
 
     fn chunks_in_use(&self, tail_chunk: usize) -> Result<u32, Error> {
         let head = self.head().get.position().offset;
-        let head_chunk = self.chunks.chunk_of(head).ok_or_else(|| corrupt("the head"))?;
-        let order = |chunk: usize| self.entry(chunk).order.load(Ordering::Relaxed);
-        Ok(order(tail_chunk).wrapping_sub(order(head_chunk)).wrapping_add(1))
+        let head_chunk = self.geometry.chunk_of(head).ok_or_else(|| corrupt("the head"))?;
+        let order = |chunk: usize| Ok::<_, Error>(self.entry(chunk)?.order.load(Ordering::Relaxed));
+        Ok(order(tail_chunk)?.wrapping_sub(order(head_chunk)?).wrapping_add(1))
     }
 
     /// A chunk outside the circle, with memory.
@@ -205,20 +194,20 @@ impl SharedQueue {
         let spare = control.spare.load(Ordering::Relaxed);
         if spare != NONE {
             let chunk = spare as usize - 1;
-            if chunk >= self.chunks.most {
+            if chunk >= self.geometry.chunks() {
                 return Err(corrupt("the spare chunks"));
             }
             self.give_memory(chunk)?;
-            control.spare.store(self.entry(chunk).next.load(Ordering::Relaxed), Ordering::Relaxed);
+            control.spare.store(self.entry(chunk)?.next.load(Ordering::Relaxed), Ordering::Relaxed);
             let spares = control.spares.load(Ordering::Relaxed);
             control.spares.store(spares.saturating_sub(1), Ordering::Relaxed);
             return Ok(chunk);
         }
         let chunk = control.chunks.load(Ordering::Relaxed) as usize;
-        if chunk >= self.chunks.most {
+        if chunk >= self.geometry.chunks() {
             return Err(Error::Limit(format!(
                 "the queue is full: it holds {} MiB of small messages already, the most it can",
-                (self.chunks.most * CHUNK) >> 20
+                (self.geometry.chunks() * CHUNK) >> 20
             )));
         }
         self.give_memory(chunk)?;
@@ -226,16 +215,19 @@ impl SharedQueue {
         Ok(chunk)
     }
 
+    /// Gives a chunk its memory, and maps it here: who takes it must not fail afterwards.
     fn give_memory(&self, chunk: usize) -> Result<(), Error> {
-        let table = self.chunks.table + chunk * size_of::<Entry>();
-        if chunk.is_multiple_of(PAGE / size_of::<Entry>()) {
-            self.segment.commit(table / PAGE * PAGE, PAGE)?;
+        let entry = self.geometry.chunk_entry(chunk);
+        if entry.is_multiple_of(PAGE) {
+            self.segment.commit(entry, PAGE)?;
         }
-        let entry = self.entry(chunk);
+        let entry = self.entry(chunk)?;
+        let start = self.geometry.chunk_start(chunk);
         if entry.committed.load(Ordering::Relaxed) == 0 {
-            self.segment.commit(self.chunks.start(chunk), CHUNK)?;
+            self.segment.commit(start, CHUNK)?;
             entry.committed.store(1, Ordering::Relaxed);
         }
+        self.segment.reach(start, CHUNK)?;
         Ok(())
     }
 
@@ -245,7 +237,7 @@ impl SharedQueue {
         let circle = self.head().ring.circle.load(Ordering::Relaxed);
         circle > 8
             && self
-                .chunks
+                .geometry
                 .chunk_of(tail)
                 .and_then(|chunk| self.chunks_in_use(chunk).ok())
                 .is_some_and(|used| circle.saturating_sub(used) > 4)
@@ -255,40 +247,41 @@ impl SharedQueue {
     pub(super) fn trim(&self, _held: &Held<'_>) -> Result<(), Error> {
         let control = &self.head().ring;
         let tail = self.head().put.position().offset;
-        let chunk = self.chunks.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
+        let chunk = self.geometry.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
         let used = self.chunks_in_use(chunk)?;
         let free = control.circle.load(Ordering::Relaxed).saturating_sub(used);
         for _ in 1..free.min(TRIMMED as u32 + 1) {
             let out = self.next_chunk(chunk)?;
-            let entry = self.entry(out);
-            self.entry(chunk).next.store(entry.next.load(Ordering::Relaxed), Ordering::Release);
+            let entry = self.entry(out)?;
+            self.entry(chunk)?.next.store(entry.next.load(Ordering::Relaxed), Ordering::Release);
             kill_point!(TrimUnlinked);
             control.circle.fetch_sub(1, Ordering::Relaxed);
-            self.spare_chunk(out);
+            self.spare_chunk(out)?;
         }
         Ok(())
     }
 
-    fn spare_chunk(&self, chunk: usize) {
+    fn spare_chunk(&self, chunk: usize) -> Result<(), Error> {
         let control = &self.head().ring;
-        let entry = self.entry(chunk);
+        let entry = self.entry(chunk)?;
         if control.spares.load(Ordering::Relaxed) >= KEPT {
             // First the mark, then the hole: whoever dies in between leaves memory that is asked for again.
             entry.committed.store(0, Ordering::Relaxed);
-            self.segment.give_back(self.chunks.start(chunk), CHUNK);
+            self.segment.give_back(self.geometry.chunk_start(chunk), CHUNK);
         }
         entry.next.store(control.spare.load(Ordering::Relaxed), Ordering::Relaxed);
         control.spare.store(chunk as u32 + 1, Ordering::Relaxed);
         control.spares.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Counts the circle anew and puts every chunk outside it on the spare list: what a death may have left undone.
     pub(super) fn rebuild_ring(&self, _held: &Held<'_>) -> Result<(), Error> {
         let control = &self.head().ring;
         let tail = self.head().put.position().offset;
-        let first = self.chunks.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
+        let first = self.geometry.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
         // One more may have been given memory than was counted: it is asked for again when its turn comes.
-        let known = (control.chunks.load(Ordering::Relaxed) as usize).min(self.chunks.most);
+        let known = (control.chunks.load(Ordering::Relaxed) as usize).min(self.geometry.chunks());
         let mut in_circle = vec![false; known];
         let mut chunk = first;
         let mut length = 0;
@@ -308,7 +301,7 @@ impl SharedQueue {
         control.spares.store(0, Ordering::Relaxed);
         for (chunk, used) in in_circle.iter().enumerate() {
             if !used {
-                self.spare_chunk(chunk);
+                self.spare_chunk(chunk)?;
             }
         }
         Ok(())
