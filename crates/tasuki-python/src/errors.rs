@@ -8,15 +8,23 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use tasuki::Error;
 
+static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// Finds the two while it can be done: a queue may first be empty in a __del__, when nothing can be imported any more.
+pub fn find_empty_and_full(py: Python<'_>) {
+    // Failing, they are looked for again when they are raised, and then the reason is.
+    let _ = EMPTY.import(py, "queue", "Empty");
+    let _ = FULL.import(py, "queue", "Full");
+}
+
 /// `queue.Empty` without a text, as the standard library raises it.
 pub fn empty(py: Python<'_>) -> PyErr {
-    static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     raise(py, &EMPTY, "queue", "Empty")
 }
 
 /// `queue.Full` without a text.
 pub fn full(py: Python<'_>) -> PyErr {
-    static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     raise(py, &FULL, "queue", "Full")
 }
 

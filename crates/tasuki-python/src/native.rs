@@ -95,7 +95,7 @@ pub fn nothing() -> *mut ffi::PyObject {
 /// Runs what may fail, wait or run Python code, and gives the interpreter its result or exception.
 #[cold]
 pub fn slowly(work: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> *mut ffi::PyObject {
-    Python::attach(|py| {
+    let call = |py: Python<'_>| {
         let done = catch_unwind(AssertUnwindSafe(|| work(py)));
         let error = match done {
             Ok(Ok(object)) => return object,
@@ -104,7 +104,10 @@ pub fn slowly(work: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> 
         };
         error.restore(py);
         ptr::null_mut()
-    })
+    };
+    // SAFETY: the interpreter calls such a function, so that it is attached. It may be finalising: objects with a
+    // __del__ use what they have to the last, and `Python::attach` would panic then.
+    unsafe { Python::attach_unchecked(call) }
 }
 
 /// As `slowly`, for what gives no object: 0, or -1 with an exception.

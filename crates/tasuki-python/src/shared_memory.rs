@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyString};
 use tasuki::raw::shared_memory::{Item, ListError, RawSharedMemory};
 
-use crate::errors;
+use crate::{errors, waiting};
 
 /// The bytes behind a name in this process's address space, as long as anything refers to them.
 #[pyclass(frozen, module = "tasuki._tasuki")]
@@ -36,7 +36,7 @@ impl NamedMemory {
         let mut raised = None;
         let made = py.detach(|| {
             RawSharedMemory::create(name, size, mode, contents, &mut || {
-                Python::attach(|py| py.check_signals()).map_err(|error| {
+                waiting::check_signals().map_err(|error| {
                     raised = Some(error);
                     io::ErrorKind::Interrupted.into()
                 })

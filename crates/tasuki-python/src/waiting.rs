@@ -2,12 +2,22 @@
 //!
 //! A call first tries with the interpreter attached, since most of the time nothing has to be waited for. Only then
 //! it detaches; whenever it wakes, and each half second at least, it asks whether a signal handler raised.
+#![allow(unsafe_code)] // attaches while the interpreter finalises
 
 use std::time::Duration;
 
 use pyo3::Borrowed;
 use pyo3::prelude::*;
 use tasuki::raw::Wait;
+
+/// Asks whether a signal handler raised, from within a wait that has detached.
+///
+/// Also at the end of the interpreter, whose last objects may wait in a __del__. Any other thread that asks while it is
+/// finalising never returns: older versions end it there, and pyo3 lets it sleep instead.
+pub fn check_signals() -> PyResult<()> {
+    // SAFETY: this thread was attached when its wait began, so that the interpreter has a state for it.
+    unsafe { Python::attach_unchecked(|py| py.check_signals()) }
+}
 
 /// The argument `block`: anything, of which only the truth counts, as in the standard library.
 pub struct Blocking(pub bool);
@@ -75,14 +85,8 @@ impl Patience {
         let mut raised: Option<PyErr> = None;
         let result = py.detach(|| {
             let mut interrupted = || {
-                let raises = Python::attach(|py| match py.check_signals() {
-                    Ok(()) => false,
-                    Err(error) => {
-                        raised = Some(error);
-                        true
-                    }
-                });
-                raises || no_hope()
+                raised = check_signals().err();
+                raised.is_some() || no_hope()
             };
             let wait = match self {
                 Patience::None => Wait::now(),

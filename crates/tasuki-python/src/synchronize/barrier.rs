@@ -34,10 +34,15 @@ impl Barrier {
     }
 }
 
-/// `threading.BrokenBarrierError`, with the reason as its text.
-fn broken(py: Python<'_>, text: String) -> PyErr {
+/// `threading.BrokenBarrierError`, found when a barrier is made: in a __del__ nothing can be imported any more.
+fn broken_barrier_error(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static BROKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    match BROKEN.import(py, "threading", "BrokenBarrierError") {
+    BROKEN.import(py, "threading", "BrokenBarrierError")
+}
+
+/// That error, with the reason as its text.
+fn broken(py: Python<'_>, text: String) -> PyErr {
+    match broken_barrier_error(py) {
         Ok(class) => PyErr::from_type(class.clone(), (text,)),
         Err(error) => error,
     }
@@ -57,8 +62,10 @@ fn not_passed(py: Python<'_>, why: NotPassed) -> PyErr {
 #[pymethods]
 impl Barrier {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Barrier {
+    #[pyo3(signature = (*args, **_kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Barrier {
+        // Failing, it is looked for again when it is raised, and then the reason is.
+        let _ = broken_barrier_error(args.py());
         Barrier { raw: OnceLock::new() }
     }
 
