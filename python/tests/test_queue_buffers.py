@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import threading
 import time
 from typing import Any
 
@@ -226,6 +227,108 @@ def test_memory_is_used_again_when_the_last_object_over_it_is_gone() -> None:
         del_me = q.get(timeout=30)
         del del_me
     assert _memory() - before < 24 * LARGE
+
+
+# --- across a fork
+
+
+def _change_and_report(array: Any, go: Any, back: Any) -> None:
+    back.put(float(array.mean()))
+    array[:] = -1
+    back.put(float(array.mean()))
+    assert go.wait(60)
+    back.put(float(array.mean()))
+
+
+@pytest.mark.parametrize("touch", ["untouched", "written to"])
+def test_a_forked_child_has_an_array_of_its_own(touch: str) -> None:
+    ctx = tasuki.get_context("fork")
+    q, back, go = ctx.Queue(), ctx.Queue(), ctx.Event()
+    q.put(np.full(LARGE, 7.0))
+    array = q.get(timeout=30)
+    if touch == "written to":
+        array[: LARGE // 2] = 7.0
+    children = [ctx.Process(target=_change_and_report, args=(array, go, back)) for _ in range(2)]
+    for child in children:
+        child.start()
+    assert sorted(back.get(timeout=60) for _ in range(4)) == [-1, -1, 7, 7]
+    assert (array == 7).all()  # the parent's is as it was
+    array[:] = 3
+    go.set()
+    assert [back.get(timeout=60) for _ in range(2)] == [-1, -1]
+    for child in children:
+        child.join(30)
+        assert child.exitcode == 0
+
+
+def _look_late(views: Any, go: Any, back: Any) -> None:
+    assert go.wait(60)
+    back.put([int(np.frombuffer(view, dtype="u1").min()) for view in views])
+    back.put([int(np.frombuffer(view, dtype="u1").max()) for view in views])
+
+
+def test_what_a_forked_child_has_does_not_become_another_message() -> None:
+    ctx = tasuki.get_context("fork")
+    q, back, go = ctx.Queue(), ctx.Queue(), ctx.Event()
+    q.put(np.full(4 * LARGE, 7, dtype="u1"))
+    q.put(b"\x08" * 4 * LARGE)
+    q.put(bytearray(b"\x09" * 4 * LARGE))
+    views = [q.get(timeout=30), q.get_view(timeout=30), q.get_view(timeout=30)]
+    child = ctx.Process(target=_look_late, args=(views, go, back))
+    child.start()
+    views.clear()
+    for number in range(20, 26):  # would go into the same memory
+        q.put(np.full(4 * LARGE, number, dtype="u1"))
+        views.append(q.get(timeout=30))
+    go.set()
+    assert back.get(timeout=60) == back.get(timeout=60) == [7, 8, 9]
+    child.join(30)
+    assert child.exitcode == 0
+    assert [int(array[-1]) for array in views] == list(range(20, 26))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_threads_may_write_into_an_array_while_the_process_forks() -> None:
+    q = tasuki.Queue()
+    array = np.zeros(LARGE, dtype="i8")
+    stop = threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            np.add(array, 1, out=array)
+
+    for _ in range(4):
+        q.put(np.zeros(LARGE, dtype="i8"))
+        array = q.get(timeout=30)
+        stop.clear()
+        thread = threading.Thread(target=count)
+        thread.start()
+        for _ in range(3):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+        stop.set()
+        thread.join()
+        assert (array == array[0]).all()  # no addition was lost on the way
+
+
+def test_the_memory_of_an_array_is_given_back_when_the_process_forks() -> None:
+    ctx = tasuki.get_context("fork")
+    q = ctx.Queue()
+    before = _memory()
+    held = []
+    for number in range(10):
+        q.put(np.full(8 * LARGE, number, dtype="u1"))
+        held.append(q.get(timeout=30))
+        child = ctx.Process(target=abs, args=(1,))
+        child.start()
+        child.join(30)
+    assert _memory() - before < 24 * LARGE
+    assert [int(array[-1]) for array in held] == list(range(10))
+
+
+# --- when somebody is killed
 
 
 def _hold(q: Any, got: Any) -> None:

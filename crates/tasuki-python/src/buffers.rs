@@ -12,7 +12,9 @@ use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView};
-use tasuki::raw::LargeMessage;
+use tasuki::raw::{LargeMessage, PrivateMessage};
+
+use crate::errors;
 
 /// A buffer from this size on stays out of the pickle: a smaller one costs less to copy than to share.
 pub const LARGE: usize = 1 << 20;
@@ -189,10 +191,11 @@ pub fn copied<'py>(
 
 /// A part of a large message, which it keeps; Python lays its objects over it.
 ///
-/// The memory is this process's and nobody else's until the last object over the message is gone, or the process is.
+/// The memory is this process's and nobody else's until the last object over the message is gone, or the process is. A child
+/// that is forked has a copy, as of all memory.
 #[pyclass(frozen, module = "tasuki._tasuki")]
 pub struct Part {
-    message: Arc<LargeMessage>,
+    message: Arc<PrivateMessage>,
     offset: usize,
     len: usize,
     is_writable: bool,
@@ -228,7 +231,7 @@ impl Part {
     /// A view of `len` bytes from `offset` on, which are inside.
     fn view<'py>(
         py: Python<'py>,
-        message: &Arc<LargeMessage>,
+        message: &Arc<PrivateMessage>,
         (offset, len): (usize, usize),
         is_writable: bool,
     ) -> PyResult<Bound<'py, PyMemoryView>> {
@@ -237,10 +240,16 @@ impl Part {
     }
 }
 
+/// The message as private memory. The interpreter is let go, since that takes a while for a very large one.
+fn private(py: Python<'_>, large: LargeMessage) -> PyResult<Arc<PrivateMessage>> {
+    let private = py.detach(|| large.into_private());
+    Ok(Arc::new(private.map_err(errors::engine)?))
+}
+
 /// A view of a whole large message, not to be written to.
 pub fn whole<'py>(py: Python<'py>, large: LargeMessage) -> PyResult<Bound<'py, PyMemoryView>> {
     let len = large.len();
-    Part::view(py, &Arc::new(large), (0, len), false)
+    Part::view(py, &private(py, large)?, (0, len), false)
 }
 
 /// The pickle and the buffers of a large message, the buffers where they lie. A pickle says itself which of them are
@@ -249,7 +258,7 @@ pub fn in_place<'py>(
     py: Python<'py>,
     large: LargeMessage,
 ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
-    let message = Arc::new(large);
+    let message = private(py, large)?;
     let copy = |offset: usize, length: usize| {
         let mut bytes = Vec::with_capacity(length);
         // SAFETY: `Layout` asks for what is inside only; a broken process that writes meanwhile makes the copy a mixture.

@@ -21,7 +21,7 @@ pub use channel::{RawReceiver, RawSender, channel};
 pub use connection::RawConnection;
 pub use queues::{
     Batch, BatchMessage, LargeMessage, LostTasks, NotCounted, NotJoined, OutboundMessage,
-    QueueOptions, RawQueue, Shutdown, Taken,
+    PrivateMessage, QueueOptions, RawQueue, Shutdown, Taken,
 };
 pub use sharedctypes::RawValue;
 pub use synchronize::{

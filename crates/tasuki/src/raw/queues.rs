@@ -426,4 +426,30 @@ impl LargeMessage {
     pub fn to_vec(&self) -> Vec<u8> {
         self.block.to_vec()
     }
+
+    /// The message as memory of this process alone, without a copy: what is written there nobody else sees, and a child that
+    /// is forked has its own. It costs a mapping, and before a fork a copy.
+    pub fn into_private(self) -> Result<PrivateMessage, Error> {
+        Ok(PrivateMessage { block: queue::PrivateBlock::of(self.block)? })
+    }
+}
+
+/// The bytes of a large message as private memory; see [`LargeMessage::into_private`].
+#[derive(Debug)]
+pub struct PrivateMessage {
+    block: queue::PrivateBlock,
+}
+
+impl PrivateMessage {
+    /// How many bytes there are.
+    #[allow(clippy::len_without_is_empty)] // a large message is never empty
+    pub fn len(&self) -> usize {
+        self.block.len()
+    }
+
+    /// The address of the first byte, aligned to 4096. The bytes are there as long as this lives, and nobody but this process's
+    /// own threads writes there.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.block.as_ptr()
+    }
 }

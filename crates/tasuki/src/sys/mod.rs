@@ -18,6 +18,7 @@ pub(crate) mod identity;
 pub(crate) mod lease;
 pub(crate) mod memory;
 pub(crate) mod named_memory;
+pub(crate) mod private_memory;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod readiness;

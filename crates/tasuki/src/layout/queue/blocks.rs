@@ -23,6 +23,7 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::kill_point;
 use crate::sys::fork;
 use crate::sys::memory::PAGE;
+use crate::sys::private_memory::PrivateMemory;
 
 pub(super) const SMALLEST: usize = 8 << 10;
 /// 8 KiB to 64 GiB.
@@ -131,6 +132,20 @@ impl Block {
         self.queue.segment.bytes(self.offset, self.len).expect("a checked block").as_ptr()
     }
 
+    /// The message as memory that only this process sees, from its first byte to its last page's end.
+    pub(super) fn private_memory(&self) -> Result<PrivateMemory, Error> {
+        PrivateMemory::new(self.queue.segment.fd(), self.offset, self.len)
+            .map_err(|e| Error::os("map a large message", e))
+    }
+
+    /// Gives the block back before it is dropped.
+    pub(super) fn give_back(&mut self) {
+        if self.is_held() {
+            self.queue.free_block(self.id);
+        }
+        self.owned = false;
+    }
+
     /// Whether it is this process's: not in a child that was forked since.
     pub(crate) fn is_held(&self) -> bool {
         self.owned && self.epoch == fork::epoch()
@@ -178,9 +193,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.is_held() {
-            self.queue.free_block(self.id);
-        }
+        self.give_back();
     }
 }
 

@@ -13,6 +13,7 @@ mod geometry;
 mod get;
 mod joining;
 mod parts;
+mod private;
 mod put;
 mod readers;
 mod repair;
@@ -32,6 +33,7 @@ pub(crate) use get::{Extras, NotGot};
 pub use joining::LostTasks;
 pub(crate) use joining::{NotDone, NotJoined};
 pub(crate) use parts::Parts;
+pub(crate) use private::PrivateBlock;
 pub(crate) use put::NotPut;
 pub use put::Outbound;
 /// The codec that no message may have.
