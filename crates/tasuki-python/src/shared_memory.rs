@@ -24,18 +24,19 @@ pub struct NamedMemory {
 impl NamedMemory {
     /// Makes `size` bytes that begin with `contents` and gives them a name, which must be free.
     #[staticmethod]
-    #[pyo3(signature = (name, size, mode, contents = None))]
+    #[pyo3(signature = (name, size, mode, keepers, contents = None))]
     fn create(
         py: Python<'_>,
         name: &str,
         size: usize,
         mode: u32,
+        keepers: Vec<u32>,
         contents: Option<&[u8]>,
     ) -> PyResult<NamedMemory> {
         let contents = contents.unwrap_or_default();
         let mut raised = None;
         let made = py.detach(|| {
-            RawSharedMemory::create(name, size, mode, contents, &mut || {
+            RawSharedMemory::create(name, size, mode, &keepers, contents, &mut || {
                 waiting::check_signals().map_err(|error| {
                     raised = Some(error);
                     io::ErrorKind::Interrupted.into()
@@ -58,6 +59,18 @@ impl NamedMemory {
     #[staticmethod]
     fn unlink(name: &str) -> PyResult<()> {
         RawSharedMemory::unlink(name).map_err(errors::engine)
+    }
+
+    /// Lets what has this name stay, whatever becomes of its keepers.
+    #[staticmethod]
+    fn keep(name: &str) {
+        RawSharedMemory::keep(name);
+    }
+
+    /// Unlinks what killed programs of this user left; the names.
+    #[staticmethod]
+    fn sweep(py: Python<'_>) -> Vec<String> {
+        py.detach(tasuki::raw::shared_memory::sweep)
     }
 
     /// Whether anything has this name.

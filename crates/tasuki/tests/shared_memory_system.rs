@@ -167,7 +167,7 @@ fn steady_signals_do_not_keep_a_large_reservation_from_ending() {
     in_own_process(|| {
         storm(50);
         let name = name("storm");
-        let memory = RawSharedMemory::create(&name, LARGE, 0o600, b"", &mut || Ok(()));
+        let memory = RawSharedMemory::create(&name, LARGE, 0o600, &[], b"", &mut || Ok(()));
         let file = std::fs::metadata(format!("/dev/shm/{name}"));
         let _ = RawSharedMemory::unlink(&name);
         assert_eq!(memory.unwrap().len(), LARGE);
@@ -182,7 +182,7 @@ fn a_large_reservation_can_be_called_off_and_nothing_is_left() {
     let _watchdog = watchdog();
     let name = name("called-off");
     let mut asked = 0;
-    let called_off = RawSharedMemory::create(&name, LARGE, 0o600, b"", &mut || {
+    let called_off = RawSharedMemory::create(&name, LARGE, 0o600, &[], b"", &mut || {
         asked += 1;
         if asked == 2 { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
     });
@@ -228,19 +228,25 @@ fn one_of_many_creators_of_a_name_gets_it_and_the_others_find_it_whole() {
     let won = Words::new(1);
     for _ in 0..50 {
         won[0].store(0, Ordering::SeqCst);
-        let contend =
-            || match RawSharedMemory::create(&name, 70_000, 0o600, &[7; 70_000], &mut || Ok(())) {
-                Ok(_) => {
-                    won[0].fetch_add(1, Ordering::SeqCst);
-                }
-                Err(error) => {
-                    assert_eq!(refusal(Err::<(), _>(error)).0, ErrorKind::AlreadyExists);
-                    let memory = SharedMemory::open(&name).unwrap();
-                    let mut bytes = vec![0; memory.len()];
-                    memory.read(0, &mut bytes).unwrap();
-                    assert_eq!(bytes, [7; 70_000]);
-                }
-            };
+        let contend = || match RawSharedMemory::create(
+            &name,
+            70_000,
+            0o600,
+            &[],
+            &[7; 70_000],
+            &mut || Ok(()),
+        ) {
+            Ok(_) => {
+                won[0].fetch_add(1, Ordering::SeqCst);
+            }
+            Err(error) => {
+                assert_eq!(refusal(Err::<(), _>(error)).0, ErrorKind::AlreadyExists);
+                let memory = SharedMemory::open(&name).unwrap();
+                let mut bytes = vec![0; memory.len()];
+                memory.read(0, &mut bytes).unwrap();
+                assert_eq!(bytes, [7; 70_000]);
+            }
+        };
         let mut children: Vec<_> = (0..4).map(|_| fork(contend)).collect();
         assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
         assert_eq!(won[0].load(Ordering::SeqCst), 1);
@@ -257,7 +263,7 @@ fn a_creator_killed_before_the_name_leaves_nothing_and_after_it_something_whole(
     let dies_at = |point| {
         let mut victim = fork(|| {
             arm(point, 1);
-            RawSharedMemory::create(&name, 5000, 0o600, &[7; 5000], &mut || Ok(())).unwrap();
+            RawSharedMemory::create(&name, 5000, 0o600, &[], &[7; 5000], &mut || Ok(())).unwrap();
         });
         assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached");
     };
@@ -269,6 +275,34 @@ fn a_creator_killed_before_the_name_leaves_nothing_and_after_it_something_whole(
     memory.read(0, &mut bytes).unwrap();
     assert_eq!(bytes, [7; 5000]);
     memory.unlink().unwrap();
+}
+
+#[test]
+fn the_next_program_sweeps_what_a_killed_one_left_and_nobody_has_open() {
+    let _watchdog = watchdog();
+    let (name, kept) = (name("left"), name("kept"));
+    let created = Words::new(1);
+    let mut creator = fork(|| {
+        let memory = SharedMemory::create(&name, 5000).unwrap();
+        SharedMemory::create(&kept, 5000).unwrap().keep();
+        created[0].store(1, Ordering::SeqCst);
+        std::thread::sleep(support::NEVER);
+        drop(memory);
+    });
+    support::until("the child makes it", || created[0].load(Ordering::SeqCst) == 1);
+    // What a process does before it makes its first memory with a name.
+    let next = || drop(tasuki::raw::shared_memory::sweep());
+    let same = SharedMemory::open(&name).unwrap();
+    next();
+    assert!(RawSharedMemory::exists(&name), "its creator lives");
+    creator.kill();
+    creator.wait();
+    next();
+    assert!(RawSharedMemory::exists(&name), "somebody has it");
+    drop(same);
+    next();
+    assert!(!RawSharedMemory::exists(&name));
+    RawSharedMemory::unlink(&kept).unwrap();
 }
 
 #[test]

@@ -14,7 +14,7 @@ from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from tasuki import _tasuki
-from tasuki._private import handles, installing
+from tasuki._private import handles, installing, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,6 +101,9 @@ class Listener(_multiprocessing_connection.Listener):
         message_timeout: float | None = None,
     ) -> None:
         family = family or (address and _standard.address_type(address)) or _standard.default_family
+        if not address and family == "AF_UNIX":
+            # Not an abstract name, which would leave nothing, but which every user of the machine can connect to.
+            leftovers.hold_temporary_folder()
         address = address or _standard.arbitrary_address(family)
         _check(address, family, authkey)
         native = _tasuki.Listener(address, backlog, authkey, handshake_timeout, max_message, message_timeout)

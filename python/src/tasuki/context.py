@@ -198,6 +198,14 @@ def _close_inherited() -> None:
         handles.close_inherited()
 
 
+def _prepare(process_obj: Any) -> Any:
+    """Before a process is started: see to what killed programs left, and to what this one may leave."""
+    from tasuki._private import leftovers
+
+    leftovers.prepare(process_obj)
+    return leftovers
+
+
 class Process(_standard.Process):
     """An activity run in a separate process, started by the default start method."""
 
@@ -213,12 +221,18 @@ class Process(_standard.Process):
 class ForkProcess(_standard.ForkProcess):
     """A process started by os.fork()."""
 
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        _prepare(process_obj)
+        return _standard.ForkProcess._Popen(process_obj)
+
 
 class SpawnProcess(_standard.SpawnProcess):
     """A process started as a fresh interpreter."""
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
+        _prepare(process_obj).note_tracker(process_obj)
         return _let_go(_standard.SpawnProcess._Popen(process_obj))
 
     @staticmethod
@@ -232,6 +246,10 @@ class ForkServerProcess(_standard.ForkServerProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
+        leftovers = _prepare(process_obj)
+        leftovers.note_tracker(process_obj)
+        # The server's socket is there.
+        leftovers.hold_temporary_folder()
         installing.preload()
         return _let_go(_standard.ForkServerProcess._Popen(process_obj))
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import multiprocessing.shared_memory as _standard
 import operator
 import os
-from multiprocessing import resource_tracker, util
+from multiprocessing import process, resource_tracker, util
 
 from tasuki import _tasuki
-from tasuki._private import installing
+from tasuki._private import installing, leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class SharedMemory(_standard.SharedMemory):
     is reserved, so that a full /dev/shm is an OSError here and not a SIGBUS later.
 
     What is created is registered with the standard library's resource tracker, which unlinks it when this process and
-    those that it started are gone, unless `track` is False. What is opened is registered only if `track` is True: there is
+    those that it started are gone, unless `track` is False; if the tracker is killed as well, the next program does. What is opened is registered only if `track` is True: there is
     no need to unregister it, as programs do that know how the standard library treats them.
     """
 
@@ -64,11 +64,15 @@ class SharedMemory(_standard.SharedMemory):
         return self
 
     def _map(self, name: str | None, size: int, contents: bytes | None, track: bool | None) -> None:
+        leftovers.sweep()
+        # Before there is anything to be unlinked, so that it can be said of the memory who sees to that.
+        tracked = bool(self._flags & os.O_CREAT) if track is None else track
+        keepers = leftovers.keepers() if tracked and self._flags & os.O_CREAT else []
         while True:
             given = name is not None
             self._name = _slashed(name, self._prepend_leading_slash) if name is not None else _make_filename()
             try:
-                created = self._open_or_create(size, contents)
+                created = self._open_or_create(size, contents, keepers)
                 break
             except FileExistsError:
                 if given:
@@ -84,7 +88,7 @@ class SharedMemory(_standard.SharedMemory):
                     _tasuki.NamedMemory.unlink(self._name)
                 raise
 
-    def _open_or_create(self, size: int, contents: bytes | None) -> bool:
+    def _open_or_create(self, size: int, contents: bytes | None, keepers: list[int]) -> bool:
         """Maps the memory as the flags say; whether it was created."""
         while True:
             if not self._flags & os.O_EXCL:
@@ -95,7 +99,7 @@ class SharedMemory(_standard.SharedMemory):
                     if not self._flags & os.O_CREAT:
                         raise
             try:
-                self._mmap = _tasuki.NamedMemory.create(self._name, size, self._mode, contents)
+                self._mmap = _tasuki.NamedMemory.create(self._name, size, self._mode, keepers, contents)
                 return True
             except FileExistsError:
                 if self._flags & os.O_EXCL:
@@ -207,9 +211,9 @@ def _register(name: str) -> None:
         _registered_by = os.getpid()
         _registered.clear()
         # After the children of this process have been joined.
-        util.Finalize(None, _sweep, exitpriority=-10)
+        util.Finalize(None, _end, exitpriority=-10)
     if len(_registered) >= _sweep_at:
-        _sweep()
+        _forget_unlinked()
         _sweep_at = 2 * len(_registered) + 64
     resource_tracker.register(name, "shared_memory")
     _registered.add(name)
@@ -226,7 +230,15 @@ def _forget(name: str) -> None:
         resource_tracker.unregister(name, "shared_memory")
 
 
-def _sweep() -> None:
+def _end() -> None:
+    """Leave what has a name to the tracker, unless the tracker was told to forget it: this program was not killed."""
+    _forget_unlinked()
+    if process.parent_process() is None:
+        for name in _registered:
+            _tasuki.NamedMemory.keep(name)
+
+
+def _forget_unlinked() -> None:
     """Forget the names that a process with another tracker has unlinked, else ours would complain about them."""
     for name in list(_registered):
         if not _tasuki.NamedMemory.exists(name):

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::layout::shareable_list::{self, ListView};
 pub use crate::layout::shareable_list::{Item, ListError};
 use crate::sync::kill_point::kill_point;
+use crate::sys::abandoned;
 use crate::sys::memory::{self, Mapping};
 use crate::sys::named_memory::{self, FileId};
 
@@ -22,11 +23,13 @@ pub struct RawSharedMemory {
 impl RawSharedMemory {
     /// Makes `len` bytes that begin with `contents` and gives them a name, which must be free.
     ///
-    /// `mode` is that of a file. `may_go_on` is asked now and then while much memory is reserved; its error calls that off.
+    /// `mode` is that of a file. `keepers` are the pids of those who see to it that the name goes, in the end: see
+    /// [`sweep`]; with none it stays. `may_go_on` is asked now and then while much memory is reserved; its error calls that off.
     pub fn create(
         name: &str,
         len: usize,
         mode: u32,
+        keepers: &[u32],
         contents: &[u8],
         may_go_on: &mut dyn FnMut() -> io::Result<()>,
     ) -> Result<RawSharedMemory, Error> {
@@ -41,6 +44,9 @@ impl RawSharedMemory {
         // Before memory is reserved for nothing.
         named_memory::check_is_free(name).map_err(refused)?;
         let mut fill = |fd: BorrowedFd<'_>| -> io::Result<()> {
+            if !keepers.is_empty() {
+                abandoned::mark(fd, keepers);
+            }
             named_memory::reserve(fd, len as u64, may_go_on)?;
             named_memory::write_at_start(fd, contents)
         };
@@ -93,6 +99,13 @@ impl RawSharedMemory {
     pub fn unlink(name: &str) -> Result<(), Error> {
         let name = check_name("unlink", name)?;
         named_memory::unlink(name).map_err(|source| refused("unlink", name, source))
+    }
+
+    /// Lets what has this name stay, whatever becomes of its keepers.
+    pub fn keep(name: &str) {
+        if let Ok(name) = check_name("keep", name) {
+            abandoned::unmark(name);
+        }
     }
 
     /// Whether anything has this name.
@@ -148,6 +161,12 @@ impl RawSharedMemory {
     pub fn list_format(&self, index: usize) -> Result<String, ListError> {
         ListView(&self.mapping).format(index)
     }
+}
+
+/// Unlinks the memory of this user that has keepers, all of them dead, and that nobody on this machine has open; returns the
+/// names. Its program was killed before it could.
+pub fn sweep() -> Vec<String> {
+    abandoned::sweep()
 }
 
 /// The bytes of a new list.

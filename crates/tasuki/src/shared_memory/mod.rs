@@ -14,8 +14,8 @@
 //!
 //! # When not to use it
 //!
-//! A name can stay behind: the memory of a process that was killed has its name until somebody [`unlink`]s it or the
-//! machine is started again. [`Value`](crate::Value) and [`Queue`](crate::Queue) have no names and leave nothing. Use this to
+//! A name can stay behind: the memory of a process that was killed has its name until a program that uses tasuki next makes
+//! memory with a name, somebody [`unlink`]s it or the machine is started again. [`Value`](crate::Value) and [`Queue`](crate::Queue) have no names and leave nothing. Use this to
 //! meet a program to which you cannot hand anything but a name.
 #![allow(unsafe_code)] // hands out references into the memory: atomic ones, and slices under a contract
 
@@ -83,7 +83,9 @@ impl SharedMemory {
     }
 
     fn create_filled(name: &str, len: usize, contents: &[u8]) -> Result<SharedMemory, Error> {
-        let raw = RawSharedMemory::create(name, len, MODE, contents, &mut || Ok(()))?;
+        sweep_once();
+        let keeper = [std::process::id()];
+        let raw = RawSharedMemory::create(name, len, MODE, &keeper, contents, &mut || Ok(()))?;
         Ok(SharedMemory { raw, owner: fork::epoch(), kept: AtomicBool::new(false) })
     }
 
@@ -121,6 +123,9 @@ impl SharedMemory {
     /// Lets the name stay when this value is dropped, for others to open and to unlink.
     pub fn keep(&self) {
         self.kept.store(true, Ordering::Relaxed);
+        if self.owner != 0 && self.raw.has_its_name() {
+            RawSharedMemory::keep(self.name());
+        }
     }
 
     /// Takes the name away now. Whoever has the memory keeps it, this value too.
@@ -128,7 +133,7 @@ impl SharedMemory {
     /// # Errors
     /// When the name is gone already (of kind `NotFound`).
     pub fn unlink(&self) -> Result<(), Error> {
-        self.keep();
+        self.kept.store(true, Ordering::Relaxed);
         unlink(self.name())
     }
 
@@ -228,6 +233,14 @@ impl fmt::Debug for SharedMemory {
 }
 
 const MODE: u32 = 0o600;
+
+/// Unlinks what killed programs left, before the first memory of this process is made.
+fn sweep_once() {
+    static SWEPT: AtomicBool = AtomicBool::new(false);
+    if !SWEPT.swap(true, Ordering::Relaxed) {
+        crate::raw::shared_memory::sweep();
+    }
+}
 
 /// Calls `create` with new names, of the form that Python uses, until one is free.
 fn with_new_name<R>(mut create: impl FnMut(&str) -> Result<R, Error>) -> Result<R, Error> {

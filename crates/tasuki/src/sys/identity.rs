@@ -23,7 +23,16 @@ pub(crate) struct Identity {
 
 /// The calling process.
 pub(crate) fn current() -> Identity {
-    let pid = rustix::process::getpid();
+    identity_of(rustix::process::getpid())
+}
+
+/// The process that has this pid now, if there is one.
+pub(crate) fn of(pid: u32) -> Option<Identity> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    thread_exists(raw(pid)).then(|| identity_of(pid))
+}
+
+fn identity_of(pid: Pid) -> Identity {
     let pidfd_inode = rustix::process::pidfd_open(pid, PidfdFlags::empty())
         .ok()
         .and_then(|fd| unique_inode(&fd))

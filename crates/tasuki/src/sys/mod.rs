@@ -6,6 +6,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("tasuki needs Linux: memfd seals, shared futexes, robust lists and pidfds");
 
+pub(crate) mod abandoned;
 pub(crate) mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod epoll;

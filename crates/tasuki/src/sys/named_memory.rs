@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::memory;
 
-const FOLDER: &str = "/dev/shm";
+pub(super) const FOLDER: &str = "/dev/shm";
 
 /// In bytes, the limit of every Linux file system.
 const LONGEST_NAME: usize = 255;
@@ -26,7 +26,7 @@ const WORTH_ASKING: u64 = 1 << 20;
 /// The file a name stands for: device and inode.
 pub(crate) type FileId = (u64, u64);
 
-fn path(name: &str) -> String {
+pub(super) fn path(name: &str) -> String {
     format!("{FOLDER}/{name}")
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn kill_when_peer_is_gone(socket: BorrowedFd<'_>, pid: u32) -> io::Re
 
 /// `fcntl`'s command for the signal of `O_ASYNC` (`asm-generic/fcntl.h`, the same everywhere); the
 /// crate libc does not name it for glibc.
-const F_SETSIG: libc::c_int = 10;
+pub(super) const F_SETSIG: libc::c_int = 10;
 
 /// Looks whether the other end of a socket is still open.
 pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {

@@ -10,6 +10,8 @@ import multiprocessing
 import multiprocessing.context
 import sys
 
+from tasuki import _tasuki
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +107,8 @@ def install_shared_memory() -> None:
     def unregister_quietly(name: Any, rtype: str) -> None:
         if rtype == "shared_memory":
             resource_tracker.register(name, rtype)
+            # Who unregisters memory means it to stay, whatever becomes of this program.
+            _tasuki.NamedMemory.keep(name)
         unregister(name, rtype)
 
     resource_tracker.unregister = unregister_quietly

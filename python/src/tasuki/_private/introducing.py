@@ -21,6 +21,10 @@ def _introduce() -> None:
 def _introduce_child(_: object) -> None:
     """Run in every child of the standard machinery, whoever started it, before its own work."""
     _introduce()
+    if process.current_process()._config.get("tempdir") is not None:  # type: ignore[attr-defined]
+        from tasuki._private import leftovers
+
+        leftovers.hold_inherited_folder()
     # Forked children end by os._exit. After everybody else's finalizers: those may still use locks.
     util.Finalize(None, _leave, exitpriority=-(2**31))
 
