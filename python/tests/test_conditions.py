@@ -53,7 +53,7 @@ def test_it_is_the_standard_class() -> None:
     condition = tasuki.Condition()
     assert isinstance(condition, multiprocessing.synchronize.Condition)
     assert tasuki.ENGINE["Condition"] == "tasuki.synchronize.Condition"
-    assert repr(condition) == "<Condition(<_ConditionLock(None, 0)>, 0)>"
+    assert repr(condition) == "<Condition(<RLock(None, 0)>, 0)>"
     lock = tasuki.Lock()
     assert tasuki.Condition(lock)._lock is lock
 

@@ -49,23 +49,32 @@ pub fn engine(error: Error) -> PyErr {
 /// An `OSError` with the system's number, or kind, so that it is of the right subclass.
 pub fn os(doing: &str, source: &io::Error) -> PyErr {
     match source.raw_os_error() {
-        Some(number) => PyOSError::new_err((number, format!("{doing}: {source}"))),
+        Some(number) => PyOSError::new_err((number, format!("{doing}: {}", text_of(source)))),
         None => io::Error::new(source.kind(), format!("{doing}: {source}")).into(),
     }
 }
 
+/// The text of an error without its number, which Python puts before it.
+fn text_of(source: &io::Error) -> String {
+    let mut text = source.to_string();
+    if let Some(number) = source.raw_os_error() {
+        let end = format!(" (os error {number})");
+        if text.ends_with(&end) {
+            text.truncate(text.len() - end.len());
+        }
+    }
+    text
+}
+
 /// An `OSError` as `shm_open` of the standard library raises it, with the name as its file.
 fn named(name: &str, source: &io::Error, hint: &str) -> PyErr {
-    let text = source.to_string();
+    let text = text_of(source);
     match source.raw_os_error() {
-        Some(number) => {
-            let text = text.trim_end_matches(&format!(" (os error {number})"));
-            PyOSError::new_err((
-                number,
-                format!("{text}{hint}"),
-                format!("/{}", name.trim_start_matches('/')),
-            ))
-        }
+        Some(number) => PyOSError::new_err((
+            number,
+            format!("{text}{hint}"),
+            format!("/{}", name.trim_start_matches('/')),
+        )),
         None => io::Error::new(source.kind(), format!("{text}{hint}: /{name}")).into(),
     }
 }

@@ -4,7 +4,7 @@
 //! it detaches; whenever it wakes, and each half second at least, it asks whether a signal handler raised.
 #![allow(unsafe_code)] // attaches while the interpreter finalises
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::Borrowed;
 use pyo3::prelude::*;
@@ -58,6 +58,14 @@ impl Patience {
                     Ok(Patience::None)
                 }
             }
+        }
+    }
+
+    /// What is left of it, for a call that waits more than once.
+    pub fn left_since(self, began: Instant) -> Patience {
+        match self {
+            Patience::For(time) => Patience::For(time.saturating_sub(began.elapsed())),
+            other => other,
         }
     }
 

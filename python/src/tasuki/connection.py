@@ -59,6 +59,14 @@ class Connection(_tasuki.Connection, _multiprocessing_connection.Connection):  #
         assert handle is None, "a connection's descriptor is given once"
         self._forget()
 
+    @property
+    def _readable(self) -> bool:  # type: ignore[override]
+        return self.readable
+
+    @property
+    def _writable(self) -> bool:  # type: ignore[override]
+        return self.writable
+
     def __del__(self) -> None:
         """Nothing: the native half closes itself. The standard class has one that would look at its own descriptor."""
 

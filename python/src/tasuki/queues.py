@@ -7,6 +7,7 @@ received where they lie, in memory that is the receiver's until the last object 
 
 from __future__ import annotations
 
+import collections
 import multiprocessing.queues as _standard
 import queue as _queue
 import types
@@ -14,7 +15,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from tasuki import _tasuki
-from tasuki._private import ends, handles
+from tasuki._private import behind, ends, handles
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
@@ -100,6 +101,10 @@ class _Common(_tasuki.Queue, Generic[_T]):
     def _wlock(self) -> ends.NoLock:
         return ends.NoLock()
 
+    @property
+    def _poll(self) -> Any:
+        return self._reader.poll
+
     def _take_ahead(self) -> Any:
         return self._rlock.pop(self)
 
@@ -124,8 +129,32 @@ class Queue(_Common[_T], _StandardQueue[_T]):
     form of its own (int, float, bool, None, str and bytes have one): "pickle", or "msgpack", which Rust reads as well.
     """
 
+    # The thread that feeds the standard queue's pipe, which never runs here.
+    _thread = _jointhread = _close = None
+    _ignore_epipe = _joincancelled = False
+
     def __init__(self, maxsize: int = 0, *, ctx: Any = None, codec: str = "pickle") -> None:
         self._create(maxsize, codec)
+
+    @property
+    def _buffer(self) -> collections.deque[Any]:
+        return collections.deque()  # what waits for that thread
+
+    @property
+    def _notempty(self) -> behind.Moment:
+        return behind.Moment(self._poll)
+
+    @property
+    def _sem(self) -> behind.Count:
+        return behind.Count(lambda: max(self._maxsize - self.qsize(), 0))
+
+    @property
+    def _send_bytes(self) -> Any:
+        return self._writer.send_bytes
+
+    @property
+    def _recv_bytes(self) -> Any:
+        return self._reader.recv_bytes
 
     def join_thread(self) -> None:
         """Does nothing after close(): what was put is delivered already."""
@@ -174,6 +203,16 @@ class JoinableQueue(Queue[_T], _StandardJoinableQueue[_T]):
     def join(self) -> None:
         """Waits until every task that was put is done."""
         self._join()
+
+    # What programs use that join with a timeout.
+
+    @property
+    def _unfinished_tasks(self) -> behind.Count:
+        return behind.Count(lambda: self._unfinished)
+
+    @property
+    def _cond(self) -> behind.Moment:
+        return behind.Moment(self._join)
 
     @property
     def on_owner_died(self) -> Literal["raise", "warn", "ignore"]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing.synchronize as _standard
 
 from tasuki import _tasuki
-from tasuki._private import handles
+from tasuki._private import behind, ends, handles
 from tasuki.context import OwnerDied, OwnerDiedWarning
 
 TYPE_CHECKING = False
@@ -72,6 +72,14 @@ class Event(_tasuki.Event, _standard.Event):
     def __init__(self, *, ctx: Any = None) -> None:
         self._create()
 
+    @property
+    def _flag(self) -> behind.Count:
+        return behind.Count(lambda: int(self.is_set()))
+
+    @property
+    def _cond(self) -> behind.Moment:
+        return behind.Moment(self.wait)
+
     def __repr__(self) -> str:
         status = "set" if self.is_set() else "unset"
         return f"<{type(self).__qualname__} at {id(self):#x} {status}>"
@@ -90,11 +98,8 @@ class _ConditionLock(RLock):
         self._bind_condition(condition)
 
 
-class _Count(int):
-    """What the standard library's Condition has semaphores for."""
-
-    def get_value(self) -> int:
-        return int(self)
+# What it shows itself as.
+_ConditionLock.__name__ = "RLock"
 
 
 class Condition(_tasuki.Condition, _standard.Condition):
@@ -148,17 +153,19 @@ class Condition(_tasuki.Condition, _standard.Condition):
             self._use_own_lock()
             self._lock.on_owner_died = on_owner_died
 
-    @property
-    def _sleeping_count(self) -> _Count:  # type: ignore[override]
-        return _Count(self._waiting)
+    # One count for the three semaphores of the standard class, so that sums and differences come out right.
 
     @property
-    def _woken_count(self) -> _Count:  # type: ignore[override]
-        return _Count(0)
+    def _sleeping_count(self) -> behind.Count:  # type: ignore[override]
+        return behind.Count(lambda: self._waiting)
 
     @property
-    def _wait_semaphore(self) -> _Count:  # type: ignore[override]
-        return _Count(0)
+    def _woken_count(self) -> behind.Count:  # type: ignore[override]
+        return behind.Count(lambda: 0)
+
+    @property
+    def _wait_semaphore(self) -> behind.Count:  # type: ignore[override]
+        return behind.Count(lambda: 0)
 
 
 class Barrier(_tasuki.Barrier, _standard.Barrier):
@@ -188,6 +195,22 @@ class Barrier(_tasuki.Barrier, _standard.Barrier):
         says why, if the barrier is or gets broken; a timeout that runs out breaks it.
         """
         return self._wait(self._action, self._timeout if timeout is None else timeout)
+
+    @property
+    def _parties(self) -> int:
+        return self.parties
+
+    @property
+    def _state(self) -> int:  # type: ignore[override]
+        return -2 if self.broken else 0
+
+    @property
+    def _count(self) -> int:  # type: ignore[override]
+        return self.n_waiting
+
+    @property
+    def _cond(self) -> ends.NoLock:
+        return ends.NoLock()
 
     def _check_bare(self) -> None:
         if self._action:

@@ -1,5 +1,7 @@
 //! Tasks of a joinable queue: reported done, waited for, and lost with who was killed.
 
+use std::time::Instant;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tasuki::raw::{Failure, GaveUp, NotCounted, NotJoined, Wait};
@@ -24,13 +26,16 @@ pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
     })
 }
 
-pub fn join(slf: &Bound<'_, Queue>) -> PyResult<()> {
+/// Waits until all tasks are done, and tells whether they are.
+pub fn join(slf: &Bound<'_, Queue>, patience: Patience) -> PyResult<bool> {
     let queue = slf.get();
     let raw = queue.raw()?;
     let py = slf.py();
+    let began = Instant::now();
     loop {
-        match Patience::Forever.wait(py, |mut wait| raw.join(&mut wait))? {
-            Ok(()) => return Ok(()),
+        match patience.left_since(began).wait(py, |mut wait| raw.join(&mut wait))? {
+            Ok(()) => return Ok(true),
+            Err(NotJoined::Failure(Failure::GaveUp(GaveUp::TimedOut))) => return Ok(false),
             Err(NotJoined::Lost(lost)) => {
                 let tasks = if lost.count() == 1 { "task" } else { "tasks" };
                 let what = format!("{} unfinished {tasks}", lost.count());

@@ -272,8 +272,9 @@ impl Queue {
         joining::task_done(slf)
     }
 
-    fn _join(slf: &Bound<'_, Self>) -> PyResult<()> {
-        joining::join(slf)
+    #[pyo3(signature = (timeout = None))]
+    fn _join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        joining::join(slf, Patience::new(Blocking(true), timeout)?)
     }
 
     #[getter]
