@@ -26,6 +26,7 @@ import queue_bytes
 import queue_kinds
 import queue_small
 import semaphores
+import sockets
 import value
 
 QUESTIONS = [
@@ -35,6 +36,7 @@ QUESTIONS = [
     *queue_arrays.QUESTIONS,
     *queue_kinds.QUESTIONS,
     *pipes.QUESTIONS,
+    *sockets.QUESTIONS,
     *latency.QUESTIONS,
     *idle.QUESTIONS,
     *lock.QUESTIONS,

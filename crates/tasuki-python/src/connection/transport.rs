@@ -178,12 +178,14 @@ impl Transport {
             }),
             Transport::Stream(stream) => with_scratch(|buffer| {
                 let raw = stream.raw();
-                let received = match raw.recv(buffer, most, &mut Wait::now()) {
-                    Err(StreamError::GaveUp(GaveUp::TimedOut)) => {
-                        Patience::Forever.wait(py, |mut wait| raw.recv(buffer, most, &mut wait))?
-                    }
-                    other => other,
-                };
+                let mut received = Err(StreamError::GaveUp(GaveUp::TimedOut));
+                if !raw.comes_late() {
+                    received = raw.recv_little(DETACH as u64, buffer, most);
+                }
+                if let Err(StreamError::GaveUp(GaveUp::TimedOut)) = received {
+                    received = Patience::Forever
+                        .wait(py, |mut wait| raw.recv_later(buffer, most, &mut wait))?;
+                }
                 match received {
                     Ok(()) => Ok(PyBytes::new(py, buffer)),
                     Err(StreamError::Frame(_)) => Err(NotReceived::TooLong),

@@ -244,6 +244,14 @@ impl FrameReader {
         }
     }
 
+    /// How long the body of the message is that has begun, once that is known.
+    pub fn announced_length(&self) -> Option<u64> {
+        match self.state {
+            State::Body { length } => Some(length as u64),
+            State::Header { .. } | State::Whole | State::Over(_) => None,
+        }
+    }
+
     /// How many bytes a header has of which so many came.
     fn header_length(have: usize) -> usize {
         if have < 4 { 4 } else { LONGEST_HEADER }

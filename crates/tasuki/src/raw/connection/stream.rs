@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use super::turn::{NoTurn, Turn};
@@ -106,6 +107,22 @@ pub struct RawStream {
     limits: StreamLimits,
     reading: Turn<Reading>,
     writing: Turn<Writing>,
+    /// How many messages in a row had to be waited for, modulo `LOOKS_AFTER`. Only a hint.
+    late: AtomicU8,
+}
+
+/// After so many messages that were waited for, it is tried whether the next one is there already.
+const LOOKS_AFTER: u8 = 16;
+
+/// How a call that receives goes about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Looks first, and sleeps if there is nothing.
+    Look,
+    /// Sleeps first.
+    Sleep,
+    /// Looks, and leaves a message of more than so many bytes to a call that has time for it.
+    Glance(u64),
 }
 
 #[derive(Default)]
@@ -133,7 +150,7 @@ impl RawStream {
     pub fn new(fd: OwnedFd, limits: StreamLimits) -> RawStream {
         let kind = sockets::kind(fd.as_fd());
         let (reading, writing) = (Turn::new(Reading::default()), Turn::new(Writing::default()));
-        RawStream { fd, kind, limits, reading, writing }
+        RawStream { fd, kind, limits, reading, writing, late: AtomicU8::new(0) }
     }
 
     /// The descriptor: readable when `recv` would find something, the end included, or at least a part of a message.
@@ -177,12 +194,14 @@ impl RawStream {
         while !rest.is_empty() {
             match sockets::send(self.fd.as_fd(), self.kind, rest) {
                 Ok(sent) => {
-                    since.get_or_insert_with(Instant::now);
                     IoSlice::advance_slices(&mut rest, sent);
+                    if !rest.is_empty() {
+                        since.get_or_insert_with(Instant::now);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let over = match self.sleep(Ready::ToSend, since, wait) {
-                        Ok(()) => continue,
+                        Ok(_) => continue,
                         Err(StreamError::GaveUp(why)) if since.is_some() => Over::Unfinished(why),
                         Err(StreamError::Stalled(limit)) => Over::Stalled(limit),
                         Err(error) => return Err(error),
@@ -210,8 +229,46 @@ impl RawStream {
         most: Option<u64>,
         wait: &mut Wait<'_>,
     ) -> Result<(), StreamError> {
+        self.recv_in(Manner::Look, buffer, most, wait)
+    }
+
+    /// As [`recv`](RawStream::recv), for a caller who looked a moment ago, or knows that messages
+    /// [come late](RawStream::comes_late): this asks the kernel to sleep before it asks for bytes.
+    pub fn recv_later(
+        &self,
+        buffer: &mut Vec<u8>,
+        most: Option<u64>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), StreamError> {
+        self.recv_in(Manner::Sleep, buffer, most, wait)
+    }
+
+    /// As [`recv`](RawStream::recv) without waiting, for a caller who keeps others waiting meanwhile: a message of more
+    /// than `little` bytes is left, begun, to one who has time for it.
+    pub fn recv_little(
+        &self,
+        little: u64,
+        buffer: &mut Vec<u8>,
+        most: Option<u64>,
+    ) -> Result<(), StreamError> {
+        self.recv_in(Manner::Glance(little), buffer, most, &mut Wait::now())
+    }
+
+    /// Whether the last message had to be waited for, so that to look for the next one before sleeping is most likely
+    /// in vain.
+    pub fn comes_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed) != 0
+    }
+
+    fn recv_in(
+        &self,
+        manner: Manner,
+        buffer: &mut Vec<u8>,
+        most: Option<u64>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), StreamError> {
         let mut reading = self.reading.take(wait)?;
-        self.complete(&mut reading, most, wait)?;
+        self.complete(&mut reading, manner, most, wait)?;
         reading.reader.swap(buffer);
         Ok(())
     }
@@ -223,7 +280,7 @@ impl RawStream {
             Err(StreamError::GaveUp(GaveUp::TimedOut)) => return Ok(false),
             other => other?,
         };
-        match self.complete(&mut reading, None, wait) {
+        match self.complete(&mut reading, Manner::Look, None, wait) {
             Err(StreamError::GaveUp(GaveUp::TimedOut)) => Ok(false),
             Err(StreamError::GaveUp(why)) => Err(StreamError::GaveUp(why)),
             Ok(()) | Err(_) => Ok(true),
@@ -240,6 +297,7 @@ impl RawStream {
     fn complete(
         &self,
         reading: &mut Reading,
+        manner: Manner,
         most: Option<u64>,
         wait: &mut Wait<'_>,
     ) -> Result<(), StreamError> {
@@ -248,69 +306,87 @@ impl RawStream {
             return Err(StreamError::Stalled(limit));
         }
         reading.reader.check(limit)?;
+        let mut look = manner != Manner::Sleep;
+        let mut slept = false;
         while !reading.reader.is_whole() {
-            match self.receive(&mut reading.reader, limit)? {
-                Received::Some => {}
-                Received::End if reading.reader.is_inside() => return Err(StreamError::Torn),
-                Received::End => return Err(StreamError::Closed),
-                Received::NothingNow => {
-                    if reading.reader.is_inside() {
-                        reading.since.get_or_insert_with(Instant::now);
+            if look {
+                if let Manner::Glance(little) = manner {
+                    if reading.reader.announced_length().is_some_and(|length| length > little) {
+                        return Err(StreamError::GaveUp(GaveUp::TimedOut));
                     }
-                    let slept = self.sleep(Ready::ToReceive, reading.since, wait);
-                    reading.stalled = matches!(slept, Err(StreamError::Stalled(_)));
-                    slept?;
+                }
+                match self.receive(&mut reading.reader, limit)? {
+                    Received::Some => continue,
+                    Received::Part | Received::NothingNow => {}
+                    Received::End if reading.reader.is_inside() => return Err(StreamError::Torn),
+                    Received::End => return Err(StreamError::Closed),
                 }
             }
+            if reading.reader.is_inside() {
+                reading.since.get_or_insert_with(Instant::now);
+            }
+            let result = self.sleep(Ready::ToReceive, reading.since, wait);
+            reading.stalled = matches!(result, Err(StreamError::Stalled(_)));
+            // Who sleeps first has looked already, unless it has no time for either.
+            if let (false, Err(StreamError::GaveUp(GaveUp::TimedOut))) = (look, &result) {
+                look = true;
+                continue;
+            }
+            look = result?;
+            slept = true;
         }
         reading.since = None;
+        let late = if slept { (self.late.load(Ordering::Relaxed) + 1) % LOOKS_AFTER } else { 0 };
+        self.late.store(late, Ordering::Relaxed);
         Ok(())
     }
 
     /// Waits until there is something to receive, the end included; false if the time is over before. What is there may
     /// be a part of a message.
     pub fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, StreamError> {
-        let mut time = Duration::ZERO;
         loop {
-            let ready = sockets::wait(self.fd.as_fd(), Ready::ToReceive, time)
-                .map_err(StreamError::os("wait for a message"))?;
-            if ready {
-                return Ok(true);
-            }
-            time = match wait.slice() {
-                Ok(slice) => slice,
-                Err(GaveUp::TimedOut) => return Ok(false),
+            let (time, is_last) = match wait.slice() {
+                Ok(slice) => (slice, false),
+                Err(GaveUp::TimedOut) => (Duration::ZERO, true),
                 Err(why) => return Err(StreamError::GaveUp(why)),
             };
+            let ready = sockets::wait(self.fd.as_fd(), Ready::ToReceive, time)
+                .map_err(StreamError::os("wait for a message"))?;
+            if ready || is_last {
+                return Ok(ready);
+            }
         }
     }
 
     fn receive(&self, reader: &mut FrameReader, limit: u64) -> Result<Received, StreamError> {
-        let received = match reader.room()? {
+        let (received, wanted) = match reader.room()? {
             None => return Ok(Received::Some),
-            Some(Room::Header(place)) => sockets::receive(self.fd.as_fd(), self.kind, place),
+            Some(Room::Header(place)) => {
+                let wanted = place.len();
+                (sockets::receive(self.fd.as_fd(), self.kind, place), wanted)
+            }
             Some(Room::Body(body, most)) => {
-                sockets::receive_at_end(self.fd.as_fd(), self.kind, body, most)
+                (sockets::receive_at_end(self.fd.as_fd(), self.kind, body, most), most)
             }
         };
         match received {
             Ok(0) => Ok(Received::End),
             Ok(count) => {
                 reader.filled(count, limit)?;
-                Ok(Received::Some)
+                Ok(if count < wanted { Received::Part } else { Received::Some })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::NothingNow),
             Err(error) => Err(StreamError::os("receive a message")(error)),
         }
     }
 
-    /// Sleeps for a slice, within the caller's time and that of a message which began at `since`.
+    /// Sleeps for a slice, within the caller's time and that of a message which began at `since`; whether it is ready then.
     fn sleep(
         &self,
         ready: Ready,
         since: Option<Instant>,
         wait: &mut Wait<'_>,
-    ) -> Result<(), StreamError> {
+    ) -> Result<bool, StreamError> {
         let mut slice = wait.slice().map_err(StreamError::GaveUp)?;
         if let (Some(since), Some(limit)) = (since, self.limits.message_timeout) {
             let left = limit.saturating_sub(since.elapsed());
@@ -319,13 +395,15 @@ impl RawStream {
             }
             slice = slice.min(left);
         }
-        sockets::wait(self.fd.as_fd(), ready, slice).map_err(StreamError::os("wait for a peer"))?;
-        Ok(())
+        sockets::wait(self.fd.as_fd(), ready, slice).map_err(StreamError::os("wait for a peer"))
     }
 }
 
 enum Received {
+    /// All that there was room for.
     Some,
+    /// Less than that: nothing more is there now, most likely.
+    Part,
     End,
     NothingNow,
 }

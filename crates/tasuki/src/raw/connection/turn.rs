@@ -40,8 +40,10 @@ impl<T> Turn<T> {
             if let Some(taken) = self.try_take()? {
                 return Ok(taken);
             }
-            // SYNC: the announcement comes before the second look, and `drop` rings after it put the value back,
-            // both under the lock of `state`: it sees the announcement, or the look sees the value.
+            // SYNC: the second look goes through the lock under which `drop` puts the value back and rings. Either the
+            // look comes after that and finds the value, unless a third one was faster, who will ring in turn; or
+            // `drop` sees the announcement. A bell that rings after the lock is free could take an announcement back
+            // that was made, and looked after, for the third one.
             let announced = self.back.announce();
             if let Some(taken) = self.try_take()? {
                 return Ok(taken);
@@ -87,8 +89,11 @@ impl<T> DerefMut for Taken<'_, T> {
 impl<T> Drop for Taken<'_, T> {
     fn drop(&mut self) {
         if let Some(value) = self.value.take() {
-            *self.of.state.lock() = State::Here(value);
+            let mut state = self.of.state.lock();
+            *state = State::Here(value);
+            // SYNC: with `announce` in `take`, before the lock is free.
             self.of.back.ring(1);
+            drop(state);
         }
     }
 }
