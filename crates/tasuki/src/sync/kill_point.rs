@@ -79,8 +79,10 @@ kill_points! {
     ConditionWoken,
     /// condition: the user's lock is taken again, still in the list.
     ConditionReacquired,
-    /// condition: out of the list without having been notified, the list's lock held.
+    /// condition: out of the list without having been notified, the user's lock not taken yet.
     ConditionLeft,
+    /// condition: notified and interrupted, somebody else is owed the notification.
+    ConditionOwed,
     /// notify: one is marked and not woken, the list's lock held.
     ConditionMarked,
     /// barrier: inside its lock, nothing done yet.

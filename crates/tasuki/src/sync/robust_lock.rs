@@ -127,6 +127,13 @@ impl RobustLock {
                 }
                 continue;
             }
+            // Sections never nest, so it is not this thread that is inside, but one that died with the same number.
+            if seen & OWNER == me {
+                if let Some(held) = self.take_over(seen, me) {
+                    return Ok(held);
+                }
+                continue;
+            }
             if looks > 0 {
                 looks -= 1;
                 std::hint::spin_loop();
@@ -146,31 +153,40 @@ impl RobustLock {
             {
                 continue;
             }
-            let slice = match wait.slice() {
+            // The caller's check may use other objects, whose locks are announced and taken back in the same place, or
+            // fork: so nothing is announced meanwhile. The word is marked already; a wake-up finds others, or no sleeper.
+            platform::disarm();
+            let slice = wait.slice();
+            let slice = match slice {
                 Ok(slice) => slice,
                 Err(gave_up) => {
                     if keep != 0 {
                         // This thread may have been the one that an unlock woke: pass that on.
                         futex::wake(&self.0, 1);
                     }
-                    platform::disarm();
                     return Err(gave_up);
                 }
             };
+            platform::arm(&self.0);
             let woken = futex::wait(&self.0, marked, Some(slice));
             // From here on others may still sleep whose mark the unlocking owner took away.
             keep = WAITERS;
-            if woken == Woken::TimedOut
-                && !platform::thread_exists(marked & OWNER)
-                && self
-                    .0
-                    .compare_exchange(marked, me | WAITERS, Ordering::SeqCst, Ordering::Relaxed)
-                    .is_ok()
-            {
-                // The net for an owner that the kernel was not told of.
-                return Ok(Held { lock: self, owner_died: true, not_send: PhantomData });
+            // The net for an owner that the kernel was not told of.
+            if woken == Woken::TimedOut && !platform::thread_runs(marked & OWNER) {
+                if let Some(held) = self.take_over(marked, me) {
+                    return Ok(held);
+                }
             }
         }
+    }
+
+    /// Takes the lock from an owner that is dead and did not tell the kernel.
+    #[cold]
+    fn take_over(&self, seen: u32, me: u32) -> Option<Held<'_>> {
+        let taken = me | WAITERS;
+        self.0.compare_exchange(seen, taken, Ordering::SeqCst, Ordering::Relaxed).ok()?;
+        kill_point!(LockTaken);
+        Some(Held { lock: self, owner_died: true, not_send: PhantomData })
     }
 
     fn try_take(&self, seen: u32, me: u32, keep: u32) -> Option<Held<'_>> {
@@ -206,7 +222,7 @@ impl RobustLock {
 
 #[cfg(not(loom))]
 mod platform {
-    pub(super) use crate::sys::identity::{thread_exists, thread_id};
+    pub(super) use crate::sys::identity::{thread_id, thread_runs};
     pub(super) use crate::sys::robust::{arm, disarm, is_armed};
 }
 
@@ -228,12 +244,47 @@ mod platform {
             id.get()
         })
     }
-    pub(super) fn thread_exists(_id: u32) -> bool {
+    pub(super) fn thread_runs(_id: u32) -> bool {
         true
     }
     pub(super) fn arm(_word: &AtomicU32) {}
     pub(super) fn disarm() {}
     pub(super) fn is_armed() -> bool {
         false
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// The net: an owner that the kernel was not told of is a zombie, since its parent does something else.
+    #[test]
+    fn a_zombie_is_not_waited_for() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        let start = Instant::now();
+        while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            assert!(start.elapsed() < Duration::from_secs(30), "the child does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let lock = RobustLock(AtomicU32::new(child.id()));
+        let held = lock.lock_within(&mut Wait::timeout(Duration::from_secs(30))).unwrap();
+        assert!(held.must_repair());
+        drop(held);
+        assert!(!lock.is_held());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn what_an_earlier_thread_with_this_number_left_is_taken_over() {
+        let lock = RobustLock(AtomicU32::new(platform::thread_id()));
+        assert!(
+            lock.lock_within(&mut Wait::timeout(Duration::from_secs(30))).unwrap().must_repair()
+        );
+        assert!(!lock.is_held());
     }
 }

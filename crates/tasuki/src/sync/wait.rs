@@ -12,10 +12,13 @@ pub(crate) const SLICE: Duration = Duration::from_millis(500);
 pub struct Wait<'a> {
     limit: Limit,
     interrupted: Option<&'a mut dyn FnMut() -> bool>,
+    /// The check has said that the wait ends: it is not asked again, and nothing is taken any more.
+    stopped: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Limit {
+    Attempt,
     Now,
     At(Instant),
     Never,
@@ -33,17 +36,22 @@ pub enum GaveUp {
 impl<'a> Wait<'a> {
     /// Takes what is there and never sleeps.
     pub fn now() -> Wait<'a> {
-        Wait { limit: Limit::Now, interrupted: None }
+        Wait { limit: Limit::Now, interrupted: None, stopped: false }
+    }
+
+    /// As `now`, but does not even wait for one who was stopped in the middle of a step: what was there may be "timed out".
+    pub fn attempt() -> Wait<'a> {
+        Wait { limit: Limit::Attempt, interrupted: None, stopped: false }
     }
 
     /// Waits as long as it takes.
     pub fn forever() -> Wait<'a> {
-        Wait { limit: Limit::Never, interrupted: None }
+        Wait { limit: Limit::Never, interrupted: None, stopped: false }
     }
 
     /// Waits until a moment of the monotonic clock.
     pub fn until(deadline: Instant) -> Wait<'a> {
-        Wait { limit: Limit::At(deadline), interrupted: None }
+        Wait { limit: Limit::At(deadline), interrupted: None, stopped: false }
     }
 
     /// Waits for some time from now; a time too long to add to the clock is for ever.
@@ -54,8 +62,9 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// Calls `interrupted` whenever the waiting thread wakes for any reason, every half second at least; the wait
-    /// ends when it returns true.
+    /// Calls `interrupted` whenever the waiting thread wakes for any reason, every half second at least. When it returns
+    /// true, the wait ends without what was waited for, though that may be there by then: nothing was taken, and whoever
+    /// else waits for it gets it. It may use any object, the one that is waited for too, and end the process.
     pub fn interruptible(self, interrupted: &'a mut dyn FnMut() -> bool) -> Wait<'a> {
         Wait { interrupted: Some(interrupted), ..self }
     }
@@ -67,9 +76,19 @@ impl<'a> Wait<'a> {
         stop: &mut dyn FnMut() -> bool,
         work: impl FnOnce(&mut Wait<'_>) -> R,
     ) -> R {
-        let interrupted = &mut self.interrupted;
-        let mut either = || stop() || interrupted.as_mut().is_some_and(|interrupted| interrupted());
-        work(&mut Wait { limit: self.limit, interrupted: Some(&mut either) })
+        let Wait { limit, interrupted, stopped } = self;
+        let mut inner_stopped = *stopped;
+        let mut either = || {
+            if stop() {
+                return true;
+            }
+            inner_stopped |= interrupted.as_mut().is_some_and(|interrupted| interrupted());
+            inner_stopped
+        };
+        let mut inner = Wait { limit: *limit, interrupted: Some(&mut either), stopped: *stopped };
+        let result = work(&mut inner);
+        *stopped = inner_stopped;
+        result
     }
 
     pub(crate) fn is_now(&self) -> bool {
@@ -79,7 +98,7 @@ impl<'a> Wait<'a> {
     /// How long the next sleep may be, or why there is none.
     pub(crate) fn slice(&mut self) -> Result<Duration, GaveUp> {
         let left = match self.limit {
-            Limit::Now => return Err(GaveUp::TimedOut),
+            Limit::Attempt | Limit::Now => return Err(GaveUp::TimedOut),
             Limit::Never => SLICE,
             Limit::At(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -89,18 +108,27 @@ impl<'a> Wait<'a> {
                 left
             }
         };
-        if self.interrupted.as_mut().is_some_and(|interrupted| interrupted()) {
-            return Err(GaveUp::Interrupted);
-        }
+        self.ask()?;
         Ok(left.min(until_next_slice()))
     }
 
     /// As `slice`, where the deadline does not count any more: what is waited for cannot be called off.
     pub(crate) fn overtime(&mut self) -> Result<Duration, GaveUp> {
-        if self.interrupted.as_mut().is_some_and(|interrupted| interrupted()) {
-            return Err(GaveUp::Interrupted);
-        }
+        self.ask()?;
         Ok(until_next_slice())
+    }
+
+    /// Runs the caller's check, which must not happen inside a section: it may use any object.
+    fn ask(&mut self) -> Result<(), GaveUp> {
+        if !self.stopped {
+            #[cfg(not(loom))]
+            debug_assert!(
+                self.interrupted.is_none() || !crate::sys::robust::is_armed(),
+                "no check inside a section"
+            );
+            self.stopped = self.interrupted.as_mut().is_some_and(|interrupted| interrupted());
+        }
+        if self.stopped { Err(GaveUp::Interrupted) } else { Ok(()) }
     }
 }
 

@@ -91,6 +91,19 @@ pub(crate) fn thread_exists(id: u32) -> bool {
     !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
 }
 
+/// Whether the thread with this id will ever run another instruction: a zombie, whose parent has not asked for it yet, will
+/// not. Without /proc a zombie counts as running.
+pub(crate) fn thread_runs(id: u32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{id}/stat")).ok().and_then(|stat| {
+        let rest = &stat[stat.rfind(')')? + 1..];
+        rest.trim_start().chars().next()
+    });
+    match state {
+        Some(state) => !matches!(state, 'Z' | 'X' | 'x'),
+        None => thread_exists(id),
+    }
+}
+
 fn raw(pid: Pid) -> u32 {
     pid.as_raw_nonzero().get().unsigned_abs()
 }
