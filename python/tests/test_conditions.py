@@ -243,6 +243,40 @@ def _waiting(ctx: Any, condition: Any, count: int) -> tuple[list[Any], Any]:
 
 
 @pytest.mark.parametrize("lock", ["own", "Lock", "RLock", "value", "standard"])
+def test_a_notification_for_one_whose_handler_raises_is_passed_on(lock: str) -> None:
+    ctx = tasuki.get_context("fork")
+    condition = ctx.Condition(_lock(lock, ctx))
+
+    def notify_and_raise(*_: Any) -> None:
+        _until(lambda: condition._waiting == 2)
+        with condition:
+            condition.notify()
+        raise _Rang
+
+    def strike() -> None:
+        _until(lambda: condition._waiting == 1)
+        # The second one, which came later: the notification is for the one with the handler.
+        process.start()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, notify_and_raise)
+    answers = ctx.Queue()
+    process = ctx.Process(target=_wait, args=(condition, answers, NEVER), daemon=True)
+    thread = threading.Thread(target=strike)
+    try:
+        with pytest.raises(_Rang), condition:
+            thread.start()
+            condition.wait(NEVER)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    thread.join(NEVER)
+    assert answers.get(timeout=NEVER) == (process.pid, True)
+    process.join(NEVER)
+    assert condition._waiting == 0 and condition.acquire(timeout=NEVER)
+    condition.release()
+
+
+@pytest.mark.parametrize("lock", ["own", "Lock", "RLock", "value", "standard"])
 def test_processes_go_on_in_the_order_in_which_they_came(ctx: Any, lock: str) -> None:
     condition = ctx.Condition(_lock(lock, ctx))
     processes, answers = _waiting(ctx, condition, 3)

@@ -7,8 +7,9 @@
 use std::time::{Duration, Instant};
 
 use pyo3::Borrowed;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use tasuki::raw::Wait;
+use tasuki::raw::{GaveUp, Wait};
 
 /// Asks whether a signal handler raised, from within a wait that has detached.
 ///
@@ -35,8 +36,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Blocking {
 pub enum Patience {
     /// Take what is there.
     None,
-    /// Wait at most so long.
-    For(Duration),
+    /// Wait until then: one moment for all the waits of a call.
+    Until(Instant),
     /// Wait as long as it takes.
     Forever,
 }
@@ -52,8 +53,10 @@ impl Patience {
             Some(timeout) => {
                 let seconds: f64 = timeout.extract()?;
                 if seconds > 0.0 {
-                    Ok(Duration::try_from_secs_f64(seconds)
-                        .map_or(Patience::Forever, Patience::For))
+                    let end = Duration::try_from_secs_f64(seconds)
+                        .ok()
+                        .and_then(|time| Instant::now().checked_add(time));
+                    Ok(end.map_or(Patience::Forever, Patience::Until))
                 } else {
                     Ok(Patience::None)
                 }
@@ -74,13 +77,28 @@ impl Patience {
         matches!(self, Patience::None)
     }
 
-    /// Runs a waiting call of the engine without the interpreter. The error of a signal handler wins over the result.
+    /// Runs a waiting call of the engine without the interpreter. The error of a signal handler wins over the result, which
+    /// loses nothing: an interrupted wait of the engine takes nothing.
     pub fn wait<R: Send>(
         self,
         py: Python<'_>,
         call: impl FnOnce(Wait<'_>) -> R + Send,
     ) -> PyResult<R> {
         self.wait_unless(py, || false, call)
+    }
+
+    /// Runs a step of the engine that waits for nothing but the end of another one's step, with the interpreter; without it
+    /// if that one was stopped in the middle. On the error of a signal handler nothing was done.
+    pub fn step<R: Send>(
+        py: Python<'_>,
+        mut call: impl FnMut(&mut Wait<'_>) -> Result<R, GaveUp> + Send,
+    ) -> PyResult<R> {
+        if let Ok(result) = call(&mut Wait::attempt()) {
+            return Ok(result);
+        }
+        Patience::Forever
+            .wait(py, |mut wait| call(&mut wait))?
+            .map_err(|_| PyRuntimeError::new_err("a wait without end ended"))
     }
 
     /// As `wait`; each time that signals are asked for, this is called off if there is `no_hope`.
@@ -98,7 +116,7 @@ impl Patience {
             };
             let wait = match self {
                 Patience::None => Wait::now(),
-                Patience::For(time) => Wait::timeout(time),
+                Patience::Until(end) => Wait::until(end),
                 Patience::Forever => Wait::forever(),
             };
             call(wait.interruptible(&mut interrupted))

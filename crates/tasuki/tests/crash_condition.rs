@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use support::{Child, Dice, Ended, NEVER, Words, fork, soaking, until, watchdog_of};
 use tasuki::kill_points::{KillPoint, arm};
-use tasuki::raw::{Acquired, RawCondition, RawLock, UserLockRef, Wait, Woken};
+use tasuki::raw::{Acquired, GaveUp, RawCondition, RawLock, UserLockRef, Wait, Woken};
 
 /// The promise is a second; the rest is for loaded machines.
 const SOON: Duration = Duration::from_secs(5);
@@ -143,7 +143,7 @@ fn a_late_one_inherits_nothing() {
         victim(KillPoint::ConditionWoken, || assert_ne!(wait(&condition, NEVER), u64::MAX));
     until("it waits", || condition.waiting() == 1);
     // Two wait, so that the notification is for one and not for all; the other one is gone before anybody looks.
-    let other = condition.enter().unwrap();
+    let other = condition.enter(&mut Wait::forever()).unwrap();
     condition.notify(1);
     assert_eq!(condition.waiting(), 1);
     drop(other);
@@ -163,6 +163,37 @@ fn one_whose_time_is_over_dies_while_it_leaves() {
         victim(KillPoint::ConditionLeft, || assert_ne!(wait(&condition, Duration::ZERO), u64::MAX));
     assert_eq!(victim.wait(), Ended::DEAD);
     works_again(&condition);
+}
+
+#[test]
+fn one_that_is_interrupted_after_it_was_notified_passes_that_on_even_if_it_dies_doing_so() {
+    let _watchdog = watchdog_of(Duration::from_secs(240));
+    for dies in [false, true] {
+        let condition = RawCondition::create().unwrap();
+        let words = Words::new(2);
+        let mut first = fork(|| {
+            if dies {
+                arm(KillPoint::ConditionOwed, 1);
+            }
+            let (lock, _) = lock(&condition);
+            // As a handler does that notifies, and then raises.
+            let mut check = || {
+                until("the other one waits, too", || condition.waiting() == 2);
+                notify(&condition, 1);
+                true
+            };
+            let mut wait = Wait::timeout(NEVER).interruptible(&mut check);
+            let (woken, _) = condition.wait(UserLockRef::Lock(&lock), &mut wait).unwrap();
+            assert_eq!(woken, Woken::GaveUp(GaveUp::Interrupted));
+            assert!(lock.is_mine().unwrap() && lock.release());
+        });
+        until("it waits", || condition.waiting() == 1);
+        let mut second = waiter(&condition, &words[0]);
+        soon("the second one goes on", || words[0].load(SeqCst) == NOTIFIED);
+        assert_eq!(first.wait(), if dies { Ended::DEAD } else { Ended::WELL });
+        assert_eq!(second.wait(), Ended::WELL);
+        works_again(&condition);
+    }
 }
 
 #[test]

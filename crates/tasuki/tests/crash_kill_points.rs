@@ -137,6 +137,7 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::ConditionWoken
         | KillPoint::ConditionReacquired
         | KillPoint::ConditionLeft
+        | KillPoint::ConditionOwed
         | KillPoint::ConditionMarked => &[],
         KillPoint::BarrierEntered
         | KillPoint::BarrierSeated

@@ -106,7 +106,7 @@ fn abort_reaches_everybody() {
             run(&barrier, move |barrier| barrier.pass(process, &mut Wait::forever(), false))
         });
         let segment = barrier.segment(0);
-        barrier.view(&segment).abort().unwrap();
+        barrier.view(&segment).abort(&mut Wait::forever()).unwrap();
         for other in others {
             assert!(matches!(
                 other.join().unwrap(),

@@ -86,7 +86,7 @@ impl Process<'_> {
     fn deliver(&self) {
         self.enter();
         self.shop.pieces.fetch_add(1, Ordering::Relaxed);
-        self.view().notify(1);
+        self.view().notify(1, &mut Wait::forever()).unwrap();
         self.leave();
     }
 }
@@ -128,7 +128,7 @@ fn one_who_gives_up_takes_no_notification_along() {
         let hasty = run(&shop, 2, |process| {
             process.enter();
             if process.wait(&mut Wait::now()) == Woken::Notified {
-                process.view().notify(1); // it has no use for it
+                process.view().notify(1, &mut Wait::forever()).unwrap(); // it has no use for it
             }
             process.leave();
         });
@@ -143,7 +143,7 @@ fn what_a_dead_one_was_notified_of_goes_to_the_next() {
     explore(3, || {
         let shop = Shop::new();
         // The victim waits first. It is notified, and dies before it does anything.
-        let seat = shop.process(1).view().sit_down().unwrap();
+        let seat = shop.process(1).view().sit_down(&mut Wait::forever()).unwrap();
         assert!(matches!(seat, Seat::Entry(_)));
         let buyer = run(&shop, 2, |process| process.buy());
         let shopkeeper = shop.process(0);
@@ -161,13 +161,42 @@ fn one_that_died_before_is_passed_over() {
         let shop = Shop::new();
         let victim = run(&shop, 1, |process| {
             process.enter();
-            process.view().sit_down().unwrap();
+            process.view().sit_down(&mut Wait::forever()).unwrap();
             process.leave();
             process.segment.die();
         });
         victim.join().unwrap();
         let buyer = run(&shop, 2, |process| process.buy());
         shop.process(0).deliver();
+        buyer.join().unwrap();
+    });
+}
+
+#[test]
+fn what_an_interrupted_one_was_notified_of_goes_to_the_next() {
+    explore(2, || {
+        let shop = Shop::new();
+        // The first one waits, and a handler raises in it, before it is notified or after.
+        let impatient = shop.process(1);
+        let mut seat = impatient.view().sit_down(&mut Wait::forever()).unwrap();
+        let buyer = run(&shop, 2, |process| process.buy());
+        let interrupted = run(&shop, 1, move |process| {
+            let mut stop = || true;
+            let woken = process.view().sleep(
+                &mut seat,
+                None,
+                &mut Wait::forever().interruptible(&mut stop),
+            );
+            // It saw the notification before the handler ran: then it is its own, and it passes it on.
+            if woken == Woken::Notified {
+                process.view().notify(1, &mut Wait::forever()).unwrap();
+            }
+            process.view().stand_up(seat);
+        });
+        shop.process(0).deliver();
+        interrupted.join().unwrap();
+        // The end of a slice, for whoever sleeps.
+        shop.process(0).view().pass_on();
         buyer.join().unwrap();
     });
 }

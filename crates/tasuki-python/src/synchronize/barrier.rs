@@ -6,8 +6,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
+use tasuki::Error;
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{NotPassed, RawArrived, RawBarrier};
+use tasuki::raw::{Failure, GaveUp, NotPassed, RawArrived, RawBarrier};
 
 use crate::errors;
 use crate::waiting::{Blocking, Patience};
@@ -45,6 +46,15 @@ fn broken(py: Python<'_>, text: String) -> PyErr {
     match broken_barrier_error(py) {
         Ok(class) => PyErr::from_type(class.clone(), (text,)),
         Err(error) => error,
+    }
+}
+
+/// Keeps giving up apart from failing.
+fn done(result: Result<(), Failure>) -> Result<Result<(), Error>, GaveUp> {
+    match result {
+        Ok(()) => Ok(Ok(())),
+        Err(Failure::GaveUp(why)) => Err(why),
+        Err(failure) => Ok(Err(failure.into())),
     }
 }
 
@@ -87,8 +97,14 @@ impl Barrier {
         let passed = match arrived {
             Ok(RawArrived::Passed(index)) => Ok(index),
             Ok(RawArrived::RunAction(turn)) => {
-                action.call0()?; // an error drops the turn, which breaks the barrier
-                turn.done()
+                let called = action.call0();
+                // Without the interpreter: somebody may have been stopped in the middle of a step.
+                let well = called.is_ok();
+                let passed = py.detach(move || well.then(|| turn.done())); // dropped, it breaks the barrier
+                match called {
+                    Ok(_) => passed.expect("the action went well"),
+                    Err(error) => return Err(error),
+                }
             }
             Ok(RawArrived::Waits(arrival)) => {
                 patience.wait(py, |mut wait| arrival.wait(&mut wait))?
@@ -99,13 +115,15 @@ impl Barrier {
     }
 
     /// Breaks the barrier: those who wait and those who come get BrokenBarrierError, until reset().
-    fn abort(&self) -> PyResult<()> {
-        self.raw()?.abort().map_err(errors::engine)
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        let raw = self.raw()?;
+        Patience::step(py, |wait| done(raw.abort_within(wait)))?.map_err(errors::engine)
     }
 
     /// Makes the barrier whole and empty; those who wait at this moment get BrokenBarrierError.
-    fn reset(&self) -> PyResult<()> {
-        self.raw()?.reset().map_err(errors::engine)
+    fn reset(&self, py: Python<'_>) -> PyResult<()> {
+        let raw = self.raw()?;
+        Patience::step(py, |wait| done(raw.reset_within(wait)))?.map_err(errors::engine)
     }
 
     /// How many parties it takes.

@@ -7,7 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Acquired, NotWaited, RawCondition, RawLock, Woken};
+use tasuki::raw::{Acquired, Failure, NotWaited, RawCondition, RawLock, Woken};
 
 use super::quick::{Holder, Takeable};
 use super::{Lock, RLock};
@@ -86,7 +86,12 @@ impl Condition {
             Some(semlock) => semlock.call_method0(intern!(py, "_count"))?.extract()?,
             None => 1,
         };
-        let mut waiter = self.raw()?.enter().map_err(errors::engine)?;
+        let raw = self.raw()?;
+        let mut waiter = match patience.wait(py, |mut wait| raw.enter(&mut wait))? {
+            Ok(waiter) => waiter,
+            Err(Failure::GaveUp(_)) => return Ok(false),
+            Err(failure) => return Err(errors::engine(failure.into())),
+        };
         for _ in 0..depth {
             lock.call_method0(intern!(py, "release"))?;
         }
@@ -199,8 +204,10 @@ impl Condition {
         if !self.is_mine(py)? {
             return Err(PyAssertionError::new_err("lock is not owned"));
         }
-        self.raw()?.notify(usize::try_from(n).unwrap_or(0));
-        Ok(())
+        let raw = self.raw()?;
+        let count = usize::try_from(n).unwrap_or(0);
+        // Somebody may have been stopped while it changed the list.
+        Patience::step(py, |wait| raw.notify_within(count, wait))
     }
 
     /// Lets everybody who waits go on.

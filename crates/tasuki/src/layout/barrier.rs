@@ -13,7 +13,9 @@
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 use std::fmt;
+use std::time::Duration;
 
+use super::lock::NotAcquired;
 use crate::error::Error;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::{Segment, Shared, Token};
@@ -28,6 +30,10 @@ const PHASE: u64 = 0b11;
 const HISTORY: u64 = 0xffff_fffc;
 const LAST_WAS_RESET: u64 = 1 << 2;
 const REMEMBERED: u32 = 30;
+/// In `abandoned`: not a timeout, a check ended the wait.
+const INTERRUPTED: u32 = 1 << 31;
+/// How long one whose time is over tries to get in, to say so. A section takes some 100 ns; who is inside longer is stopped.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// What all parties share, before the seats.
 #[derive(Debug)]
@@ -48,6 +54,9 @@ pub(crate) struct BarrierWords {
     why: AtomicU32,
     by: AtomicU32,
     died: DeathWords,
+    /// Who gave up while nobody could get in, since one was stopped inside: the pid, [`INTERRUPTED`] or not, and the round
+    /// in the upper half. The next one inside breaks the barrier for it.
+    abandoned: AtomicU64,
 }
 
 // SAFETY: a lock word and atomics.
@@ -195,7 +204,15 @@ impl<'a> BarrierView<'a> {
     ) -> Result<Arrived, NotPassed> {
         let me = self.segment.my_row()?;
         loop {
-            let inside = self.enter(me);
+            let inside = match self.enter(me, wait) {
+                Ok(inside) => inside,
+                Err(why) => {
+                    if why == GaveUp::TimedOut {
+                        self.abandon(round_of(self.state()), why);
+                    }
+                    return Err(NotPassed::GaveUp(why));
+                }
+            };
             let state = self.state();
             match state & PHASE {
                 FILLING => return self.sit_down(state, me, has_action, inside),
@@ -230,6 +247,10 @@ impl<'a> BarrierView<'a> {
         if arrived < self.parties() {
             return Ok(Arrived::Waits(place));
         }
+        if let Some(broken) = self.abandoned(state) {
+            self.break_round(state, broken, inside);
+            return Err(NotPassed::Broken(broken));
+        }
         if has_action {
             self.words.runner.store(me.bits(), Ordering::Relaxed);
             // SYNC: Release, with the Acquire in `state`: who sees ACTION sees who runs it.
@@ -242,7 +263,7 @@ impl<'a> BarrierView<'a> {
 
     /// Ends the round whose action the caller ran, well or not.
     pub(crate) fn action_ended(self, place: Place, well: bool) -> Result<u32, NotPassed> {
-        let inside = self.enter(self.segment.my_row()?);
+        let inside = self.enter_for_sure()?;
         let state = self.state();
         if state & PHASE == ACTION && round_of(state) == place.round {
             if well {
@@ -286,17 +307,17 @@ impl<'a> BarrierView<'a> {
         let _ = self.give_up(place, GaveUp::Interrupted);
     }
 
-    /// Breaks the barrier for all who wait and all who come, until `reset`.
-    pub(crate) fn abort(self) -> Result<(), Error> {
-        let inside = self.enter(self.segment.my_row()?);
+    /// Breaks the barrier for all who wait and all who come, until `reset`. Nothing is done if the wait is given up.
+    pub(crate) fn abort(self, wait: &mut Wait<'_>) -> Result<(), NotAcquired> {
+        let inside = self.enter(self.segment.my_row()?, wait)?;
         let broken = Broken::Aborted { pid: self.segment.known_pid() };
         self.break_round(self.state(), broken, inside);
         Ok(())
     }
 
-    /// Begins a new round; who waits in the current one gets the error.
-    pub(crate) fn reset(self) -> Result<(), Error> {
-        let inside = self.enter(self.segment.my_row()?);
+    /// Begins a new round; who waits in the current one gets the error. Nothing is done if the wait is given up.
+    pub(crate) fn reset(self, wait: &mut Wait<'_>) -> Result<(), NotAcquired> {
+        let inside = self.enter(self.segment.my_row()?, wait)?;
         self.commit(next(self.state(), LAST_WAS_RESET), inside);
         Ok(())
     }
@@ -336,7 +357,7 @@ impl<'a> BarrierView<'a> {
         if self.state() != state {
             return Ok(());
         }
-        if self.look_for_the_dead(state)? {
+        if self.look_for_the_dead(state, wait)? {
             return Ok(());
         }
         let slice = match wait.slice() {
@@ -356,7 +377,17 @@ impl<'a> BarrierView<'a> {
         place: Place,
         why: GaveUp,
     ) -> Result<Option<Result<u32, NotPassed>>, NotPassed> {
-        let inside = self.enter(self.segment.my_row()?);
+        let Ok(inside) = self.enter(self.segment.my_row()?, &mut Wait::timeout(GRACE)) else {
+            let state = self.state();
+            if let Some(outcome) = self.outcome(state, place) {
+                return Ok(Some(outcome.map_err(NotPassed::Broken)));
+            }
+            if state & PHASE == ACTION && why == GaveUp::TimedOut {
+                return Ok(None);
+            }
+            self.abandon(place.round, why);
+            return Ok(Some(Err(NotPassed::GaveUp(why))));
+        };
         let state = self.state();
         if let Some(outcome) = self.outcome(state, place) {
             return Ok(Some(outcome.map_err(NotPassed::Broken)));
@@ -379,9 +410,14 @@ impl<'a> BarrierView<'a> {
     }
 
     /// Takes the barrier's lock. A death inside breaks the barrier: the dead one was about to wait, or to leave.
-    fn enter(self, me: Token) -> Inside<'a> {
-        let held = self.words.lock.lock();
-        self.entered(held, me)
+    fn enter(self, me: Token, wait: &mut Wait<'_>) -> Result<Inside<'a>, GaveUp> {
+        let held = self.words.lock.lock_within(wait)?;
+        Ok(self.entered(held, me))
+    }
+
+    fn enter_for_sure(self) -> Result<Inside<'a>, Error> {
+        let me = self.segment.my_row()?;
+        Ok(self.entered(self.words.lock.lock(), me))
     }
 
     fn entered(self, held: Held<'a>, me: Token) -> Inside<'a> {
@@ -395,7 +431,38 @@ impl<'a> BarrierView<'a> {
             self.ring();
             futex::wake(&self.words.bell, u32::MAX);
         }
+        if self.words.abandoned.load(Ordering::Relaxed) != 0 {
+            let state = self.state();
+            if let Some(broken) = self.abandoned(state) {
+                self.note_broken(state, broken);
+                self.ring();
+                futex::wake(&self.words.bell, u32::MAX);
+            }
+        }
         inside
+    }
+
+    /// Gives up in this round without getting in: the next one inside says so to the others.
+    #[cold]
+    fn abandon(self, round: u32, why: GaveUp) {
+        let interrupted = if why == GaveUp::Interrupted { INTERRUPTED } else { 0 };
+        let who = u64::from(self.segment.known_pid() | interrupted);
+        // SYNC: Release, with the Acquire in `abandoned`.
+        self.words.abandoned.store(who | u64::from(round) << 32, Ordering::Release);
+    }
+
+    /// Why this round is to be broken for one that gave up. The caller is inside.
+    fn abandoned(self, state: u64) -> Option<Broken> {
+        if self.words.abandoned.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let abandoned = self.words.abandoned.swap(0, Ordering::Acquire);
+        if abandoned == 0 || round_of(abandoned) != round_of(state) || state & PHASE != FILLING {
+            return None;
+        }
+        let who = abandoned as u32;
+        let pid = who & !INTERRUPTED;
+        Some(if who == pid { Broken::TimedOut { pid } } else { Broken::Aborted { pid } })
     }
 
     fn death_of(self, token: Option<Token>) -> Death {
@@ -475,7 +542,7 @@ impl<'a> BarrierView<'a> {
     }
 
     /// Whether the barrier was broken just now because a party is dead. One of the sleepers looks in each slice.
-    fn look_for_the_dead(self, state: u64) -> Result<bool, NotPassed> {
+    fn look_for_the_dead(self, state: u64, wait: &mut Wait<'_>) -> Result<bool, NotPassed> {
         let now = look_number();
         let last = self.words.looked.load(Ordering::Relaxed);
         if last == now
@@ -487,17 +554,17 @@ impl<'a> BarrierView<'a> {
         {
             return Ok(false);
         }
-        self.break_if_dead(state)
+        self.break_if_dead(state, wait)
     }
 
     /// The look itself.
-    fn break_if_dead(self, state: u64) -> Result<bool, NotPassed> {
+    fn break_if_dead(self, state: u64, wait: &mut Wait<'_>) -> Result<bool, NotPassed> {
         let me = self.segment.my_row()?;
         if let Some(held) = self.words.lock.try_lock() {
             drop(self.entered(held, me)); // somebody may have died inside
         }
         let Some(death) = self.find_dead(state, me) else { return Ok(self.state() != state) };
-        let inside = self.enter(me);
+        let inside = self.enter(me, wait).map_err(NotPassed::GaveUp)?;
         if self.state() == state {
             self.break_round(state, Broken::Died(death), inside);
         }
@@ -559,7 +626,7 @@ impl<'a> BarrierView<'a> {
 impl BarrierView<'_> {
     /// What a sleeper does when its slice ends.
     pub(crate) fn look(self) -> Result<bool, NotPassed> {
-        self.break_if_dead(self.state())
+        self.break_if_dead(self.state(), &mut Wait::forever())
     }
 }
 
@@ -577,6 +644,7 @@ impl BarrierWords {
             why: AtomicU32::new(0),
             by: AtomicU32::new(0),
             died: DeathWords::new(),
+            abandoned: AtomicU64::new(0),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! A condition: a list of those who wait, oldest first, in which `notify` marks exactly as many as it is told.
 //!
 //! ```text
-//! entry   word u32    bits 0-29 token of the waiting process, 0 = free
+//! entry   word u32    bits 0-29 token of the waiting process, 0 = free; all ones: OWED, nobody's any more
 //!                     bit 30    NOTIFIED: its thread may go on
 //!                     bit 31    ALL: so may everybody who waited then, so this one's share needs no heir
 //!         ticket u32  who came first; once NOTIFIED, the first ticket that came too late for that notification
 //! turns   counts what those without an entry sleep on, when more wait than there are entries
 //! ```
-//! Only who holds the condition's own lock changes entries; but the waiting thread frees its own once it is NOTIFIED.
-//! The steps, and why no notification is lost or absorbed by the dead, are in `README.md`, "Condition".
+//! Only who holds the condition's own lock takes entries and notifies; the waiting thread frees its own without it, by
+//! compare-and-swap, so that a process stopped with the lock keeps nobody from giving up in time. The steps, and why no notification is lost or absorbed by the dead, are in `README.md`, "Condition".
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 use super::lock::{Acquired, LockView, LockWords, NotAcquired};
@@ -16,10 +16,12 @@ use crate::error::Error;
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::wait::look_number;
-use crate::sync::{GaveUp, RobustLock, Spin, Wait, futex, kill_point};
+use crate::sync::{GaveUp, Held, RobustLock, Spin, Wait, futex, kill_point};
 
 const NOTIFIED: u32 = 1 << 30;
 const ALL: u32 = 1 << 31;
+/// In place of a token: who was notified was interrupted, and another one is owed the notification.
+const OWED: u32 = Token::MASK;
 
 /// How many can wait with an entry of their own; those beyond may wake without having been notified.
 pub(crate) const ENTRIES: usize = if cfg!(loom) { 3 } else { 240 };
@@ -122,7 +124,12 @@ impl ConditionView<'_> {
         if !lock.is_mine()? {
             return Err(NotWaited::NotHeld);
         }
-        let mut seat = self.sit_down()?;
+        let mut seat = match self.sit_down(wait) {
+            Ok(seat) => seat,
+            // Nobody could be told that it waits: the lock was not given up.
+            Err(NotAcquired::GaveUp(why)) => return Ok((Woken::GaveUp(why), Acquired::Clean)),
+            Err(NotAcquired::Failed(error)) => return Err(error.into()),
+        };
         let depth = lock.view.release_all(lock.recursive);
         kill_point!(ConditionReleased);
         let woken = self.sleep(&mut seat, Some(lock), wait);
@@ -138,9 +145,9 @@ impl ConditionView<'_> {
     }
 
     /// Enters the list: from here on the caller is notified, and must `stand_up` in the end.
-    pub(crate) fn sit_down(self) -> Result<Seat, Error> {
+    pub(crate) fn sit_down(self, wait: &mut Wait<'_>) -> Result<Seat, NotAcquired> {
         let me = self.segment.my_row()?;
-        let _held = self.words.lock.lock();
+        let _held = self.words.lock.lock_within(wait)?;
         kill_point!(ConditionEntered);
         let ticket = self.words.next.fetch_add(1, Ordering::Relaxed);
         let seat = match self.take_entry(me, ticket) {
@@ -169,14 +176,18 @@ impl ConditionView<'_> {
                 return Woken::Notified;
             }
             if self.look_at_the_dead(lock) {
-                self.give_up(seat);
+                self.leave(seat);
                 return Woken::Notified;
             }
             self.move_up(seat);
             let slice = match wait.slice() {
                 Ok(slice) => slice,
-                Err(why) if self.give_up(seat) => return Woken::GaveUp(why),
-                Err(_) => return Woken::Notified,
+                Err(why) if self.leave(seat) => return Woken::GaveUp(why),
+                Err(GaveUp::TimedOut) => return Woken::Notified,
+                Err(why @ GaveUp::Interrupted) => {
+                    self.hand_on(seat);
+                    return Woken::GaveUp(why);
+                }
             };
             kill_point!(ConditionAsleep);
             match *seat {
@@ -202,15 +213,15 @@ impl ConditionView<'_> {
             if word.load(Ordering::Relaxed) & NOTIFIED != 0 {
                 word.store(0, Ordering::Release);
             } else {
-                self.give_up(&mut { seat });
+                self.leave(&mut { seat });
             }
         }
     }
 
     /// Lets the `count` oldest of those who wait go on. The dead among them do not count.
-    pub(crate) fn notify(self, count: usize) {
+    pub(crate) fn notify(self, count: usize, wait: &mut Wait<'_>) -> Result<(), GaveUp> {
         let me = self.segment.known_row();
-        let held = self.words.lock.lock();
+        let held = self.words.lock.lock_within(wait)?;
         let next = self.words.next.load(Ordering::Relaxed);
         let mut waiting = [(0, 0); ENTRIES];
         let mut found = 0;
@@ -237,8 +248,9 @@ impl ConditionView<'_> {
                 self.words.entries[index].word.store(0, Ordering::Relaxed);
                 continue;
             }
-            self.mark(index, next, all);
-            left -= 1;
+            if self.mark(index, next, all) {
+                left -= 1;
+            }
         }
         if left > 0 && without > 0 {
             self.words.without.store(0, Ordering::Relaxed);
@@ -246,6 +258,7 @@ impl ConditionView<'_> {
             futex::wake(&self.words.turns, u32::MAX);
         }
         drop(held);
+        Ok(())
     }
 
     /// How many wait, the killed ones of whom nobody knows yet among them.
@@ -274,19 +287,32 @@ impl ConditionView<'_> {
     }
 
     fn is_alive(self, index: usize, me: Option<Token>) -> bool {
-        let token = Token::from_bits(self.words.entries[index].word.load(Ordering::Relaxed));
+        let word = self.words.entries[index].word.load(Ordering::Relaxed);
+        let token = Token::from_bits(word).filter(|_| word & OWED != OWED);
         token.is_some_and(|token| Some(token) == me || self.segment.roster().is_alive(token))
     }
 
-    /// Notifies one. `next` is the first ticket that comes too late for this. The caller has the condition's lock.
-    fn mark(self, index: usize, next: u32, all: u32) {
+    /// Notifies one, unless it has just left. `next` is the first ticket that comes too late for this. The caller has the
+    /// condition's lock.
+    fn mark(self, index: usize, next: u32, all: u32) -> bool {
         let entry = &self.words.entries[index];
         let word = entry.word.load(Ordering::Relaxed);
+        if word == 0 || word & NOTIFIED != 0 {
+            return false;
+        }
         entry.ticket.store(next, Ordering::Relaxed);
-        // SYNC: Release, with the Acquire in `is_notified`.
-        entry.word.store(word | NOTIFIED | all, Ordering::Release);
-        kill_point!(ConditionMarked);
-        futex::wake(&entry.word, 1);
+        // SYNC: Release, with the Acquire in `is_notified`; the swap has an order with that in `leave`, which frees it.
+        let marked = entry.word.compare_exchange(
+            word,
+            word | NOTIFIED | all,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        if marked.is_ok() {
+            kill_point!(ConditionMarked);
+            futex::wake(&entry.word, 1);
+        }
+        marked.is_ok()
     }
 
     /// Takes a free entry, those of the dead among them if there is no other. The caller has the condition's lock.
@@ -321,19 +347,23 @@ impl ConditionView<'_> {
         let dead = &self.words.entries[index];
         if word & NOTIFIED != 0 && word & ALL == 0 {
             let too_late = dead.ticket.load(Ordering::Relaxed);
-            let heir = (0..self.high())
-                .filter_map(|other| {
+            let heir = || {
+                let age = |other: usize| {
                     let entry = &self.words.entries[other];
                     let word = entry.word.load(Ordering::Relaxed);
                     let age = too_late.wrapping_sub(entry.ticket.load(Ordering::Relaxed));
                     // A ticket that came later is nearly the whole way round.
                     let waited = word != 0 && word & NOTIFIED == 0 && age != 0 && age < 1 << 31;
                     (waited && self.is_alive(other, me)).then_some((age, other))
-                })
-                .max();
-            if let Some((_, heir)) = heir {
-                // First the heir: killed in between, one too many goes on rather than one too few.
-                self.mark(heir, too_late, 0);
+                };
+                (0..self.high()).filter_map(age).max()
+            };
+            // First the heir: killed in between, one too many goes on rather than one too few. One that leaves at
+            // this moment is not among those who wait any more.
+            while let Some((_, heir)) = heir() {
+                if self.mark(heir, too_late, 0) {
+                    break;
+                }
             }
         }
         dead.word.store(0, Ordering::Relaxed);
@@ -356,29 +386,36 @@ impl ConditionView<'_> {
         lock.is_some_and(|lock| lock.view.owner_is_dead())
     }
 
-    /// Gives the notifications of the dead to others.
+    /// Gives the notifications of the dead, and of those who were interrupted, to others; not while the list is busy, since
+    /// another look comes half a second later.
     pub(crate) fn pass_on(self) {
-        let me = self.segment.known_row();
-        let owed = |index: usize| {
-            let word = self.words.entries[index].word.load(Ordering::Relaxed);
-            word & NOTIFIED != 0 && !self.is_alive(index, me)
-        };
-        if (0..self.high()).any(owed) {
-            let _held = self.words.lock.lock();
-            for index in 0..self.high() {
-                if owed(index) {
-                    let word = self.words.entries[index].word.load(Ordering::Relaxed);
-                    self.inherit(index, word, me);
-                }
+        if (0..self.high()).any(|index| self.is_owed(index)) {
+            if let Some(held) = self.words.lock.try_lock() {
+                self.pass_on_owed(&held);
             }
         }
+    }
+
+    fn pass_on_owed(self, _held: &Held<'_>) {
+        for index in 0..self.high() {
+            if self.is_owed(index) {
+                let word = self.words.entries[index].word.load(Ordering::Relaxed);
+                self.inherit(index, word, self.segment.known_row());
+            }
+        }
+    }
+
+    /// Whether this entry is notified and nobody goes on for that.
+    fn is_owed(self, index: usize) -> bool {
+        let word = self.words.entries[index].word.load(Ordering::Relaxed);
+        word & NOTIFIED != 0 && !self.is_alive(index, self.segment.known_row())
     }
 
     /// One that waits without an entry takes one as soon as there is one.
     fn move_up(self, seat: &mut Seat) {
         let Seat::None { turn, ticket } = *seat else { return };
         let Some(me) = self.segment.known_row() else { return };
-        let _held = self.words.lock.lock();
+        let Some(_held) = self.words.lock.try_lock() else { return };
         if self.words.turns.load(Ordering::Relaxed) != turn {
             return;
         }
@@ -390,22 +427,51 @@ impl ConditionView<'_> {
     }
 
     /// Leaves the list unless notified meanwhile; says whether it left.
-    fn give_up(self, seat: &mut Seat) -> bool {
-        let _held = self.words.lock.lock();
-        if self.is_notified(*seat) {
-            return false;
-        }
+    fn leave(self, seat: &mut Seat) -> bool {
         match *seat {
-            Seat::Entry(index) => self.words.entries[index].word.store(0, Ordering::Relaxed),
-            Seat::None { .. } => {
-                let without = self.words.without.load(Ordering::Relaxed);
-                self.words.without.store(without.saturating_sub(1), Ordering::Relaxed);
+            Seat::Entry(index) => {
+                let word = &self.words.entries[index].word;
+                let seen = word.load(Ordering::Relaxed);
+                // SYNC: has an order with the swap in `mark`: either this one left, or it was notified.
+                let left = seen & NOTIFIED == 0
+                    && word.compare_exchange(seen, 0, Ordering::Release, Ordering::Acquire).is_ok();
+                if !left {
+                    return false;
+                }
+            }
+            Seat::None { turn, .. } => {
+                // Counted too long by one if the list is busy: as if it had been killed.
+                let held = self.words.lock.try_lock();
+                if self.words.turns.load(Ordering::Acquire) != turn {
+                    return false;
+                }
+                if held.is_some() {
+                    let without = self.words.without.load(Ordering::Relaxed);
+                    self.words.without.store(without.saturating_sub(1), Ordering::Relaxed);
+                }
             }
         }
         kill_point!(ConditionLeft);
         // Nothing of it is in the list any more.
         *seat = Seat::None { turn: self.words.turns.load(Ordering::Relaxed), ticket: 0 };
         true
+    }
+
+    /// Gives the notification that the caller got, and has no use for, to the oldest of the others who waited then.
+    fn hand_on(self, seat: &mut Seat) {
+        if let Seat::Entry(index) = *seat {
+            let word = &self.words.entries[index].word;
+            let owed = word.load(Ordering::Relaxed) & (NOTIFIED | ALL) == NOTIFIED;
+            // From here on whoever looks does it, should this process be killed or the list be somebody's for long.
+            word.store(if owed { OWED | NOTIFIED } else { 0 }, Ordering::Release);
+            kill_point!(ConditionOwed);
+            *seat = Seat::None { turn: self.words.turns.load(Ordering::Relaxed), ticket: 0 };
+            if owed {
+                if let Ok(held) = self.words.lock.lock_within(&mut Wait::now()) {
+                    self.pass_on_owed(&held);
+                }
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::handle;
 use crate::layout::barrier::{Arrived, BarrierView, BarrierWords, NotPassed, Place};
 use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::raw::Failure;
 use crate::segment::arena::{SLOT, Slot, SlotAddress, SlotKind};
 use crate::sync::{Spin, Wait};
 
@@ -78,12 +79,22 @@ impl RawBarrier {
 
     /// Breaks the barrier: all who wait and all who come get an error, until `reset`.
     pub fn abort(&self) -> Result<(), Error> {
-        self.view().abort()
+        Ok(self.abort_within(&mut Wait::forever())?)
+    }
+
+    /// As `abort`. A wait that is given up, since somebody was stopped in the middle of a step, changes nothing.
+    pub fn abort_within(&self, wait: &mut Wait<'_>) -> Result<(), Failure> {
+        Ok(self.view().abort(wait)?)
     }
 
     /// Makes the barrier whole and empty; those who wait at this moment get an error.
     pub fn reset(&self) -> Result<(), Error> {
-        self.view().reset()
+        Ok(self.reset_within(&mut Wait::forever())?)
+    }
+
+    /// As `reset`. A wait that is given up, since somebody was stopped in the middle of a step, changes nothing.
+    pub fn reset_within(&self, wait: &mut Wait<'_>) -> Result<(), Failure> {
+        Ok(self.view().reset(wait)?)
     }
 
     /// How many parties it takes.

@@ -8,9 +8,9 @@ use crate::handle;
 use crate::layout::condition::{ConditionView, ConditionWords, NotWaited, Seat, UserLock, Woken};
 use crate::layout::lock::Acquired;
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::raw::RawValue;
+use crate::raw::{Failure, RawValue};
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
-use crate::sync::{Spin, Wait};
+use crate::sync::{GaveUp, Spin, Wait};
 
 /// A condition between processes and threads; a killed waiter takes no notification with it.
 #[derive(Debug)]
@@ -74,13 +74,19 @@ impl RawCondition {
     }
 
     /// Begins to wait without a lock that the engine knows: the caller then frees its lock, sleeps, and takes it again.
-    pub fn enter(&self) -> Result<Waiter<'_>, Error> {
-        Ok(Waiter { seat: self.view().sit_down()?, condition: self })
+    pub fn enter(&self, wait: &mut Wait<'_>) -> Result<Waiter<'_>, Failure> {
+        Ok(Waiter { seat: self.view().sit_down(wait)?, condition: self })
     }
 
     /// Lets the `count` oldest of those who wait go on, or all if there are fewer.
     pub fn notify(&self, count: usize) {
-        self.view().notify(count);
+        let done = self.notify_within(count, &mut Wait::forever());
+        debug_assert!(done.is_ok(), "a wait without deadline and check does not give up");
+    }
+
+    /// As `notify`. A wait that is given up, since somebody was stopped in the middle of changing the list, notifies nobody.
+    pub fn notify_within(&self, count: usize, wait: &mut Wait<'_>) -> Result<(), GaveUp> {
+        self.view().notify(count, wait)
     }
 
     /// How many wait at this moment.
