@@ -70,6 +70,19 @@ def test_the_exception_says_that_a_process_ended_without_releasing(ctx: Any, mak
     assert str(caught.value) == f"process {process.pid} (Forgetful) ended without releasing the lock"
 
 
+@pytest.mark.parametrize("name", ["file-\udcff", "\ud800", 7], ids=["of a file", "half a pair", "a number"])
+def test_a_process_may_have_any_name(ctx: Any, make: Any, name: Any) -> None:
+    """The standard library's may, and a child must not die of it."""
+    lock = make(ctx)
+    process = _killed_holder(ctx, lock, name)
+    with pytest.raises(tasuki.OwnerDied) as caught:
+        lock.acquire()
+    assert (caught.value.pid, caught.value.name) == (
+        process.pid,
+        str(name).encode("utf-8", "backslashreplace").decode(),
+    )
+
+
 def test_a_process_has_the_name_that_it_started_with(ctx: Any, make: Any) -> None:
     lock = make(ctx)
     _killed_holder(ctx, lock, "襷" * 9)

@@ -15,7 +15,9 @@ __all__ = ()
 
 
 def _introduce() -> None:
-    _tasuki.set_process_name(process.current_process().name)
+    # The standard library takes whatever it is given for a name, also what cannot be written as UTF-8.
+    name = str(process.current_process().name)
+    _tasuki.set_process_name(name.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _introduce_child(_: object) -> None:
