@@ -70,8 +70,8 @@ def test_the_exception_says_that_a_process_ended_without_releasing(ctx: Any, mak
     assert str(caught.value) == f"process {process.pid} (Forgetful) ended without releasing the lock"
 
 
-@pytest.mark.parametrize("name", ["file-\udcff", "\ud800", 7], ids=["of a file", "half a pair", "a number"])
-def test_a_process_may_have_any_name(ctx: Any, make: Any, name: Any) -> None:
+@pytest.mark.parametrize("name", ["file-\udcff", "\ud800"], ids=["of a file", "half a pair"])
+def test_a_process_may_have_any_name(ctx: Any, make: Any, name: str) -> None:
     """The standard library's may, and a child must not die of it."""
     lock = make(ctx)
     process = _killed_holder(ctx, lock, name)

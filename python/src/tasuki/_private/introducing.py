@@ -15,8 +15,8 @@ __all__ = ()
 
 
 def _introduce() -> None:
-    # The standard library takes whatever it is given for a name, also what cannot be written as UTF-8.
-    name = str(process.current_process().name)
+    # The standard library takes names that cannot be written as UTF-8.
+    name = process.current_process().name
     _tasuki.set_process_name(name.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
