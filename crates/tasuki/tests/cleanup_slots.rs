@@ -163,3 +163,41 @@ fn more_processes_than_a_roster_has_rows_may_come_and_go() {
     assert_eq!(*lock.lock().unwrap(), 4300);
     until("all messages are there", || queue.len() == 4300);
 }
+
+#[test]
+fn what_a_child_inherited_without_a_row_for_it_becomes_nobody_elses() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        // Where files may not be long, there are few rows; older arenas have more.
+        let short = libc::rlimit { rlim_cur: 160 << 10, rlim_max: 160 << 10 };
+        // SAFETY: reads a live `rlimit`.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::setrlimit(libc::RLIMIT_FSIZE, &raw const short)
+        };
+        let _locks: Vec<RawLock> = (0..5000).map(|_| RawLock::create(false).unwrap()).collect();
+        let words = support::Words::new(3);
+        let told = |word: usize| words[word].load(std::sync::atomic::Ordering::SeqCst) != 0;
+        let tell = |word: usize| words[word].store(1, std::sync::atomic::Ordering::SeqCst);
+        // Enough to take all rows but this process's.
+        let sleepers: Vec<Child> = (0..64).map(|_| fork(|| until("the end", || told(2)))).collect();
+        // A fork is over when the child has taken its row.
+        sleepers.iter().for_each(Child::wait_until_asleep);
+        let victim = RawLock::create(false).unwrap();
+        let mut child = fork(|| {
+            assert!(victim.acquire(&mut Wait::now()).is_err(), "there is no row left for it");
+            tell(0);
+            until("another lock is held", || told(1));
+            assert!(!victim.is_locked(), "its lock is another one by now");
+        });
+        until("the child has looked", || told(0));
+        let place = victim.key();
+        drop(victim);
+        let others: Vec<RawLock> = (0..50).map(|_| RawLock::create(false).unwrap()).collect();
+        assert!(others.iter().all(|lock| lock.acquire(&mut Wait::now()).is_ok()));
+        assert!(others.iter().all(|lock| lock.key() != place));
+        tell(1);
+        assert_eq!(child.wait(), Ended::WELL);
+        tell(2);
+    });
+}

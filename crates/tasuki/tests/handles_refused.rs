@@ -301,3 +301,39 @@ fn records_of_random_bytes_open_nothing_and_leak_nothing() {
         whole.iter().for_each(|sent| drop(sent.open().unwrap()));
     });
 }
+
+#[test]
+fn a_handle_to_what_is_gone_never_opens_what_comes_after_it_in_the_same_place() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let (_keeper, arena) = a_lock();
+        // Three in a row, of which only the handles stay.
+        let stale: Vec<Vec<u8>> = {
+            let locks: Vec<RawLock> = (0..3).map(|_| RawLock::create(false).unwrap()).collect();
+            let records =
+                locks.iter().map(|lock| sent(|table| lock.record(table)).record).collect();
+            // The first one last: the next object lies where it was.
+            locks.into_iter().rev().for_each(drop);
+            records
+        };
+        let refused = |when: &str| {
+            for record in &stale {
+                let opened =
+                    RawHandle::open(record, &mut |_| Ok(arena.fds[0].try_clone().unwrap()));
+                let error = opened.err().unwrap_or_else(|| panic!("opened {when}")).to_string();
+                assert!(error.contains("gone"), "{error}");
+            }
+        };
+        for round in 0..5 {
+            refused("at once");
+            // Objects of several slots come and go there, and others of one.
+            let run = RawValue::create(element::OPAQUE, 64 * (3 + round)).unwrap();
+            refused("inside a run");
+            drop(run);
+            refused("after a run");
+            let locks: Vec<RawLock> = (0..8).map(|_| RawLock::create(false).unwrap()).collect();
+            refused("where other locks are");
+            drop(locks);
+        }
+    });
+}

@@ -139,6 +139,29 @@ fn short_files_are_enough_and_their_signal_ends_nobody() {
 }
 
 #[test]
+fn a_dump_of_a_process_has_no_shared_memory_in_it() {
+    let queue = queue();
+    put(&queue, 5 << 20);
+    let value = RawValue::create_array(0x24, 4, 1 << 20).unwrap();
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let (mut segments, mut of_segment) = (0, false);
+    for line in maps.lines() {
+        // A mapping's first line has its addresses and its file, the last one its flags; "dd" is "do not dump".
+        if let Some(flags) = line.strip_prefix("VmFlags:") {
+            assert!(
+                !of_segment || flags.split_ascii_whitespace().any(|flag| flag == "dd"),
+                "{flags}"
+            );
+        } else if line.contains('-') && !line.contains("kB") {
+            of_segment = line.contains("/memfd:tasuki:");
+            segments += usize::from(of_segment);
+        }
+    }
+    assert!(segments >= 3, "the queue's core, a piece of it, and the array's");
+    drop(value);
+}
+
+#[test]
 fn a_queue_that_no_file_can_hold_is_an_error() {
     let mut child = fork(|| {
         limit(libc::RLIMIT_FSIZE, 1 << 15);

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! payload  control: lock | slot size | next hint
-//!          slots  [4096] u64: bits 0-15 run length, 0 = free, 0xffff = inside a run | 16-31 kind | 32-63 generation
+//!          slots  [4096] u64: bits 0-15 run length, 0 = free, 0xffff = inside a run | 16-31 kind | 32-63 generation,
+//!                             which only goes up, whatever else becomes of the slot
 //!          bitmap [rows of the roster][4096 bits]
 //!          data   [4096][slot size]
 //! ```
@@ -75,6 +76,8 @@ pub(super) struct LocalArena {
     swept: Cell<Option<Instant>>,
     /// No run was found, and this process freed none since.
     full: Cell<bool>,
+    /// Keeps every slot while this process, which was forked, has none of the rows, in which it would say what it holds.
+    instead_of_row: Option<OwnedFd>,
 }
 
 /// What an object in an arena is; it decides who may open it as what.
@@ -340,23 +343,35 @@ pub(super) fn forget_row(segment: &Segment, row: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives a forked child its own row and marks there what it inherited.
-pub(super) fn hold_again_after_fork(arena: &LocalArena) {
-    // A full roster cannot be told to anybody here; the next use of an object of this arena reports it.
-    let Ok(me) = arena.segment.my_row() else { return };
+/// Gives a forked child its own row and marks there what it inherited. Without a row it keeps the lease.
+pub(super) fn hold_again_after_fork(arena: &mut LocalArena, lease: Option<OwnedFd>) {
+    let Ok(me) = arena.segment.my_row() else {
+        // This cannot be told to anybody here; the next use of an object of this arena tells it.
+        arena.instead_of_row = lease.or_else(|| arena.instead_of_row.take());
+        return;
+    };
     // A sweep looks at the rows first and for the lease later: this row must not come, and the lease go, in between.
-    let _held = arena.lock();
+    let held = arena.lock();
     for (slot, references) in arena.references.iter().enumerate() {
         if *references > 0 {
             arena.mark(me.row(), slot, true);
         }
     }
+    drop(held);
+    arena.instead_of_row = None;
 }
 
 impl LocalArena {
     fn new(segment: Arc<Segment>) -> LocalArena {
         let references = vec![0; SLOTS].into_boxed_slice().try_into().expect("SLOTS numbers");
-        LocalArena { segment, references, used: 0, swept: Cell::new(None), full: Cell::new(false) }
+        LocalArena {
+            segment,
+            references,
+            used: 0,
+            swept: Cell::new(None),
+            full: Cell::new(false),
+            instead_of_row: None,
+        }
     }
 
     pub(super) fn lease_for_fork(&self) -> Option<OwnedFd> {
@@ -451,7 +466,7 @@ impl LocalArena {
             self.segment.place::<AtomicU64>(offset + word * 8).store(0, Ordering::Relaxed);
         }
         for inside in slot + 1..slot + run {
-            self.entry(inside).store(INSIDE_RUN, Ordering::Relaxed);
+            self.mark_inside(inside, INSIDE_RUN);
         }
         let entry = run as u64 | u64::from(kind.0) << 16 | u64::from(generation) << 32;
         self.entry(slot).store(entry, Ordering::Release);
@@ -528,7 +543,7 @@ impl LocalArena {
             let run = self.entry(slot).load(Ordering::Relaxed) & 0xffff;
             if run == INSIDE_RUN {
                 if slot >= run_ends {
-                    self.entry(slot).store(0, Ordering::Relaxed); // its head was freed by one who died then
+                    self.mark_inside(slot, 0); // its head was freed by one who died then
                 }
             } else if run != 0 {
                 run_ends = slot + run as usize;
@@ -560,9 +575,16 @@ impl LocalArena {
         }
         self.entry(slot).store(entry >> 32 << 32, Ordering::Release);
         for inside in slot + 1..slot + run {
-            self.entry(inside).store(0, Ordering::Relaxed);
+            self.mark_inside(inside, 0);
         }
         self.control().hint.store(slot as u32, Ordering::Relaxed);
+    }
+
+    /// Makes a slot free, or one that is inside a run. Its generation stays: a handle to what it was must not fit what it
+    /// will be.
+    fn mark_inside(&self, slot: usize, run: u64) {
+        let generation = self.entry(slot).load(Ordering::Relaxed) >> 32 << 32;
+        self.entry(slot).store(generation | run, Ordering::Relaxed);
     }
 
     fn find_free(&self, run: usize) -> Option<usize> {

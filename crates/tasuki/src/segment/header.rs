@@ -74,6 +74,9 @@ pub(crate) struct Header {
     pub(super) roster_high: AtomicU32,
     /// How many rows the roster has.
     rows: AtomicU32,
+    /// The row to be tried first by who needs one.
+    pub(super) roster_next: AtomicU32,
+    reserved: AtomicU32,
 }
 
 // SAFETY: atomics only.

@@ -17,7 +17,8 @@ use crate::sys::{fork, process};
 pub(super) struct Local {
     segments: Vec<(FileId, Weak<Segment>)>,
     pub(super) arenas: Vec<LocalArena>,
-    fork_leases: Vec<OwnedFd>,
+    /// One for each arena, in the same order.
+    fork_leases: Vec<Option<OwnedFd>>,
 }
 
 type FileId = (u64, u64);
@@ -112,7 +113,7 @@ extern "C" fn prepare() {
     LOCAL.hold_for_fork();
     roster::hold_for_fork();
     with_held(|local| {
-        local.fork_leases = local.arenas.iter().filter_map(LocalArena::lease_for_fork).collect();
+        local.fork_leases = local.arenas.iter().map(LocalArena::lease_for_fork).collect();
     });
 }
 
@@ -126,8 +127,10 @@ extern "C" fn child() {
     // The row's lock comes free first: taking a row is what the child does now.
     roster::release_after_fork();
     with_held(|local| {
-        local.arenas.iter().for_each(arena::hold_again_after_fork);
-        local.fork_leases.clear();
+        let leases = local.fork_leases.drain(..);
+        for (arena, lease) in local.arenas.iter_mut().zip(leases) {
+            arena::hold_again_after_fork(arena, lease);
+        }
     });
     LOCAL.release_after_fork();
 }

@@ -1,14 +1,15 @@
 //! The table of the processes that use a segment: what turns "the owner died" into a fact that can be looked up.
 //!
 //! ```text
-//! row state u64: bits 0-2 state | bits 3-16 generation | bits 32-63 pid of who is claiming it
+//! row state u64: bits 0-2 state | bits 3-20 generation | bits 32-63 pid of who is claiming it
 //!   FREE      nobody's                                   -> CLAIMING by whoever wants it
 //!   CLAIMING  being filled by pid                        -> LIVE by that pid; FREE by anybody once it is dead
 //!   LIVE      a process's; its identity is in the row    -> FREE by that process when it leaves,
 //!                                                           by anybody once it is dead
 //!   every step to FREE adds one to the generation
-//! token u32 (in lock words and blocks): bits 0-15 row + 1 | bits 16-29 generation; 0 is nobody
+//! token u32 (in lock words and blocks): bits 0-11 row | bits 12-29 generation + 1; 0 is nobody
 //! ```
+//! Rows are handed out in turn, so that a token means somebody else only after 16 million processes, or attachments.
 //! A token whose generation is not its row's any more belongs to somebody who is gone: so nothing has to be
 //! cleaned up before a dead process's row is used again.
 
@@ -45,14 +46,19 @@ const FREE: u64 = 0;
 const CLAIMING: u64 = 1;
 const LIVE: u64 = 2;
 const STATE: u64 = 0b111;
-const GENERATIONS: u64 = 1 << 14;
+const ROW_BITS: u32 = ROWS.ilog2();
+/// How many generations a row goes through before the first one comes again: what a token has room for, less one, so that
+/// no token is 0. In the crate's own tests fewer, so that they come round.
+const GENERATIONS: u64 = if cfg!(test) { 127 } else { (1 << (30 - ROW_BITS)) - 1 };
+/// Rows are handed out in turn among so many at least, though fewer would do.
+const TURN: usize = 64;
 
 fn pack(state: u64, generation: u64, pid: u32) -> u64 {
     state | (generation % GENERATIONS) << 3 | u64::from(pid) << 32
 }
 
 fn generation(word: u64) -> u64 {
-    word >> 3 & (GENERATIONS - 1)
+    (word >> 3 & 0x3_ffff) % GENERATIONS
 }
 
 fn left_bit(generation: u64) -> u64 {
@@ -99,14 +105,14 @@ impl Token {
     pub(crate) const MASK: u32 = 0x3fff_ffff;
 
     fn new(row: usize, generation: u64) -> Token {
-        Token((row as u32 + 1) | (generation as u32) << 16)
+        Token(row as u32 | (generation as u32 + 1) << ROW_BITS)
     }
 
     /// The token in a word, None for nobody.
     #[inline]
     pub(crate) fn from_bits(bits: u32) -> Option<Token> {
         let bits = bits & Token::MASK;
-        (bits & 0xffff != 0).then_some(Token(bits))
+        (bits >> ROW_BITS != 0).then_some(Token(bits))
     }
 
     #[inline]
@@ -115,11 +121,11 @@ impl Token {
     }
 
     pub(crate) fn row(self) -> usize {
-        (self.0 & 0xffff) as usize - 1
+        (self.0 & (ROWS as u32 - 1)) as usize
     }
 
     fn generation(self) -> u64 {
-        u64::from(self.0 >> 16)
+        u64::from(self.0 >> ROW_BITS) - 1
     }
 }
 
@@ -192,7 +198,8 @@ impl<'a> Roster<'a> {
         fence(Ordering::Acquire);
         let now = generation(row.state.load(Ordering::Acquire));
         // The last one is left out: its bit may be being cleared for the next.
-        (now.wrapping_sub(token.generation()) % GENERATIONS < 63).then_some(left)
+        let since = (now + GENERATIONS - token.generation() % GENERATIONS) % GENERATIONS;
+        (since < 63).then_some(left)
     }
 
     /// Whether a row is in use by anybody, alive or not yet reaped.
@@ -265,35 +272,16 @@ impl<'a> Roster<'a> {
             self.reap();
         }
         loop {
-            for index in 0..self.segment.rows {
-                if index >= self.high() && index % (PAGE / ROW) == 0 {
-                    self.segment.commit(TABLE + index * ROW, PAGE)?;
+            let next = &self.segment.header().roster_next;
+            // In this order: what is next is at most one beyond those that were ever used.
+            let first = next.load(Ordering::SeqCst) as usize;
+            let turn = self.high().max(TURN.min(self.segment.rows));
+            let first = first % turn;
+            for index in (first..turn).chain(0..first).chain(turn..self.segment.rows) {
+                if let Some(token) = self.claim_row(index, &me)? {
+                    next.store(index as u32 + 1, Ordering::SeqCst);
+                    return Ok(token);
                 }
-                let row = self.row(index).expect("a row of the table");
-                let state = row.state.load(Ordering::Relaxed);
-                if state & STATE != FREE {
-                    continue;
-                }
-                let claiming = pack(CLAIMING, generation(state), me.pid);
-                if row
-                    .state
-                    .compare_exchange(state, claiming, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_err()
-                {
-                    continue;
-                }
-                self.segment.header().roster_high.fetch_max(index as u32 + 1, Ordering::SeqCst);
-                row.clear(generation(state));
-                if self.segment.kind == Kind::Arena {
-                    arena::forget_row(self.segment, index)?;
-                }
-                process_name().write(&row.name);
-                row.pid.store(me.pid, Ordering::Relaxed);
-                row.start.store(me.start, Ordering::Relaxed);
-                row.pidfd_inode.store(me.pidfd_inode, Ordering::Relaxed);
-                // SYNC: Release, with the Acquire loads of `state`: a LIVE row has its identity.
-                row.state.store(pack(LIVE, generation(state), 0), Ordering::Release);
-                return Ok(Token::new(index, generation(state)));
             }
             if self.reap() == 0 {
                 return Err(Error::Limit(format!(
@@ -302,6 +290,40 @@ impl<'a> Roster<'a> {
                 )));
             }
         }
+    }
+
+    /// Takes a row for this process, if it is free.
+    fn claim_row(self, index: usize, me: &Identity) -> Result<Option<Token>, Error> {
+        if index >= self.high() && index.is_multiple_of(PAGE / ROW) {
+            self.segment.commit(TABLE + index * ROW, PAGE)?;
+        }
+        let row = self.row(index).expect("a row of the table");
+        let state = row.state.load(Ordering::Relaxed);
+        if state & STATE != FREE {
+            return Ok(None);
+        }
+        let generation = generation(state);
+        let claiming = pack(CLAIMING, generation, me.pid);
+        if row.state.compare_exchange(state, claiming, Ordering::AcqRel, Ordering::Relaxed).is_err()
+        {
+            return Ok(None);
+        }
+        self.segment.header().roster_high.fetch_max(index as u32 + 1, Ordering::SeqCst);
+        row.clear(generation);
+        if self.segment.kind == Kind::Arena {
+            if let Err(error) = arena::forget_row(self.segment, index) {
+                // Nobody has seen a token of it: it is free as it was.
+                row.state.store(pack(FREE, generation, 0), Ordering::Release);
+                return Err(error);
+            }
+        }
+        process_name().write(&row.name);
+        row.pid.store(me.pid, Ordering::Relaxed);
+        row.start.store(me.start, Ordering::Relaxed);
+        row.pidfd_inode.store(me.pidfd_inode, Ordering::Relaxed);
+        // SYNC: Release, with the Acquire loads of `state`: a LIVE row has its identity.
+        row.state.store(pack(LIVE, generation, 0), Ordering::Release);
+        Ok(Some(Token::new(index, generation)))
     }
 }
 
@@ -423,4 +445,91 @@ pub(super) fn hold_for_fork() {
 pub(super) fn release_after_fork() {
     PROCESS_NAME.release_after_fork();
     CLAIMS.release_after_fork();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::{Shape, payload};
+
+    fn segment(rows: usize) -> std::sync::Arc<Segment> {
+        let shape = Shape { rows, capacity: payload(rows) + PAGE };
+        Segment::create(Kind::Queue, "roster", shape).unwrap()
+    }
+
+    /// What a process does that comes, and goes again.
+    fn come_and_go(roster: Roster<'_>) -> Token {
+        let token = roster.claim().unwrap();
+        let live = pack(LIVE, token.generation(), 0);
+        let free = pack(FREE, token.generation() + 1, 0);
+        let row = roster.row(token.row()).unwrap();
+        row.state.compare_exchange(live, free, Ordering::AcqRel, Ordering::Relaxed).unwrap();
+        token
+    }
+
+    #[test]
+    fn a_token_names_nobody_else_until_all_generations_of_many_rows_are_over() {
+        let segment = segment(128);
+        let roster = segment.roster();
+        let killed = roster.claim().unwrap();
+        roster
+            .row(killed.row())
+            .unwrap()
+            .state
+            .store(pack(FREE, killed.generation() + 1, 0), Ordering::Relaxed);
+        let others = TURN * (GENERATIONS as usize - 1);
+        for _ in 0..others {
+            let token = come_and_go(roster);
+            assert_ne!(token, killed);
+            assert!(!roster.is_alive(killed));
+            assert!(Token::from_bits(token.bits()) == Some(token));
+        }
+        // With so few generations it comes round.
+        assert!((0..=TURN).any(|_| come_and_go(roster) == killed));
+    }
+
+    #[test]
+    fn who_left_is_known_for_a_while_and_then_nothing_even_where_generations_come_round() {
+        let segment = segment(32);
+        let roster = segment.roster();
+        let mut tokens = std::collections::VecDeque::new();
+        for number in 0..32 * 3 * GENERATIONS {
+            let token = roster.claim().unwrap();
+            let row = roster.row(token.row()).unwrap();
+            let left = number % 3 == 0;
+            if left {
+                row.left.fetch_or(left_bit(token.generation()), Ordering::Release);
+            }
+            row.state.store(pack(FREE, token.generation() + 1, 0), Ordering::Release);
+            tokens.push_back((token, left));
+            if tokens.len() > 32 * 61 {
+                let (old, left) = tokens.pop_front().unwrap();
+                assert_eq!(roster.has_left(old), Some(left), "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_stays_free_when_its_owner_could_not_be_entered() {
+        // An arena too short for its tables: the process cannot say there what it holds.
+        let shape = Shape { rows: 32, capacity: payload(32) + PAGE };
+        let segment = Segment::create(Kind::Arena, "roster", shape).unwrap();
+        for _ in 0..100 {
+            assert!(matches!(segment.my_row(), Err(Error::Invalid(_))));
+            assert!((0..32).all(|row| !segment.roster().is_taken(row)));
+        }
+    }
+
+    #[test]
+    fn rows_without_end_are_handed_out_to_processes_that_live_and_the_limit_is_told() {
+        let segment = segment(64);
+        let roster = segment.roster();
+        let tokens: Vec<Token> = (0..64).map(|_| roster.claim().unwrap()).collect();
+        assert!(tokens.iter().all(|&token| roster.is_alive(token)));
+        assert!(matches!(roster.claim(), Err(Error::Limit(_))));
+        // The next one that leaves makes room, wherever it is.
+        let row = roster.row(17).unwrap();
+        row.state.store(pack(FREE, 1, 0), Ordering::Release);
+        assert_eq!(roster.claim().unwrap().row(), 17);
+    }
 }
