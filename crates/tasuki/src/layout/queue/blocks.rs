@@ -285,10 +285,9 @@ impl SharedQueue {
             }
         }
         for index in high..entries {
-            let entry = self.geometry.entry(class, index);
-            // Its memory, and that of those after it; the first one's page may be another class's, too.
-            if index == 0 || entry.is_multiple_of(PAGE) {
-                self.segment.commit(entry / PAGE * PAGE, PAGE)?;
+            // The first one of a page gets the memory for all of them.
+            if let Some(page) = self.geometry.page_begun_by(class, index) {
+                self.segment.commit(page, PAGE)?;
             }
             control.high[class as usize].fetch_max(index + 1, Ordering::Relaxed);
             if claim(index, FREE)? {

@@ -163,6 +163,13 @@ impl Geometry {
         self.block_tables + (self.first_entries[class as usize] + index) as usize * ENTRY
     }
 
+    /// The page of the entry of a block, if none of the same class before it has its entry there.
+    pub(super) fn page_begun_by(&self, class: u32, index: u32) -> Option<usize> {
+        let entry = self.entry(class, index);
+        let begins = matches!(index, 0 | NEAR_BLOCKS) || entry.is_multiple_of(PAGE);
+        begins.then_some(entry / PAGE * PAGE)
+    }
+
     fn has_table(&self, area_start: usize) -> bool {
         self.capacity >= LONG && matches!(area_start, TABLES_AT | CHUNK_TABLE_AT)
     }
@@ -249,6 +256,22 @@ mod tests {
                 assert!(pair[0].1 <= pair[1].0, "{pair:x?} of {capacity:#x}");
             }
             assert!(places.last().unwrap().1 <= capacity);
+        }
+    }
+
+    #[test]
+    fn every_entry_of_a_block_lies_in_a_page_that_was_begun() {
+        for capacity in [1 << 20, 3 << 20, 1 << 30, 1 << 36] {
+            let geometry = geometry(capacity).unwrap();
+            for class in 0..CLASSES as u32 {
+                let mut begun = std::collections::BTreeSet::new();
+                for index in 0..geometry.entries(class) {
+                    begun.extend(geometry.page_begun_by(class, index));
+                    let entry = geometry.entry(class, index);
+                    assert!(begun.contains(&(entry / PAGE * PAGE)), "{class} {index}");
+                    assert!((entry + ENTRY - 1) / PAGE == entry / PAGE, "in one page");
+                }
+            }
         }
     }
 
