@@ -64,14 +64,6 @@ impl Patience {
         }
     }
 
-    /// What is left of it, for a call that waits more than once.
-    pub fn left_since(self, began: Instant) -> Patience {
-        match self {
-            Patience::For(time) => Patience::For(time.saturating_sub(began.elapsed())),
-            other => other,
-        }
-    }
-
     /// Whether there is to be no waiting.
     pub fn is_none(self) -> bool {
         matches!(self, Patience::None)

@@ -1,7 +1,5 @@
 //! Tasks of a joinable queue: reported done, waited for, and lost with who was killed.
 
-use std::time::Instant;
-
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tasuki::raw::{Failure, GaveUp, NotCounted, NotJoined, Wait};
@@ -31,9 +29,8 @@ pub fn join(slf: &Bound<'_, Queue>, patience: Patience) -> PyResult<bool> {
     let queue = slf.get();
     let raw = queue.raw()?;
     let py = slf.py();
-    let began = Instant::now();
     loop {
-        match patience.left_since(began).wait(py, |mut wait| raw.join(&mut wait))? {
+        match patience.wait(py, |mut wait| raw.join(&mut wait))? {
             Ok(()) => return Ok(true),
             Err(NotJoined::Failure(Failure::GaveUp(GaveUp::TimedOut))) => return Ok(false),
             Err(NotJoined::Lost(lost)) => {
