@@ -1,4 +1,4 @@
-"""Run an unmodified program on tasuki: `python -m tasuki script.py args…`, `-m module args…` or `-c code args…`."""
+"""Run an unmodified program on tasuki: `python -m tasuki script.py args…`, or `-m module`, `-c code` or `-` for the script."""
 
 import sys
 
@@ -10,6 +10,7 @@ __all__ = ("main",)
 USAGE = """usage: python -m tasuki SCRIPT [ARGS...]
        python -m tasuki -m MODULE [ARGS...]
        python -m tasuki -c CODE [ARGS...]
+       python -m tasuki - [ARGS...]
 
 Runs a program written for the standard library's multiprocessing on tasuki, unmodified, its child processes too.
 """
@@ -25,6 +26,8 @@ def main(args: list[str]) -> None:
         running.run_module(args[1], args[2:])
     elif args[0] == "-c" and len(args) > 1:
         running.run_code(args[1], args[2:])
+    elif args[0] == "-":
+        running.run_stdin(args[1:])
     elif args[0] == "--version":
         sys.stdout.write(f"tasuki {tasuki.__version__}\n")
     elif args[0].startswith("-"):
