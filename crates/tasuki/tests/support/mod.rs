@@ -174,6 +174,12 @@ pub fn wait_until_asleep(pid: u32) {
     });
 }
 
+/// Lets a stopped process go on.
+pub fn continue_process(pid: u32) {
+    // SAFETY: sends a signal to a process of this test.
+    unsafe { libc::kill(pid as i32, libc::SIGCONT) };
+}
+
 /// The state of a process as the kernel's letter: S sleeps, T is stopped, Z is a zombie.
 pub fn state_of(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
