@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         script = tmp_path / "program.py"
         script.write_text(textwrap.dedent(source))
         command = [sys.executable, "-W", "error", *(["-m", m] if m else []), str(script), *args]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
         if check:
             assert done.returncode == 0 and not done.stderr, done.stderr
         return done
@@ -71,7 +71,7 @@ def nothing_is_left() -> Iterator[None]:
     names = _named_memory()
     yield
     gc.collect()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while True:
         tasuki.active_children()
         left = _named_memory() - names, _children() - _helpers()
@@ -95,7 +95,7 @@ def nobody_is_left() -> Iterator[None]:
     name, _, value = mark.partition("=")
     os.environ[name] = value
     yield
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while (left := _marked(mark) - _helpers()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left

@@ -264,13 +264,13 @@ def test_arguments_of_a_process_are_shared(ctx: Any) -> None:
     shared = _all()
     process = ctx.Process(target=_double, args=shared)
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
     _check(*shared)
 
 
 def _double_what_comes(jobs: Any, done: Any) -> None:
-    shared = jobs.get(timeout=30)
+    shared = jobs.get(timeout=120)
     _double(*shared)
     done.put(shared)
 
@@ -281,8 +281,8 @@ def test_they_travel_through_a_queue_at_any_time(ctx: Any) -> None:
     process.start()
     shared = _all()
     jobs.put(shared)
-    back = done.get(timeout=30)
-    process.join(30)
+    back = done.get(timeout=120)
+    process.join(120)
     _check(*shared)
     _check(*back)
     back[0][0] = -1
@@ -303,7 +303,7 @@ def test_they_travel_through_a_pipe(ctx: Any) -> None:
     shared = _all()
     ours.send(shared)
     assert ours.recv() == "done"
-    process.join(30)
+    process.join(120)
     _check(*shared)
 
 
@@ -315,7 +315,7 @@ def test_wrappers_can_be_pickled_by_anybody() -> None:
 
 
 def _double_messagepack(jobs: Any, done: Any) -> None:
-    request = jobs.get(timeout=30)
+    request = jobs.get(timeout=120)
     with request["numbers"]:
         request["numbers"][:] = [2 * number for number in request["numbers"]]
     request["raw"][0] = 7
@@ -330,8 +330,8 @@ def test_they_travel_in_messagepack(ctx: Any) -> None:
     numbers, raw, points = tasuki.Array("d", [0.5, 1.5]), tasuki.RawArray("B", 3), tasuki.Array(Point, 2)
     one, none = tasuki.Array("i", 1), tasuki.Array("i", 0)
     jobs.put({"numbers": numbers, "raw": raw, "points": points, "one": one, "none": none})
-    back, kind, *lengths = done.get(timeout=30)
-    process.join(30)
+    back, kind, *lengths = done.get(timeout=120)
+    process.join(120)
     assert (numbers[:], raw[:], kind, lengths) == ([1.0, 3.0], [7, 0, 0], "float", [1, 0])
     assert (points[0].x, points[0].y) == (1, 0.5)
     back[0] = -1
@@ -391,9 +391,9 @@ def test_a_killed_holder_is_reported_and_what_it_wrote_stays(ctx: Any) -> None:
     shared, ready = ctx.Array("i", 3), ctx.Queue()
     process = ctx.Process(target=_hold, args=(shared, ready))
     process.start()
-    assert ready.get(timeout=30) == "held"
+    assert ready.get(timeout=120) == "held"
     process.kill()
-    process.join(30)
+    process.join(120)
     with pytest.raises(tasuki.OwnerDied):
         shared[0]
     assert shared[:] == [5, 0, 0]
@@ -403,7 +403,7 @@ def test_what_is_to_happen_after_a_death_travels_along() -> None:
     shared, mail = tasuki.Array("i", 1), tasuki.Queue()
     shared.get_lock().on_owner_died = "ignore"
     mail.put(shared)
-    assert mail.get(timeout=10).get_lock().on_owner_died == "ignore"
+    assert mail.get(timeout=120).get_lock().on_owner_died == "ignore"
 
 
 def _hold(shared: Any, ready: Any) -> None:

@@ -123,5 +123,5 @@ def test_operations_of_many_processes_are_all_counted(ctx: Any) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
     assert (value.value, float_.value, votes[:]) == (9000, 4500.0, [3000, 3000, 3000, 18000])

@@ -9,23 +9,13 @@ import pickle
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import tasuki
-
-NEVER = 30
-#: The promise is a second; the rest is for loaded machines.
-SOON = 5
-
-
-def _until(done: Any) -> None:
-    deadline = time.monotonic() + NEVER
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
+from patience import WATCHDOG, struck_asleep, until, until_asleep
 
 LOCKS = ("own", "Lock", "RLock", "value", "standard", "thread")
 
@@ -79,19 +69,19 @@ def test_threads_go_on_as_they_are_notified(kind: str) -> None:
     for number in range(5):
         threads.append(threading.Thread(target=wait, args=(number,)))
         threads[-1].start()
-        _until(lambda: condition._waiting == number + 1)
+        until(lambda: condition._waiting == number + 1)
     total = 0
     for n in (1, 0, 2):
         with condition:
             condition.notify(n)
         total += n
-        _until(lambda: len(woken) == total)
+        until(lambda: len(woken) == total)
         time.sleep(0.05)
         assert sorted(woken) == list(range(total))
     with condition:
         condition.notify_all()
     for thread in threads:
-        thread.join(NEVER)
+        thread.join(WATCHDOG)
     assert len(woken) == 5 and condition._waiting == 0
 
 
@@ -116,7 +106,7 @@ def test_without_the_lock_it_is_an_error(kind: str) -> None:
 
             thread = threading.Thread(target=notify)
             thread.start()
-            thread.join(NEVER)
+            thread.join(WATCHDOG)
             assert len(errors) == 1
 
 
@@ -148,9 +138,9 @@ def test_wait_for_returns_what_the_predicate_said_last() -> None:
 
         thread = threading.Thread(target=notify)
         thread.start()
-        assert condition.wait_for(lambda: next(answers), NEVER) == "then"
+        assert condition.wait_for(lambda: next(answers), WATCHDOG) == "then"
         stop.set()
-    thread.join(NEVER)
+    thread.join(WATCHDOG)
 
 
 def test_a_recursive_lock_is_given_up_as_often_as_it_was_taken() -> None:
@@ -164,9 +154,9 @@ def test_a_recursive_lock_is_given_up_as_often_as_it_was_taken() -> None:
         with condition, condition, condition:
             thread = threading.Thread(target=notify)
             thread.start()
-            assert condition.wait(NEVER)
+            assert condition.wait(WATCHDOG)
             assert condition._lock._semlock._count() == 3
-        thread.join(NEVER)
+        thread.join(WATCHDOG)
         assert condition._lock._semlock._count() == 0
 
 
@@ -175,23 +165,23 @@ class _Rang(Exception):
 
 
 @pytest.fixture
-def alarm() -> Any:
+def alarm() -> Iterator[None]:
     def handler(*_: Any) -> None:
         raise _Rang
 
     before = signal.signal(signal.SIGALRM, handler)
-    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    yield
     signal.signal(signal.SIGALRM, before)
 
 
-def test_a_signal_handler_that_raises_finds_the_lock_held_and_leaves_it_free(kind: str, alarm: Any) -> None:
+@pytest.mark.usefixtures("alarm")
+def test_a_signal_handler_that_raises_finds_the_lock_held_and_leaves_it_free(kind: str) -> None:
     condition = tasuki.Condition(_lock(kind, tasuki))
-    for timeout in (None, 20):
+    for timeout in (None, WATCHDOG):
         with pytest.raises(_Rang), condition:
-            alarm(0.05)
             try:
-                condition.wait(timeout)
+                with struck_asleep(signal.SIGALRM):
+                    condition.wait(timeout)
             finally:
                 condition.notify()  # asserts that the lock is held
         assert condition.acquire()
@@ -199,28 +189,41 @@ def test_a_signal_handler_that_raises_finds_the_lock_held_and_leaves_it_free(kin
         assert condition._waiting == 0
 
 
-def test_a_handler_that_raises_while_another_has_the_lock(alarm: Any) -> None:
+@pytest.mark.usefixtures("alarm")
+def test_a_handler_that_raises_while_another_has_the_lock() -> None:
     condition, inside, leave = tasuki.Condition(), threading.Event(), threading.Event()
 
     def hold() -> None:
         with condition:
             inside.set()
-            leave.wait(NEVER)
+            leave.wait(WATCHDOG)
 
-    thread = threading.Thread(target=hold)
-    timer = threading.Timer(0.5, leave.set)
+    def strike() -> None:
+        assert inside.wait(WATCHDOG)
+        until_asleep(waiter_id)  # for the notification
+        signal.pthread_kill(waiter, signal.SIGALRM)
+        until(raised.is_set)
+        until_asleep(waiter_id)  # for the lock
+        leave.set()
+
+    def handler(*_: Any) -> None:
+        raised.set()
+        raise _Rang
+
+    signal.signal(signal.SIGALRM, handler)
+    raised, waiter, waiter_id = threading.Event(), threading.get_ident(), threading.get_native_id()
+    threads = [threading.Thread(target=hold), threading.Thread(target=strike)]
     with pytest.raises(_Rang), condition:
-        thread.start()
-        timer.start()
-        alarm(0.2)
+        for thread in threads:
+            thread.start()
         try:
             condition.wait()
         finally:
             assert inside.is_set() and leave.is_set()  # it came back only when the lock was free
             condition.notify()
-    thread.join(NEVER)
-    timer.join(NEVER)
-    assert condition.acquire(timeout=NEVER)
+    for thread in threads:
+        thread.join(WATCHDOG)
+    assert condition.acquire(timeout=WATCHDOG)
     condition.release()
 
 
@@ -238,7 +241,7 @@ def _waiting(ctx: Any, condition: Any, count: int) -> tuple[list[Any], Any]:
     for number in range(count):
         processes.append(ctx.Process(target=_wait, args=(condition, answers), daemon=True))
         processes[-1].start()
-        _until(lambda: condition._waiting == number + 1)
+        until(lambda: condition._waiting == number + 1)
     return processes, answers
 
 
@@ -248,31 +251,31 @@ def test_a_notification_for_one_whose_handler_raises_is_passed_on(lock: str) -> 
     condition = ctx.Condition(_lock(lock, ctx))
 
     def notify_and_raise(*_: Any) -> None:
-        _until(lambda: condition._waiting == 2)
+        until(lambda: condition._waiting == 2)
         with condition:
             condition.notify()
         raise _Rang
 
     def strike() -> None:
-        _until(lambda: condition._waiting == 1)
+        until(lambda: condition._waiting == 1)
         # The second one, which came later: the notification is for the one with the handler.
         process.start()
         signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, notify_and_raise)
     answers = ctx.Queue()
-    process = ctx.Process(target=_wait, args=(condition, answers, NEVER), daemon=True)
+    process = ctx.Process(target=_wait, args=(condition, answers, WATCHDOG), daemon=True)
     thread = threading.Thread(target=strike)
     try:
         with pytest.raises(_Rang), condition:
             thread.start()
-            condition.wait(NEVER)
+            condition.wait(WATCHDOG)
     finally:
         signal.signal(signal.SIGALRM, before)
-    thread.join(NEVER)
-    assert answers.get(timeout=NEVER) == (process.pid, True)
-    process.join(NEVER)
-    assert condition._waiting == 0 and condition.acquire(timeout=NEVER)
+    thread.join(WATCHDOG)
+    assert answers.get(timeout=WATCHDOG) == (process.pid, True)
+    process.join(WATCHDOG)
+    assert condition._waiting == 0 and condition.acquire(timeout=WATCHDOG)
     condition.release()
 
 
@@ -283,8 +286,8 @@ def test_processes_go_on_in_the_order_in_which_they_came(ctx: Any, lock: str) ->
     for process in processes:
         with condition:
             condition.notify()
-        assert answers.get(timeout=NEVER) == (process.pid, True)
-        process.join(NEVER)
+        assert answers.get(timeout=WATCHDOG) == (process.pid, True)
+        process.join(WATCHDOG)
         assert process.exitcode == 0
 
 
@@ -293,15 +296,15 @@ def test_a_killed_waiter_absorbs_no_notification(ctx: Any) -> None:
     processes, answers = _waiting(ctx, condition, 4)
     for victim in processes[:2]:  # the oldest
         victim.kill()
-        victim.join(NEVER)
+        victim.join(WATCHDOG)
     with condition:
         condition.notify()
-    assert answers.get(timeout=NEVER) == (processes[2].pid, True)
+    assert answers.get(timeout=WATCHDOG) == (processes[2].pid, True)
     with condition:
         condition.notify_all()
-    assert answers.get(timeout=NEVER) == (processes[3].pid, True)
+    assert answers.get(timeout=WATCHDOG) == (processes[3].pid, True)
     for process in processes:
-        process.join(NEVER)
+        process.join(WATCHDOG)
     assert condition._waiting == 0
 
 
@@ -310,13 +313,11 @@ def test_a_notification_for_one_who_is_killed_before_it_goes_on_is_passed_on(ctx
     processes, answers = _waiting(ctx, condition, 2)
     with condition:
         condition.notify()
-        time.sleep(0.1)  # it is awake and wants the lock, which is held here
+        until_asleep(processes[0].pid)  # for the lock, which it wants and which is held here
         processes[0].kill()
-        processes[0].join(NEVER)
-    began = time.monotonic()
-    assert answers.get(timeout=NEVER) == (processes[1].pid, True)
-    assert time.monotonic() - began < SOON
-    processes[1].join(NEVER)
+        processes[0].join(WATCHDOG)
+    assert answers.get(timeout=WATCHDOG) == (processes[1].pid, True)
+    processes[1].join(WATCHDOG)
 
 
 def _wait_and_tell(condition: Any, ready: Any, answers: Any) -> None:
@@ -332,7 +333,7 @@ def _wait_and_tell(condition: Any, ready: Any, answers: Any) -> None:
 def _hold(condition: Any, ready: Any) -> None:
     condition.acquire()
     ready.put(None)
-    time.sleep(60)
+    time.sleep(1000)
 
 
 @pytest.mark.parametrize("lock", ["own", "Lock", "RLock", "value"])
@@ -340,16 +341,14 @@ def test_who_waits_is_told_when_the_one_with_the_lock_is_killed(ctx: Any, lock: 
     condition, ready, answers = ctx.Condition(_lock(lock, ctx)), ctx.Queue(), ctx.Queue()
     waiting = ctx.Process(target=_wait_and_tell, args=(condition, ready, answers), daemon=True)
     waiting.start()
-    ready.get(timeout=NEVER)
+    ready.get(timeout=WATCHDOG)
     owner = ctx.Process(target=_hold, args=(condition, ready), daemon=True)
     owner.start()
-    ready.get(timeout=NEVER)
+    ready.get(timeout=WATCHDOG)
     owner.kill()
-    began = time.monotonic()
-    owner.join(NEVER)
-    assert answers.get(timeout=NEVER) == owner.pid
-    assert time.monotonic() - began < SOON
-    waiting.join(NEVER)
+    owner.join(WATCHDOG)
+    assert answers.get(timeout=WATCHDOG) == owner.pid
+    waiting.join(WATCHDOG)
     assert waiting.exitcode == 0
     with condition:
         condition.notify()
@@ -360,14 +359,14 @@ def test_the_policy_of_the_lock_counts_and_travels(ctx: Any) -> None:
     condition._lock.on_owner_died = "ignore"
     waiting = ctx.Process(target=_wait_and_tell, args=(condition, ready, answers), daemon=True)
     waiting.start()
-    ready.get(timeout=NEVER)
+    ready.get(timeout=WATCHDOG)
     owner = ctx.Process(target=_hold, args=(condition, ready), daemon=True)
     owner.start()
-    ready.get(timeout=NEVER)
+    ready.get(timeout=WATCHDOG)
     owner.kill()
-    owner.join(NEVER)
-    assert answers.get(timeout=NEVER) is True
-    waiting.join(NEVER)
+    owner.join(WATCHDOG)
+    assert answers.get(timeout=WATCHDOG) is True
+    waiting.join(WATCHDOG)
 
 
 def _answer(channel: Any) -> None:
@@ -375,7 +374,7 @@ def _answer(channel: Any) -> None:
     with condition:
         value.value = 1
         condition.notify_all()
-        condition.wait_for(lambda: value.value == 2, NEVER)
+        condition.wait_for(lambda: value.value == 2, WATCHDOG)
 
 
 @pytest.mark.parametrize("way", ["pickle", "msgpack", "pipe", "SimpleQueue"])
@@ -396,10 +395,10 @@ def test_it_travels_with_its_lock(ctx: Any, way: str, lock: str) -> None:
     process.start()
     with condition:
         send((condition, value))
-        assert condition.wait_for(lambda: value.value == 1, NEVER)
+        assert condition.wait_for(lambda: value.value == 1, WATCHDOG)
         value.value = 2
         condition.notify()
-    process.join(NEVER)
+    process.join(WATCHDOG)
     assert process.exitcode == 0
 
 
@@ -410,7 +409,7 @@ def test_its_lock_travels_alone() -> None:
         free: list[bool] = []
         thread = threading.Thread(target=lambda: free.append(again.acquire(False)))
         thread.start()
-        thread.join(NEVER)
+        thread.join(WATCHDOG)
         assert free == [False]
 
 
@@ -435,12 +434,12 @@ def test_no_notification_is_lost_among_sixty_four() -> None:
         with condition:
             stock.value += 1
             condition.notify()
-    _until(lambda: stock.value == 0)
+    until(lambda: stock.value == 0)
     with condition:
         stock.value = -1
         condition.notify_all()
     for consumer in consumers:
-        consumer.join(60)
+        consumer.join(120)
         assert consumer.exitcode == 0
 
 
@@ -455,14 +454,15 @@ def test_those_who_wait_use_no_processor(ctx: Any) -> None:
                 used += sum(map(int, stat.read().rpartition(")")[2].split()[11:13]))
         return used
 
+    until_asleep(*(process.pid for process in processes))
     before = ticks()
     time.sleep(1.5)
     assert ticks() - before <= 15  # a tick is 10 ms: three who looked all the time would have used hundreds
     with condition:
         condition.notify_all()
     for process in processes:
-        assert answers.get(timeout=NEVER)[1]
-        process.join(NEVER)
+        assert answers.get(timeout=WATCHDOG)[1]
+        process.join(WATCHDOG)
 
 
 def test_ten_thousand_come_and_go_and_many_live() -> None:

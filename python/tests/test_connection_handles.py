@@ -37,7 +37,7 @@ def test_a_pipe_through_a_pipe(ctx: Any) -> None:
             reader.recv()
         reader.close()
     requests.send(None)
-    process.join(30)
+    process.join(120)
     requests.close()
 
 
@@ -52,7 +52,7 @@ def test_a_queue_through_a_queue_through_a_pipe() -> None:
     got = reader.recv()
     with got["lock"]:
         assert got["value"].value == 7
-    assert got["queue"].get(timeout=10).get(timeout=10) == "inside"
+    assert got["queue"].get(timeout=120).get(timeout=120) == "inside"
     reader.close()
     writer.close()
 
@@ -61,8 +61,8 @@ def test_a_pipe_in_a_queue_survives_its_sender(ctx: Any) -> None:
     mail = ctx.Queue()
     process = ctx.Process(target=_post_and_die, args=(mail,))
     process.start()
-    process.join(30)
-    reader = mail.get(timeout=10)
+    process.join(120)
+    reader = mail.get(timeout=120)
     assert reader.recv() == "posted"
     with pytest.raises(EOFError):
         reader.recv()
@@ -102,7 +102,7 @@ def test_an_argument_of_a_standard_process(method: str) -> None:
     with pytest.raises(EOFError):
         here.recv()
     process.kill()
-    process.join(30)
+    process.join(120)
     here.close()
 
 
@@ -122,7 +122,7 @@ def test_through_a_pipe_of_the_standard_library(ctx: Any) -> None:
     writer.close()
     assert reader.recv() == "BATON"
     here.send(None)
-    process.join(30)
+    process.join(120)
     here.close()
     reader.close()
 
@@ -149,7 +149,7 @@ def test_many_ends_at_the_start_of_a_process(ctx: Any) -> None:
     for number, (reader, writer) in enumerate(pipes):
         writer.close()
         assert reader.recv() == number
-    process.join(30)
+    process.join(120)
     for reader, _ in pipes:
         with pytest.raises(EOFError):
             reader.recv()
@@ -172,7 +172,7 @@ def test_structured_messages_in_messagepack(ctx: Any) -> None:
     assert here.recv() == [1, 2.5, "a", None]
     with pytest.raises(ValueError, match="unknown codec"):
         tasuki.Pipe(codec="xml")  # type: ignore[arg-type]
-    process.join(30)
+    process.join(120)
     for end in (here, inner, other):
         end.close()
 
@@ -198,7 +198,7 @@ def test_a_descriptor_through_a_pipe(ctx: Any) -> None:
     process.start()
     with tempfile.TemporaryFile() as file:
         reduction.send_handle(here, file.fileno(), process.pid)
-        process.join(30)
+        process.join(120)
         file.seek(0)
         assert file.read() == b"written by the child"
     here.close()

@@ -105,7 +105,7 @@ def test_all_kinds_at_once(ctx: Any) -> None:
         assert wait(sources, 30) == [source]
         timer.join()
         take()
-    process.join(30)
+    process.join(120)
     for wake in wakers[:5]:
         wake()
     assert wait(sources, 30) == sources
@@ -144,7 +144,7 @@ def test_every_message_of_many_senders_is_heard(ctx: Any) -> None:
                 seen[who] += 1
     assert set(seen.values()) == {1000}
     for process in processes:
-        process.join(30)
+        process.join(120)
 
 
 def test_a_killed_peer_is_heard(ctx: Any) -> None:
@@ -157,7 +157,7 @@ def test_a_killed_peer_is_heard(ctx: Any) -> None:
     assert wait([reader]) == [reader]
     with pytest.raises(EOFError):
         reader.recv()
-    process.join(30)
+    process.join(120)
 
 
 def test_the_standard_wait_hears_it_too(ends: Any) -> None:
@@ -216,10 +216,10 @@ def test_a_forked_child_has_a_descriptor_of_its_own() -> None:
     answers = ctx.Queue()
     process = ctx.Process(target=_listen, args=(reader, answers))
     process.start()
-    assert answers.get(timeout=30) == []
+    assert answers.get(timeout=120) == []
     writer.send(1)
-    assert answers.get(timeout=30) == 1
-    process.join(30)
+    assert answers.get(timeout=120) == 1
+    process.join(120)
     assert not reader.poll()
     with selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
@@ -261,7 +261,7 @@ def test_asyncio_reads_when_there_is_something(ctx: Any) -> None:
         return got
 
     assert asyncio.run(read()) == [(7, number) for number in range(500)]
-    process.join(30)
+    process.join(120)
     reader.close()
 
 

@@ -44,10 +44,10 @@ def _double(mp: Any, jobs: Any, results: Any, counter: Any, squares: Any, lock: 
 
 
 def _meet(barrier: Any, event: Any, semaphore: Any, ticks: Any) -> None:
-    event.wait(30)
+    event.wait(120)
     with semaphore:
         ticks.put("tick")
-    barrier.wait(30)
+    barrier.wait(120)
     sys.exit(3)
 
 
@@ -69,13 +69,13 @@ def _program(mp: Any) -> dict[str, Any]:
         worker.start()
     seen["children"] = {worker.name for worker in mp.active_children()}
     for number in (*range(5), None, None):
-        jobs.put(number, block=True, timeout=30)
+        jobs.put(number, block=True, timeout=120)
     jobs.join()
-    answers = [results.get(timeout=30) for _ in range(5)]
+    answers = [results.get(timeout=120) for _ in range(5)]
     seen["names"] = {name for name, _ in answers} <= {"worker 0", "worker 1"}
     seen["doubled"] = sorted(double for _, double in answers)
     for worker in workers:
-        worker.join(30)
+        worker.join(120)
     seen["after"] = [(worker.exitcode, worker.is_alive()) for worker in workers]
     seen["shared"] = (counter.value, squares[:], list(squares.get_obj()), len(squares))
     results.close()
@@ -87,8 +87,8 @@ def _program(mp: Any) -> dict[str, Any]:
         party.start()
     seen["waiting"] = (event.is_set(), semaphore.get_value())
     event.set()
-    barrier.wait(timeout=30)
-    multiprocessing.connection.wait([party.sentinel for party in parties], timeout=30)
+    barrier.wait(timeout=120)
+    multiprocessing.connection.wait([party.sentinel for party in parties], timeout=120)
     for party in parties:
         party.join()
     seen["met"] = ([party.exitcode for party in parties], ticks.get(), ticks.get(), ticks.empty())
@@ -102,7 +102,7 @@ def _program(mp: Any) -> dict[str, Any]:
     echo.start()
     ours.send("sash")
     seen["echo"] = ours.recv()
-    echo.join(30)
+    echo.join(120)
 
     free = mp.Lock()
     seen["lock"] = (free.acquire(block=False), free.acquire(block=True, timeout=0.01), free.acquire(timeout=-1))
@@ -127,7 +127,7 @@ def _program(mp: Any) -> dict[str, Any]:
         timer.start()
     timers[1].cancel()
     for timer in timers:
-        timer.join(30)
+        timer.join(120)
     seen["timers"] = (ticks.get(), ticks.empty(), [timer.exitcode for timer in timers])
 
     with mp.Pool(2, maxtasksperchild=10) as pool:
@@ -157,7 +157,7 @@ def test_a_process_is_a_thread() -> None:
     with pytest.raises(ValueError, match="not started"):
         process.sentinel
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.pid == process.native_id != os.getpid()
     assert multiprocessing.connection.wait([process.sentinel], timeout=0) == [process.sentinel]
 
@@ -166,7 +166,7 @@ def test_a_process_is_a_thread() -> None:
 def test_exit_codes(argument: tuple[Any, ...], code: int, capsys: pytest.CaptureFixture[str]) -> None:
     process = tasuki.dummy.Process(target=sys.exit, args=argument)
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == code
     assert capsys.readouterr().err == ("text\n" if argument == ("text",) else "")
 
@@ -179,7 +179,7 @@ def test_an_exception_is_exit_code_1_also_in_a_subclass() -> None:
 
     process = Fails()
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 1
 
 
@@ -193,7 +193,7 @@ def test_threads_cannot_be_ended_from_outside() -> None:
     with pytest.raises(ValueError, match="still running"):
         process.close()
     event.set()
-    process.join(30)
+    process.join(120)
     process.kill()
     process.close()
     process.close()
@@ -212,14 +212,14 @@ def test_threads_know_parent_and_children() -> None:
     def parent() -> None:
         process = tasuki.dummy.Process(target=child)
         process.start()
-        process.join(30)
+        process.join(120)
 
     assert tasuki.dummy.parent_process() is None
     assert tasuki.dummy.current_process().pid == threading.get_native_id()
     # A thread that is no Process can have children too.
     thread = threading.Thread(target=parent)
     thread.start()
-    thread.join(30)
+    thread.join(120)
     assert seen == [(thread, [])]
 
 
@@ -227,10 +227,10 @@ def test_a_thread_that_was_not_started_by_its_parent_can_still_be() -> None:
     process = tasuki.dummy.Process(target=sys.exit, args=(4,))
     thread = tasuki.dummy.Process(target=lambda: pytest.raises(RuntimeError, process.start))
     thread.start()
-    thread.join(30)
+    thread.join(120)
     assert thread.exitcode == 0
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 4
     with pytest.raises(RuntimeError):
         process.start()
@@ -265,10 +265,10 @@ def test_a_condition_releases_all_depths_of_its_lock() -> None:
             if isinstance(lock, tasuki.dummy.RLock):
                 condition.acquire()
             thread.start()
-            assert condition.wait(30)
+            assert condition.wait(120)
             if isinstance(lock, tasuki.dummy.RLock):
                 condition.release()
-        thread.join(30)
+        thread.join(120)
 
 
 def test_an_rlock_is_locked_for_its_owner_and_for_others() -> None:
@@ -276,7 +276,7 @@ def test_an_rlock_is_locked_for_its_owner_and_for_others() -> None:
     with lock, lock:
         thread = tasuki.dummy.Process(target=lambda: seen.append((lock.locked(), lock.acquire(timeout=0.01))))
         thread.start()
-        thread.join(30)
+        thread.join(120)
         assert lock.locked()
     assert seen == [(True, False)] and not lock.locked()
 
@@ -341,6 +341,6 @@ def test_a_timer_is_a_timer_of_the_standard_library() -> None:
     assert isinstance(timer, threading.Timer) and timer.name == "egg"
     before = time.monotonic()
     timer.start()
-    timer.join(30)
+    timer.join(120)
     assert time.monotonic() - before >= 0.05
     assert timer.exitcode == 6 and not timer.finished.is_set()

@@ -68,10 +68,10 @@ def test_our_objects_in_a_pool(ctx: tasuki.context.BaseContext) -> None:
     with ctx.Pool(2, _initialize, objects) as pool:
         pool.map(_add, range(100))
         assert total.value == sum(range(100))
-        assert sorted(log.get(timeout=10) for _ in range(100)) == list(range(100))
+        assert sorted(log.get(timeout=120) for _ in range(100)) == list(range(100))
         # The standard library refuses queues in tasks; ours go there as tickets.
         pool.map(_put, [(log, number) for number in range(10)])
-    assert sorted(log.get(timeout=10) for _ in range(10)) == list(range(10))
+    assert sorted(log.get(timeout=120) for _ in range(10)) == list(range(10))
     assert not lock.locked()
 
 
@@ -87,7 +87,7 @@ def test_logging_through_a_queue(ctx: tasuki.context.BaseContext) -> None:
     listener.start()
     process = ctx.Process(target=_log, args=(q,))
     process.start()
-    process.join(30)
+    process.join(120)
     listener.stop()
     assert records == ["message 0", "message 1", "message 2"]
 

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 import tasuki
-
-NEVER = 30
+from patience import WATCHDOG, struck_asleep, until_asleep
 
 
 def test_it_is_set_until_it_is_cleared() -> None:
@@ -73,7 +72,7 @@ def test_isinstance_repr_and_what_subclasses_do() -> None:
 
 
 def _answer(asked: Any, answered: Any) -> None:
-    if asked.wait(NEVER):
+    if asked.wait(WATCHDOG):
         answered.set()
 
 
@@ -83,24 +82,15 @@ def test_processes_wait_for_each_other(ctx: Any) -> None:
     process.start()
     assert not answered.wait(0.1)
     asked.set()
-    assert answered.wait(NEVER)
-    process.join(NEVER)
+    assert answered.wait(WATCHDOG)
+    process.join(WATCHDOG)
     assert process.exitcode == 0
 
 
 def _count_in(event: Any, ready: Any, released: Any) -> None:
     ready.put(os.getpid())
-    if event.wait(NEVER):
+    if event.wait(WATCHDOG):
         released.put(os.getpid())
-
-
-def _wait_until_asleep(pid: int) -> None:
-    deadline, seen = time.monotonic() + NEVER, 0
-    while seen < 3:
-        assert time.monotonic() < deadline
-        with open(f"/proc/{pid}/stat") as stat:
-            seen = seen + 1 if stat.read().rpartition(")")[2].split()[0] == "S" else 0
-        time.sleep(0.005)
 
 
 def test_who_waits_is_released_even_if_it_is_cleared_at_once(ctx: Any) -> None:
@@ -108,14 +98,13 @@ def test_who_waits_is_released_even_if_it_is_cleared_at_once(ctx: Any) -> None:
     processes = [ctx.Process(target=_count_in, args=(event, ready, released)) for _ in range(4)]
     for process in processes:
         process.start()
-    pids = {ready.get(timeout=NEVER) for _ in processes}
-    for pid in pids:
-        _wait_until_asleep(pid)
+    pids = {ready.get(timeout=WATCHDOG) for _ in processes}
+    until_asleep(*pids)
     event.set()
     event.clear()
-    assert {released.get(timeout=NEVER) for _ in processes} == pids
+    assert {released.get(timeout=WATCHDOG) for _ in processes} == pids
     for process in processes:
-        process.join(NEVER)
+        process.join(WATCHDOG)
     assert event.wait(0) is False
 
 
@@ -133,10 +122,10 @@ def test_threads_of_one_process_wait_for_each_other() -> None:
     thread.start()
     for turn in range(200):
         there.set()
-        assert back.wait(NEVER)
+        assert back.wait(WATCHDOG)
         back.clear()
         assert log[-1] == turn
-    thread.join(NEVER)
+    thread.join(WATCHDOG)
 
 
 def test_a_killed_waiter_concerns_nobody(ctx: Any) -> None:
@@ -144,15 +133,14 @@ def test_a_killed_waiter_concerns_nobody(ctx: Any) -> None:
     processes = [ctx.Process(target=_count_in, args=(event, ready, released), daemon=True) for _ in range(3)]
     for process in processes:
         process.start()
-    pids = [ready.get(timeout=NEVER) for _ in processes]
-    for pid in pids:
-        _wait_until_asleep(pid)
+    pids = [ready.get(timeout=WATCHDOG) for _ in processes]
+    until_asleep(*pids)
     processes[0].kill()
-    processes[0].join(NEVER)
+    processes[0].join(WATCHDOG)
     event.set()
-    assert {released.get(timeout=NEVER) for _ in processes[1:]} == {process.pid for process in processes[1:]}
+    assert {released.get(timeout=WATCHDOG) for _ in processes[1:]} == {process.pid for process in processes[1:]}
     for process in processes[1:]:
-        process.join(NEVER)
+        process.join(WATCHDOG)
     event.clear()
     event.set()
     assert event.wait(0)
@@ -170,9 +158,9 @@ def test_setters_killed_at_any_moment_leave_it_usable(ctx: Any) -> None:
     for _ in range(rounds):
         process = ctx.Process(target=_flip_for_ever, args=(event,), daemon=True)
         process.start()
-        assert event.wait(NEVER)
+        assert event.wait(WATCHDOG)
         process.kill()
-        process.join(NEVER)
+        process.join(WATCHDOG)
         event.clear()
         assert event.is_set() is False
         event.set()
@@ -184,7 +172,7 @@ def test_setters_killed_at_any_moment_leave_it_usable(ctx: Any) -> None:
 
 
 def _set_what_comes(queue: Any) -> None:
-    for event in queue.get(timeout=NEVER):
+    for event in queue.get(timeout=WATCHDOG):
         event.set()
 
 
@@ -194,13 +182,13 @@ def test_it_travels_through_a_queue(ctx: Any, codec: str) -> None:
     process = ctx.Process(target=_set_what_comes, args=(queue,))
     process.start()
     queue.put(events)
-    assert all(event.wait(NEVER) for event in events)
-    process.join(NEVER)
+    assert all(event.wait(WATCHDOG) for event in events)
+    process.join(WATCHDOG)
 
 
 def _set_what_comes_by_pipe(end: Any, done: Any) -> None:
     end.recv().set()
-    done.wait(NEVER)
+    done.wait(WATCHDOG)
 
 
 def test_it_travels_through_a_pipe(ctx: Any) -> None:
@@ -209,9 +197,9 @@ def test_it_travels_through_a_pipe(ctx: Any) -> None:
     process = ctx.Process(target=_set_what_comes_by_pipe, args=(theirs, done))
     process.start()
     ours.send(event)
-    assert event.wait(NEVER)
+    assert event.wait(WATCHDOG)
     done.set()
-    process.join(NEVER)
+    process.join(WATCHDOG)
 
 
 def test_a_pickle_is_another_handle_to_it() -> None:
@@ -243,7 +231,7 @@ def test_no_wake_up_is_lost_among_64_processes() -> None:
         for _ in processes:
             assert passed.acquire(timeout=120)
     for process in processes:
-        process.join(NEVER)
+        process.join(WATCHDOG)
         assert process.exitcode == 0
 
 
@@ -259,15 +247,14 @@ def test_those_who_wait_use_no_processor() -> None:
     processes = [ctx.Process(target=_count_in, args=(event, ready, released), daemon=True) for _ in range(8)]
     for process in processes:
         process.start()
-    pids = [ready.get(timeout=NEVER) for _ in processes]
-    for pid in pids:
-        _wait_until_asleep(pid)
+    pids = [ready.get(timeout=WATCHDOG) for _ in processes]
+    until_asleep(*pids)
     before = sum(map(_processor_seconds, pids))
     time.sleep(3)
     assert sum(map(_processor_seconds, pids)) - before < 0.5
     event.set()
     for process in processes:
-        process.join(NEVER)
+        process.join(WATCHDOG)
 
 
 def _resident() -> int:
@@ -303,14 +290,11 @@ def ctrl_c() -> Any:
 
 
 @pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.parametrize("timeout", [None, NEVER])
+@pytest.mark.parametrize("timeout", [None, WATCHDOG])
 def test_ctrl_c_interrupts_a_wait(timeout: float | None) -> None:
     event = tasuki.Event()
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), struck_asleep(signal.SIGINT):
         event.wait(timeout)
-    timer.join()
     event.set()
     assert event.wait(0)
 
@@ -319,9 +303,7 @@ def test_a_handler_may_set_what_its_thread_waits_for() -> None:
     event = tasuki.Event()
     previous = signal.signal(signal.SIGUSR1, lambda *_: event.set())
     try:
-        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
-        timer.start()
-        assert event.wait(NEVER) is True
-        timer.join()
+        with struck_asleep(signal.SIGUSR1):
+            assert event.wait(WATCHDOG) is True
     finally:
         signal.signal(signal.SIGUSR1, previous)

@@ -25,7 +25,7 @@ PROGRAM = """
         queue = Queue()
         process = Process(target=work, args=(queue,))
         process.start()
-        module, args, name = queue.get(timeout=30)
+        module, args, name = queue.get(timeout=120)
         process.join()
         assert module == "tasuki.context", module
         assert args == sys.argv[1:]
@@ -107,7 +107,7 @@ def test_tasuki_is_found_in_children_through_the_parents_path(run, tmp_path: Pat
     )
     text = script.read_text()
     script.write_text(text.replace("from multiprocessing", "import tasuki; tasuki.install()\nfrom multiprocessing", 1))
-    done = subprocess.run([sys.executable, "-S", str(script), "spawn"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-S", str(script), "spawn"], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["spawn", "__mp_main__", "0"], done.stderr
 
 

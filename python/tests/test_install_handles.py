@@ -23,7 +23,7 @@ SOCKETS = """
         with mine:
             with other:
                 to_parent.put(other)
-            mine.settimeout(30)
+            mine.settimeout(120)
             print(mine.recv(20).decode(), flush=True)
         os.write(to_child.get().detach(), b"through DupFd")
 
@@ -36,7 +36,7 @@ SOCKETS = """
         with mine:
             with other:
                 to_child.put(other)
-            mine.settimeout(30)
+            mine.settimeout(120)
             print(mine.recv(20).decode(), flush=True)
         with to_parent.get() as sent:
             sent.sendall(b"to parent")
@@ -44,7 +44,7 @@ SOCKETS = """
         to_child.put(DupFd(writer))
         os.close(writer)
         print(os.read(reader, 20).decode())
-        process.join(30)
+        process.join(120)
 """
 
 
@@ -104,7 +104,7 @@ def test_descriptors_between_programs(tmp_path: Path, listener: tuple[str, ...],
                 [sys.executable, *client, script, "connect", address], capture_output=True, text=True, timeout=60
             )
             assert second.stdout == "written by the first\n", second.stderr
-            assert first.communicate(timeout=60)[0] == "written by the second\n"
+            assert first.communicate(timeout=120)[0] == "written by the second\n"
         finally:
             first.kill()
 
@@ -142,7 +142,7 @@ REDUCER = """
             ours.send(storage)
             assert os.path.sameopenfile(ours.recv().descriptor, file.fileno())
             ours.send("taken")
-            process.join(30)
+            process.join(120)
             print(process.exitcode)
 """
 

@@ -31,7 +31,7 @@ def _stock_pythons() -> dict[str, str]:
     by_version: dict[str, str] = {}
     for path in found:
         code = "import sys; print('%d.%d' % sys.version_info[:2])"
-        done = subprocess.run([path, "-I", "-c", code], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([path, "-I", "-c", code], capture_output=True, text=True, timeout=120)
         if done.returncode == 0:
             by_version.setdefault(done.stdout.strip(), path)
     return by_version
@@ -57,7 +57,7 @@ def stock(request: pytest.FixtureRequest) -> Iterator[Callable[..., subprocess.P
     try:
         yield start
         for process in started:
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=120)
             assert (process.returncode, errors) == (0, "")
     finally:
         for process in started:

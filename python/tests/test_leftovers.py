@@ -78,7 +78,7 @@ def said(process: subprocess.Popen[str]) -> str:
 
 def next_program(start: Start) -> None:
     process = start(NEXT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 0
 
 
@@ -111,7 +111,7 @@ CREATE = """
             process = tasuki.get_context(method).Process(target=create, args=how)
             process.start()
             process.join()
-        time.sleep(600)
+        time.sleep(1000)
 """
 
 
@@ -147,7 +147,7 @@ def test_memory_that_a_program_unregistered_stays(start: Start) -> None:
         memory = shared_memory.SharedMemory(create=True, size=5000)
         resource_tracker.unregister(memory._name, "shared_memory")
         print(memory.name, flush=True)
-        time.sleep(600)
+        time.sleep(1000)
         """
     )
     name = said(program)
@@ -170,7 +170,7 @@ USE = """
     else:
         mapping.close()
     print("ready", flush=True)
-    time.sleep(600)
+    time.sleep(1000)
 """
 
 
@@ -196,7 +196,7 @@ def test_memory_of_the_standard_library_is_not_touched(start: Start) -> None:
         from multiprocessing.shared_memory import SharedMemory
         memory = SharedMemory(create=True, size=5000)
         print(memory.name, flush=True)
-        time.sleep(600)
+        time.sleep(1000)
         """
     )
     name = said(program)
@@ -215,7 +215,7 @@ def test_a_program_that_ends_leaves_nothing_to_sweep(start: Start) -> None:
         """
     )
     name = said(program)
-    program.communicate(timeout=60)
+    program.communicate(timeout=120)
     assert program.returncode == 0
     assert not exists(name)
 
@@ -227,7 +227,7 @@ LISTEN = """
     from tasuki.connection import Listener
     listener = Listener(family="AF_UNIX")
     print(listener.address, flush=True)
-    time.sleep(600)
+    time.sleep(1000)
 """
 
 MANAGE = """
@@ -239,7 +239,7 @@ MANAGE = """
     if __name__ == "__main__":
         manager = tasuki.get_context(sys.argv[1]).Manager()
         print(manager.address, flush=True)
-        time.sleep(600)
+        time.sleep(1000)
 """
 
 FORK = """
@@ -256,7 +256,7 @@ FORK = """
         process.join()
         from multiprocessing import forkserver
         print(forkserver._forkserver._forkserver_address, flush=True)
-        time.sleep(600)
+        time.sleep(1000)
 """
 
 PROGRAMS = {
@@ -292,17 +292,17 @@ def test_a_folder_that_a_child_still_has_is_not_swept(start: Start, folder: Path
 
         def serve(listener):
             print(os.getpid(), listener.address, flush=True)
-            time.sleep(600)
+            time.sleep(1000)
 
         if __name__ == "__main__":
             listener = Listener(family="AF_UNIX")
             tasuki.get_context("fork").Process(target=serve, args=(listener,)).start()
-            time.sleep(600)
+            time.sleep(1000)
         """
     )
     _pid, address = said(program).split()
     os.kill(program.pid, signal.SIGKILL)
-    assert program.wait(60) == -signal.SIGKILL
+    assert program.wait(120) == -signal.SIGKILL
     next_program(start)
     assert os.path.exists(address)
     kill(program)
@@ -317,7 +317,7 @@ def test_a_folder_of_the_standard_library_is_not_touched(start: Start, folder: P
         from multiprocessing.connection import Listener
         listener = Listener(family="AF_UNIX")
         print(listener.address, flush=True)
-        time.sleep(600)
+        time.sleep(1000)
         """
     )
     address = said(program)

@@ -47,7 +47,7 @@ def test_a_connection_to_another_process(ctx: Any, family: str, authkey: bytes |
             connection.send([{"a": 1}])
             with pytest.raises(EOFError):
                 connection.recv()
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0
         if family == "AF_INET":
             assert listener.last_accepted[0] == "127.0.0.1"
@@ -244,7 +244,7 @@ def test_a_child_does_not_take_the_file_away() -> None:
     with Listener() as listener:
         process = ctx.Process(target=listener.close)
         process.start()
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0
         with Client(listener.address), listener.accept():
             pass
@@ -332,7 +332,7 @@ def test_a_connection_as_an_argument(ctx: Any, family: str) -> None:
         assert client.recv() == "from the child"
         with pytest.raises(EOFError):
             client.recv()
-        process.join(30)
+        process.join(120)
 
 
 def _accept_and_hand_over(address_to: Any, connection_to: Any, family: str) -> None:
@@ -351,12 +351,12 @@ def test_a_connection_through_a_connection(ctx: Any, family: str) -> None:
         process = ctx.Process(target=_accept_and_hand_over, args=(addresses, there, family))
         process.start()
         there.close()
-        client = Client(addresses.get(timeout=30))
+        client = Client(addresses.get(timeout=120))
         received = here.recv()
         client.send("for whoever has it now")
         assert received.recv() == "for whoever has it now"
         here.send(None)
-        process.join(30)
+        process.join(120)
         received.close()
         client.close()
 

@@ -53,7 +53,7 @@ def test_what_it_hands_out_goes_to_children(ctx: Any) -> None:
         memory, items = manager.SharedMemory(10), manager.ShareableList(["open"])
         process = ctx.Process(target=_write, args=(memory, items))
         process.start()
-        process.join(60)
+        process.join(120)
         assert process.exitcode == 0
         assert bytes(memory.buf[:5]) == b"baton" and list(items) == ["done"]
 

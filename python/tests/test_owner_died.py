@@ -20,7 +20,7 @@ def make(request: pytest.FixtureRequest) -> Any:
 def _hold(lock: Any, ready: Any) -> None:
     lock.acquire()
     ready.set()
-    time.sleep(60)
+    time.sleep(1000)
 
 
 def _killed_holder(ctx: Any, lock: Any, name: str = "Victim") -> Any:
@@ -28,9 +28,9 @@ def _killed_holder(ctx: Any, lock: Any, name: str = "Victim") -> Any:
     ready = ctx.Event()
     process = ctx.Process(target=_hold, args=(lock, ready), name=name, daemon=True)
     process.start()
-    assert ready.wait(30)
+    assert ready.wait(120)
     process.kill()
-    process.join(30)
+    process.join(120)
     return process
 
 
@@ -63,7 +63,7 @@ def test_the_exception_says_that_a_process_ended_without_releasing(ctx: Any, mak
     lock = make(ctx)
     process = ctx.Process(target=_leave_with, args=(lock,), name="Forgetful")
     process.start()
-    process.join(30)
+    process.join(120)
     with pytest.raises(tasuki.OwnerDied) as caught:
         lock.acquire()
     assert caught.value.left_normally
@@ -99,7 +99,7 @@ def test_the_main_process_has_its_name_too(run: Any) -> None:
             go.set()
             while True:
                 try:
-                    lock.acquire(timeout=20)
+                    lock.acquire(timeout=120)
                 except tasuki.OwnerDied as error:
                     print(error.name, error.pid == int(os.environ["PARENT"]), flush=True)
                     break
@@ -110,7 +110,7 @@ def test_the_main_process_has_its_name_too(run: Any) -> None:
             lock, go = ctx.Lock(), ctx.Event()
             lock.acquire()
             ctx.Process(target=child, args=(lock, go, None)).start()
-            go.wait(30)
+            go.wait(120)
             os.kill(os.getpid(), signal.SIGKILL)
     """
     done = run(source, check=False)
@@ -194,8 +194,8 @@ def test_the_policy_goes_along_with_the_lock(ctx: Any, make: Any) -> None:
     process = ctx.Process(target=_tell_policies, args=(locks, answers))
     answers.put(locks)
     process.start()
-    process.join(30)
-    assert answers.get(timeout=30) == policies * 2
+    process.join(120)
+    assert answers.get(timeout=120) == policies * 2
     tickets = pickle.loads(pickle.dumps(locks))
     assert [lock.on_owner_died for lock in tickets] == policies
 
@@ -203,7 +203,7 @@ def test_the_policy_goes_along_with_the_lock(ctx: Any, make: Any) -> None:
 def test_a_message_for_other_languages_has_no_policy(make: Any) -> None:
     q = tasuki.Queue(codec="msgpack")
     q.put([make(on_owner_died="ignore")])
-    assert q.get(timeout=30)[0].on_owner_died == "raise"
+    assert q.get(timeout=120)[0].on_owner_died == "raise"
 
 
 def test_a_value_is_read_in_the_way_its_lock_says(ctx: Any) -> None:

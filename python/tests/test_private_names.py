@@ -63,7 +63,7 @@ def test_a_join_with_a_timeout(module: Any) -> None:
     assert not _join(queue, 0.01)
 
     def finish() -> None:
-        queue.get(timeout=30)
+        queue.get(timeout=120)
         time.sleep(0.1)
         queue.task_done()
 

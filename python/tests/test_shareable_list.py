@@ -177,11 +177,11 @@ def test_it_is_an_argument_and_a_message(make: Any, ctx: Any) -> None:
     ours = make(ShareableList, range(5))
     process = ctx.Process(target=_double, args=(ours,))
     process.start()
-    process.join(60)
+    process.join(120)
     assert process.exitcode == 0 and list(ours) == [0, 2, 4, 6, 8]
     queue = ctx.Queue()
     queue.put(ours)
-    same = queue.get(timeout=30)
+    same = queue.get(timeout=120)
     assert type(same) is ShareableList and list(same) == list(ours)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(ours, protocol)).shm.name == ours.shm.name

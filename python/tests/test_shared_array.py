@@ -87,7 +87,7 @@ def test_views_are_shared_with_a_process(ctx: Any) -> None:
     views = shared[1:3], shared[::-2, 1::2], shared.T[5], shared[3, 0:0], shared.reshape(-1)[2:4]
     process = ctx.Process(target=_increase, args=views)
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
     expected = numpy.zeros((4, 6), "i4")
     _increase_plain(expected)
@@ -100,11 +100,11 @@ def _increase_plain(array: Any) -> None:
 
 
 def _send_back(jobs: Any, done: Any) -> None:
-    array = jobs.get(timeout=30)
+    array = jobs.get(timeout=120)
     array *= 2
     done.put(array[1:])
     del array
-    jobs.get(timeout=30)
+    jobs.get(timeout=120)
 
 
 def test_views_travel_through_a_queue_and_keep_the_memory(ctx: Any) -> None:
@@ -113,14 +113,14 @@ def test_views_travel_through_a_queue_and_keep_the_memory(ctx: Any) -> None:
     process.start()
     shared = tasuki.shared_array_from(numpy.arange(100_000.0))
     jobs.put(shared[10:20])
-    back = done.get(timeout=30)
+    back = done.get(timeout=120)
     assert back.tolist() == [2.0 * n for n in range(11, 20)]
     back[0] = -1
     assert shared[11] == -1
     del shared
     gc.collect()
     jobs.put(None)
-    process.join(30)
+    process.join(120)
     assert back.tolist() == [-1, *(2.0 * n for n in range(12, 20))]
 
 
@@ -128,9 +128,9 @@ def test_a_view_arrives_after_its_sender_was_killed(ctx: Any) -> None:
     mail = ctx.Queue()
     process = ctx.Process(target=_send_and_die, args=(mail,))
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == -signal.SIGKILL
-    assert mail.get(timeout=30).tolist() == [7, 8]
+    assert mail.get(timeout=120).tolist() == [7, 8]
 
 
 def _send_and_die(mail: Any) -> None:
@@ -220,7 +220,7 @@ def test_all_views_have_one_lock(ctx: Any) -> None:
     for _ in range(500):
         with a.get_lock():
             a[1] = a[1] + 1
-    process.join(60)
+    process.join(120)
     assert process.exitcode == 0 and a[1] == 1000
 
 
@@ -234,7 +234,7 @@ def test_in_messagepack_it_is_an_array() -> None:
     mail = tasuki.Queue(codec="msgpack")
     a = tasuki.shared_array((2, 3))
     mail.put([a, a.reshape(-1)])
-    first, second = mail.get(timeout=10)
+    first, second = mail.get(timeout=120)
     first[5] = 0.5
     second[0] = 1.5
     assert a.tolist() == [[1.5, 0, 0], [0, 0, 0.5]] and len(first) == 6
@@ -252,17 +252,17 @@ def test_a_rust_program_works_on_arrays_of_both_kinds() -> None:
     image, plain = tasuki.shared_array_from(numpy.arange(6.0).reshape(2, 3)), tasuki.Array("d", [1.0])
     for data in (image, plain):
         jobs.put((data, 2.0))
-        assert done.get(timeout=30)[:] == list(numpy.ravel(data))
+        assert done.get(timeout=120)[:] == list(numpy.ravel(data))
     assert image.tolist() == [[0, 2, 4], [6, 8, 10]] and plain[:] == [2.0]
     jobs.put((plain, 0.0))
-    worker.join(30)
+    worker.join(120)
     assert worker.exitcode == 0
     # Numbers of another kind are refused by their reader, and the message says why.
     worker = tasuki.Command(["sh", "-c", '"$0" 2>&1 >/dev/null | grep -q "elements of another type than f64"', WORKER])
     worker.handles.update(jobs=jobs, done=done)
     worker.start()
     jobs.put((tasuki.shared_array(3, "f4"), 2.0))
-    worker.join(30)
+    worker.join(120)
     assert worker.exitcode == 0
 
 
@@ -296,10 +296,10 @@ def test_its_memory_is_gone_with_its_last_holder(ctx: Any) -> None:
     mail = ctx.Queue()
     process = ctx.Process(target=_hold, args=(mail,))
     process.start()
-    inode = mail.get(timeout=30)
+    inode = mail.get(timeout=120)
     assert _holders(inode) == {process.pid}
     process.kill()
-    process.join(30)
+    process.join(120)
     assert _holders(inode) == set()
 
 

@@ -62,7 +62,7 @@ def stock(request: pytest.FixtureRequest) -> Any:
 
     def run(source: str, *args: str) -> tuple[str, str]:
         command = [request.param, "-I", "-c", textwrap.dedent(source), *args]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         return done.stdout, done.stderr
 
     return run
@@ -157,7 +157,7 @@ def test_processes_share_it_by_name_and_as_an_argument(memory: SharedMemory, ctx
     for argument, data in ((memory.name, b"by name"), (memory, b"as argument")):
         process = ctx.Process(target=_write, args=(argument, data))
         process.start()
-        process.join(60)
+        process.join(120)
         assert process.exitcode == 0
         assert bytes(memory.buf[: len(data)]) == data
         assert exists(memory.name)
@@ -166,7 +166,7 @@ def test_processes_share_it_by_name_and_as_an_argument(memory: SharedMemory, ctx
 def test_it_travels_through_our_queues_and_theirs(memory: SharedMemory, ctx: Any) -> None:
     queue = ctx.Queue()
     queue.put(memory)
-    same = queue.get(timeout=30)
+    same = queue.get(timeout=120)
     assert type(same) is SharedMemory and same.name == memory.name
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         same = pickle.loads(pickle.dumps(memory, protocol))
@@ -318,7 +318,7 @@ def family(tmp_path: Path) -> Any:
         script.write_text(textwrap.dedent(source), encoding="utf-8")
         command = [sys.executable, str(script), *args]
         # They hold both ends open.
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         return done.stdout, done.stderr
 
     return family
@@ -501,8 +501,8 @@ def test_memory_of_a_killed_child_is_there_for_the_others(ctx: Any) -> None:
     queue = ctx.Queue()
     process = ctx.Process(target=_create_and_die, args=(queue,))
     process.start()
-    name = queue.get(timeout=30)
-    process.join(30)
+    name = queue.get(timeout=120)
+    process.join(120)
     memory = SharedMemory(name)
     memory.buf[0] = 1
     memory.unlink()
@@ -532,7 +532,7 @@ def in_namespace(tmp_path: Path, place: str, options: str, source: str) -> None:
         textwrap.dedent(NAMESPACE).format(place=place, options=options) + textwrap.dedent(source), encoding="utf-8"
     )
     command = ["unshare", "-Urm", sys.executable, str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -64,7 +64,7 @@ def _is_free(lock: Any) -> None:
 
     thread = threading.Thread(target=look)
     thread.start()
-    thread.join(30)
+    thread.join(120)
     assert answers == [True], "the lock was left held"
 
 
@@ -108,10 +108,10 @@ def test_with_a_lock_that_is_wanted_by_others(lock: Any) -> None:
 
     thread.start()
     try:
-        hammer(operation, lambda: lock.acquire(timeout=30) and lock.release())
+        hammer(operation, lambda: lock.acquire(timeout=120) and lock.release())
     finally:
         stop = True
-        thread.join(30)
+        thread.join(120)
     _is_free(lock)
 
 
@@ -196,9 +196,9 @@ def test_putting_and_getting(message: object) -> None:
     def check() -> None:
         # The signal came between put and get, and there is one message more, or after get, and the message is gone.
         while not q.empty():
-            assert q.get(timeout=30) == message
+            assert q.get(timeout=120) == message
         q.put(message)
-        assert q.get(timeout=30) == message
+        assert q.get(timeout=120) == message
 
     hammer(operation, check)
 
@@ -210,8 +210,8 @@ def test_waiting_for_a_message() -> None:
         q.get()
 
     def check() -> None:
-        q.put(1, timeout=30)
-        assert q.get(timeout=30) == 1
+        q.put(1, timeout=120)
+        assert q.get(timeout=120) == 1
 
     hammer(operation, check)
 
@@ -249,10 +249,10 @@ def test_with_a_semaphore_that_is_wanted_by_others() -> None:
 
     thread.start()
     try:
-        hammer(operation, lambda: semaphore.acquire(timeout=30) and semaphore.release())
+        hammer(operation, lambda: semaphore.acquire(timeout=120) and semaphore.release())
     finally:
         stop = True
-        thread.join(30)
+        thread.join(120)
     assert semaphore.get_value() == 1
 
 
@@ -263,15 +263,15 @@ def _is_heard(condition: Any) -> None:
     def listen() -> None:
         with condition:
             waiting.set()
-            heard.append(condition.wait(30))
+            heard.append(condition.wait(120))
 
     waiting = threading.Event()
     thread = threading.Thread(target=listen)
     thread.start()
-    assert waiting.wait(30)
+    assert waiting.wait(120)
     with condition:
         condition.notify()
-    thread.join(30)
+    thread.join(120)
     assert heard == [True], "the notification went to somebody who waits no more"
 
 
@@ -317,10 +317,10 @@ def test_waiting_for_a_condition_that_is_notified() -> None:
 
     thread.start()
     try:
-        hammer(operation, lambda: condition.acquire(timeout=30) and condition.release())
+        hammer(operation, lambda: condition.acquire(timeout=120) and condition.release())
     finally:
         stop = True
-        thread.join(30)
+        thread.join(120)
     _is_free(condition)
     _is_heard(condition)
 
@@ -338,8 +338,8 @@ def test_setting_and_waiting_for_an_event() -> None:
         event.clear()
         thread = threading.Thread(target=event.set)
         thread.start()
-        assert event.wait(30)
-        thread.join(30)
+        assert event.wait(120)
+        thread.join(120)
 
     hammer(operation, check)
 
@@ -357,8 +357,8 @@ def test_waiting_at_a_barrier() -> None:
         barrier.reset()
         thread = threading.Thread(target=barrier.wait)
         thread.start()
-        barrier.wait(30)
-        thread.join(30)
+        barrier.wait(120)
+        thread.join(120)
         assert not barrier.broken
 
     hammer(operation, check)

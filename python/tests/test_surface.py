@@ -121,8 +121,8 @@ def test_processes_and_queues(ctx: tasuki.context.BaseContext) -> None:
     process.start()
     for number in (1, 2, 3, None):
         numbers.put(number)
-    assert [doubled.get(timeout=30) for _ in range(3)] == [2, 4, 6]
-    process.join(30)
+    assert [doubled.get(timeout=120) for _ in range(3)] == [2, 4, 6]
+    process.join(120)
     assert process.exitcode == 0
 
 

@@ -34,7 +34,7 @@ def _cancel(timer: Any) -> None:
 
 def _announce_and_wait(begun: Any, proceed: Any) -> None:
     begun.put("begun")
-    proceed.get(timeout=30)
+    proceed.get(timeout=120)
     begun.put("done")
 
 
@@ -43,10 +43,10 @@ def test_the_function_is_called_in_another_process_and_not_before_its_time(ctx: 
     timer = ctx.Timer(0.2, _answer, (queue, 1, "two"), {"three": 3})
     before = time.monotonic()
     timer.start()
-    pid, called, args, kwargs = queue.get(timeout=30)
+    pid, called, args, kwargs = queue.get(timeout=120)
     assert called - before >= 0.2
     assert (args, kwargs) == ((1, "two"), {"three": 3})
-    timer.join(30)
+    timer.join(120)
     assert pid == timer.pid != os.getpid()
     assert timer.exitcode == 0 and timer.finished.is_set()
 
@@ -56,8 +56,8 @@ def test_without_an_interval_it_is_called_at_once(ctx: Any, interval: float) -> 
     queue = ctx.Queue()
     timer = ctx.Timer(interval, _answer, [queue])
     timer.start()
-    assert queue.get(timeout=30)[0] == timer.pid
-    timer.join(30)
+    assert queue.get(timeout=120)[0] == timer.pid
+    timer.join(120)
 
 
 @pytest.mark.parametrize("daemon", [False, True])
@@ -68,7 +68,7 @@ def test_a_cancelled_timer_calls_nothing_and_ends(ctx: Any, daemon: bool) -> Non
     assert timer.is_alive()
     timer.cancel()
     timer.cancel()
-    timer.join(30)
+    timer.join(120)
     assert timer.exitcode == 0 and queue.empty()
 
 
@@ -77,7 +77,7 @@ def test_a_timer_cancelled_before_its_start_calls_nothing(ctx: Any) -> None:
     timer = ctx.Timer(0, _answer, (queue,))
     timer.cancel()
     timer.start()
-    timer.join(30)
+    timer.join(120)
     assert timer.exitcode == 0 and queue.empty()
 
 
@@ -87,13 +87,13 @@ def test_another_process_cancels(ctx: Any) -> None:
     timer.start()
     other = ctx.Process(target=_cancel, args=(timer,))
     other.start()
-    other.join(30)
-    timer.join(30)
+    other.join(120)
+    timer.join(120)
     assert (other.exitcode, timer.exitcode, queue.empty()) == (0, 0, True)
 
 
 def _cancel_next(timers: Any) -> None:
-    timers.get(timeout=30).cancel()
+    timers.get(timeout=120).cancel()
 
 
 def test_a_process_that_got_it_through_a_queue_cancels(ctx: Any) -> None:
@@ -103,8 +103,8 @@ def test_a_process_that_got_it_through_a_queue_cancels(ctx: Any) -> None:
     timer = ctx.Timer(NEVER, _fail)
     timer.start()
     timers.put(timer)
-    timer.join(30)
-    other.join(30)
+    timer.join(120)
+    other.join(120)
     assert (other.exitcode, timer.exitcode) == (0, 0)
 
 
@@ -112,11 +112,11 @@ def test_cancel_does_nothing_once_the_function_runs(ctx: Any) -> None:
     begun, proceed = ctx.Queue(), ctx.Queue()
     timer = ctx.Timer(0, _announce_and_wait, (begun, proceed))
     timer.start()
-    assert begun.get(timeout=30) == "begun"
+    assert begun.get(timeout=120) == "begun"
     timer.cancel()
     proceed.put(None)
-    assert begun.get(timeout=30) == "done"
-    timer.join(30)
+    assert begun.get(timeout=120) == "done"
+    timer.join(120)
     assert timer.exitcode == 0
 
 
@@ -130,14 +130,14 @@ def test_a_timer_is_a_process(ctx: Any) -> None:
     with pytest.raises(AssertionError, match="cannot start a process twice"):
         timer.start()
     timer.kill()
-    timer.join(30)
+    timer.join(120)
     assert timer.exitcode == -signal.SIGKILL
 
 
 def test_the_exit_code_is_the_functions(ctx: Any) -> None:
     timer = ctx.Timer(0, _fail)
     timer.start()
-    timer.join(30)
+    timer.join(120)
     assert timer.exitcode == 7
 
 
@@ -153,9 +153,9 @@ def test_a_subclass_repeats_until_it_is_cancelled() -> None:
     queue = tasuki.get_context("spawn").Queue()
     metronome = Metronome(0.01, _answer, (queue, "tick"))
     metronome.start()
-    assert [queue.get(timeout=30)[2] for _ in range(3)] == [("tick",)] * 3
+    assert [queue.get(timeout=120)[2] for _ in range(3)] == [("tick",)] * 3
     metronome.cancel()
-    metronome.join(30)
+    metronome.join(120)
     assert metronome.exitcode == 0
 
 
@@ -172,7 +172,7 @@ def test_a_waiting_timer_uses_no_processor(ctx: Any) -> None:
         _until(lambda: _ticks_in_a_second(timer.pid) <= 1)
     finally:
         timer.cancel()
-        timer.join(30)
+        timer.join(120)
 
 
 ORPHAN = """
@@ -195,7 +195,7 @@ ORPHAN = """
         timer = Loud(float(interval), write, (path,), daemon=bool(int(daemon)))
         timer.up = context.Queue()
         timer.start()
-        print(timer.up.get(timeout=30), flush=True)
+        print(timer.up.get(timeout=120), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -207,7 +207,7 @@ def test_a_waiting_daemon_does_not_outlive_a_killed_parent(tmp_path: Path, metho
     script.write_text(textwrap.dedent(ORPHAN))
     interval = NEVER if daemon else 1.0
     command = [sys.executable, str(script), method, str(interval), str(int(daemon)), str(called)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid = int(done.stdout)
     _until(lambda: _state(pid) in ("Z", None))
@@ -215,7 +215,7 @@ def test_a_waiting_daemon_does_not_outlive_a_killed_parent(tmp_path: Path, metho
 
 
 def _until(condition: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

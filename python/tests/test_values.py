@@ -115,7 +115,7 @@ def test_adding_under_the_lock_loses_nothing(ctx: Any) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
     assert v.value == 6000
 
 
@@ -125,7 +125,7 @@ def test_threads_exclude_each_other() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert v.value == 6000
 
 
@@ -138,7 +138,7 @@ def test_raw_objects_and_structures_are_shared(ctx: Any) -> None:
     raw, point = ctx.Value("i", lock=False), ctx.Value(Point)
     process = ctx.Process(target=_set, args=(raw, point))
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
     assert (raw.value, point.x, point.y) == (42, 1, 2.5)
 
@@ -148,7 +148,7 @@ def test_values_of_the_standard_library_and_ours_of_one_type_live_together(ctx: 
     again = ctx.Value("l", 3, lock=False)
     process = ctx.Process(target=_sum, args=(ours, standard, again))
     process.start()
-    process.join(30)
+    process.join(120)
     assert ours.value == 6
 
 
