@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import selectors
+import signal
 import socket
 import threading
 import time
@@ -272,3 +275,109 @@ def test_a_process_pool_executor_with_our_pipes() -> None:
     ctx = tasuki.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=ctx) as executor:
         assert list(executor.map(abs, range(-20, 0))) == list(range(20, 0, -1))
+
+
+def test_the_descriptor_is_told_at_once_while_another_thread_receives_a_large_message(ends: Any) -> None:
+    reader, writer = ends
+    stop = threading.Event()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                writer.send_bytes(b"x" * (4 << 20))
+            writer.send_bytes(b"")
+
+    def receive() -> None:
+        while reader.recv_bytes():
+            pass
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (send, receive)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    # Most likely in the middle of a message, whose sender waits for room that only the other thread makes.
+    number = reader.fileno()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    poller = select.poll()
+    poller.register(number, select.POLLIN)
+    assert not poller.poll(0)
+    writer.send(1)
+    assert poller.poll(0) and reader.recv() == 1 and not poller.poll(0)
+
+
+def test_both_ends_in_one_process_and_a_descriptor_asked_for_in_between() -> None:
+    for _ in range(30):
+        reader, writer = tasuki.Pipe(False)
+        thread = threading.Thread(target=lambda writer=writer: [writer.send_bytes(b"x" * 300_000) for _ in range(3)])
+        thread.start()
+        reader.fileno()
+        assert [len(reader.recv_bytes()) for _ in range(3)] == [300_000] * 3
+        thread.join()
+        assert not select.select([reader], [], [], 0)[0]
+        reader.close()
+        writer.close()
+
+
+def _send_for_ever(writer: Any) -> None:
+    number = 0
+    while True:
+        writer.send(number)
+        number += 1
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_no_deadline_is_missed_while_the_sender_is_stopped(asked: bool) -> None:
+    context = tasuki.get_context("fork")
+    for round in range(20):
+        reader, writer = tasuki.Pipe(False)
+        if asked:
+            reader.fileno()
+        sender = context.Process(target=_send_for_ever, args=(writer,), daemon=True)
+        sender.start()
+        writer.close()
+        for _ in range(50):
+            reader.recv()
+        time.sleep(round * 0.0003)
+        os.kill(sender.pid, signal.SIGSTOP)
+        ticks = 0
+        while reader.poll(0.02):
+            reader.recv()
+        assert not wait([reader], 0.02)
+        # It has stopped, wherever that was; when it goes on, nothing is lost.
+        reader.fileno()
+        os.kill(sender.pid, signal.SIGCONT)
+        before = reader.recv()
+        for ticks in range(1, 20):
+            assert reader.recv() == before + ticks
+        sender.kill()
+        sender.join()
+        reader.close()
+
+
+def test_who_only_polls_is_told_that_another_process_took_the_message() -> None:
+    context = tasuki.get_context("fork")
+    reader, writer = tasuki.Pipe(False)
+    go, results = context.Semaphore(0), context.SimpleQueue()
+
+    def poll() -> None:
+        poller = select.poll()
+        poller.register(reader, select.POLLIN)
+        for _ in range(3):
+            results.put(bool(poller.poll(0)))
+            go.acquire()
+
+    writer.send(1)
+    child = context.Process(target=poll)
+    child.start()
+    assert results.get()
+    assert reader.recv() == 1
+    go.release()
+    assert not results.get()
+    writer.send(2)
+    go.release()
+    assert results.get()
+    go.release()
+    child.join()
+    assert reader.recv() == 2

@@ -529,6 +529,101 @@ def test_a_signal_handler_runs_while_recv_waits() -> None:
     writer.close()
 
 
+class _Struck(Exception):
+    pass
+
+
+@pytest.fixture
+def alarm() -> Any:
+    """Sets a handler of SIGALRM, which comes a moment later, as often as it is called."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def strike(handler: Any) -> None:
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+    yield strike
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_message_that_comes_while_a_handler_raises_is_not_lost(ends: Any, alarm: Any) -> None:
+    """The handler makes true what is waited for, as another process may do at that moment, and raises."""
+    reader, writer = ends
+
+    def send_and_raise(*_: object) -> None:
+        writer.send("precious")
+        raise _Struck
+
+    for wait in (reader.recv, reader.recv_bytes, lambda: reader.poll(None), lambda: reader.poll(1000)):
+        alarm(send_and_raise)
+        with pytest.raises(_Struck):
+            wait()
+        assert reader.poll(0)
+        assert reader.recv() == "precious"
+        assert not reader.poll(0)
+
+
+def test_a_handler_that_sends_where_a_send_waits_gets_an_error(ends: Any, alarm: Any) -> None:
+    reader, writer = ends
+    refused: list[BaseException] = []
+
+    def send_status(*_: object) -> None:
+        try:
+            writer.send_bytes(b"status")
+        except RuntimeError as error:
+            refused.append(error)
+        threading.Thread(target=_drain, args=(reader, received), daemon=True).start()
+
+    received: list[bytes] = []
+    alarm(send_status)
+    writer.send_bytes(b"x" * 1_000_000)
+    _until(lambda: len(received) == 1)
+    assert len(refused) == 1 and len(received[0]) == 1_000_000
+
+
+def test_a_handler_that_receives_where_a_receive_is_midway_gets_an_error(ends: Any, alarm: Any) -> None:
+    reader, writer = ends
+    refused: list[BaseException] = []
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.kill(os.getppid(), 0)
+            writer.send_bytes(b"y" * 3_000_000)
+        finally:
+            os._exit(0)
+    try:
+        # It waits for room in the middle of its message.
+        _until(lambda: reader.poll(0))
+        os.kill(pid, signal.SIGSTOP)
+
+        def receive(*_: object) -> None:
+            assert not reader.poll(0)
+            try:
+                reader.recv_bytes()
+            except RuntimeError as error:
+                refused.append(error)
+            os.kill(pid, signal.SIGCONT)
+
+        alarm(receive)
+        assert reader.recv_bytes() == b"y" * 3_000_000
+        assert len(refused) == 1
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _drain(reader: Any, received: list[bytes]) -> None:
+    received.append(reader.recv_bytes())
+
+
+def _until(done: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_many_threads_share_an_end() -> None:
     reader, writer = tasuki.Pipe(False)
     senders = [threading.Thread(target=lambda who=who: [writer.send((who, n)) for n in range(500)]) for who in range(3)]

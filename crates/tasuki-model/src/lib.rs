@@ -23,9 +23,12 @@ mod queue {
 }
 /// The part of `layout/pipe` that is protocol alone.
 mod pipe {
+    #[path = "../../../tasuki/src/layout/pipe/beacon.rs"]
+    mod beacon;
     #[path = "../../../tasuki/src/layout/pipe/bell.rs"]
     mod bell;
 
+    mod beacon_models;
     mod models;
 }
 #[path = "../../tasuki/src/layout/event.rs"]

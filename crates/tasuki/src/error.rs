@@ -35,6 +35,9 @@ pub enum Error {
     /// A fixed limit was reached; the text names it and says what to do.
     #[error("{0}")]
     Limit(String),
+    /// A call from inside a wait, by a signal handler for example, would wait for what it interrupted.
+    #[error("{0}")]
+    Reentrant(String),
     /// The shared memory belongs to a process in another pid namespace, where owners cannot be recognised.
     #[error("this object comes from another pid namespace; share it only inside one container")]
     ForeignNamespace,

@@ -166,8 +166,13 @@ pub(crate) fn write_pipe_end(
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
     let mut record = write_slot(CONNECTION, end.slot(), table)?;
-    record[1] = 2;
-    record.splice(6..6, table.attach(end.socket())?.to_le_bytes());
+    // Its socket and its beacons, behind the arena.
+    let mut at = 6;
+    for fd in std::iter::once(end.socket()).chain(end.beacons()) {
+        record.splice(at..at, table.attach(fd)?.to_le_bytes());
+        record[1] += 1;
+        at += 4;
+    }
     record.push(end.role().number());
     Ok(record)
 }
@@ -244,7 +249,8 @@ pub(crate) fn open(
         CONNECTION => {
             let (arena, socket, address) = (next()?, next()?, fields.address()?);
             let role = Role::from_number(fields.u8()?).ok_or_else(malformed)?;
-            let end = PipeEnd::open(arena, address, socket, role)?;
+            let beacons = (0..role.directions()).map(|_| next()).collect::<Result<_, _>>()?;
+            let end = PipeEnd::open(arena, address, socket, beacons, role)?;
             RawHandle::Connection(RawConnection::from_pipe(end))
         }
         _ => return Err(malformed()),

@@ -161,6 +161,10 @@ fn table(point: KillPoint) -> &'static [Work] {
         // `crash_pipe.rs`
         KillPoint::PipeHalfWritten
         | KillPoint::PipeRung
+        | KillPoint::PipeLighting
+        | KillPoint::PipeLit
+        | KillPoint::PipeDarkening
+        | KillPoint::PipeDark
         | KillPoint::PipeWritten
         | KillPoint::PipeCommitted
         | KillPoint::PipeTailMoved
@@ -169,8 +173,10 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::PipeCopied
         | KillPoint::PipeHeadMoved
         | KillPoint::PipeAsleep
+        | KillPoint::PipeAsleepHere
         | KillPoint::PipeMidway
-        | KillPoint::PipePolled => &[],
+        | KillPoint::PipePolled
+        | KillPoint::PipePolledLit => &[],
         // `crash_beacon.rs`
         KillPoint::BeaconLighting
         | KillPoint::BeaconLit

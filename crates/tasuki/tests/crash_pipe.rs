@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::memory::ObjectMemory;
 use support::{Child, Dice, Ended, Words, fork, soaking, watchdog, watchdog_of};
-use tasuki::kill_points::{KillPoint, arm};
+use tasuki::kill_points::{KillPoint, arm, arm_stop};
 use tasuki::raw::connection::Mode;
 use tasuki::raw::{Failure, GaveUp, RawConnection, Wait};
 
@@ -97,10 +97,19 @@ fn a_killed_sender_leaves_whole_messages_and_wakes_who_sleeps() {
                 (Kind::Handles, SMALL, 1, Gone),
                 (Kind::Handles, SMALL, 4, Gone),
                 (Kind::Handles, LARGE, 2, Gone),
-                (Kind::Polled, SMALL, 1, Gone),
-                (Kind::Polled, LARGE, 2, Gone),
             ],
         ),
+        // A beacon that is lit for nothing is lit once more by the next message, or not.
+        (
+            KillPoint::PipeLighting,
+            &[
+                (Kind::Polled, SMALL, 1, Gone),
+                (Kind::Polled, LARGE, 2, Gone),
+                (Kind::Plain, SMALL, 1, Delivered),
+                (Kind::Plain, SMALL, 3, Delivered),
+            ],
+        ),
+        (KillPoint::PipeLit, &[(Kind::Polled, SMALL, 1, Gone), (Kind::Polled, SMALL, 3, Gone)]),
         (
             KillPoint::PipeWritten,
             &[
@@ -236,7 +245,11 @@ fn a_receiver_dies(point: KillPoint, kind: Kind, nth: u32, fate: Fate) {
 
 /// Whether the descriptor for selectors is readable.
 fn is_readable(end: &RawConnection) -> bool {
-    let fd = end.pollable().unwrap().as_fd().as_raw_fd();
+    is_lit(end.pollable().unwrap())
+}
+
+fn is_lit(fd: BorrowedFd<'_>) -> bool {
+    let fd = fd.as_raw_fd();
     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: one live entry.
     #[allow(unsafe_code)]
@@ -299,20 +312,178 @@ fn a_message_half_received_by_a_killed_process_is_passed_over() {
 
 #[test]
 fn who_is_killed_while_it_asks_for_the_descriptor_leaves_the_pipe_whole() {
+    use KillPoint::{PipeDark, PipeDarkening, PipeLighting, PipePolled, PipePolledLit};
     let _watchdog = watchdog();
-    let (receiver, sender) = simplex();
-    send(&sender, &message(0, SMALL), Kind::Plain);
-    let mut victim = fork(|| {
-        arm(KillPoint::PipePolled, 1);
-        let _ = receiver.pollable();
-    });
-    assert_eq!(victim.wait(), Ended::DEAD);
-    send(&sender, &message(1, SMALL), Kind::Plain);
-    for number in 0..2 {
-        assert!(is_readable(&receiver));
-        assert_eq!(number_of(&recv(&receiver, &mut Wait::forever()).unwrap().0), number);
+    for point in [PipePolled, PipePolledLit, PipeLighting, PipeDarkening, PipeDark] {
+        let (receiver, sender) = simplex();
+        let is_empty = matches!(point, PipeDarkening | PipeDark);
+        if !is_empty {
+            send(&sender, &message(0, SMALL), Kind::Plain);
+        }
+        let mut victim = fork(|| {
+            arm(point, 1);
+            let _ = receiver.pollable();
+        });
+        assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached");
+        if is_empty {
+            send(&sender, &message(0, SMALL), Kind::Plain);
+        }
+        send(&sender, &message(1, SMALL), Kind::Plain);
+        for number in 0..2 {
+            assert!(is_readable(&receiver));
+            assert_eq!(number_of(&recv(&receiver, &mut Wait::forever()).unwrap().0), number);
+        }
+        assert!(!is_readable(&receiver));
     }
-    assert!(!is_readable(&receiver));
+}
+
+/// Whoever is killed wherever: a selector that never calls anything is told of each message. Told for nothing it may be
+/// until somebody looks.
+#[test]
+fn no_kill_leaves_the_descriptor_dark_with_a_message_in_the_pipe() {
+    use KillPoint::*;
+    let _watchdog = watchdog_of(Duration::from_secs(600));
+    for point in [
+        PipeHalfWritten,
+        PipeRung,
+        PipeLighting,
+        PipeLit,
+        PipeWritten,
+        PipeCommitted,
+        PipeTailMoved,
+        PipeCopied,
+        PipeHeadMoved,
+        PipeDarkening,
+        PipeDark,
+    ] {
+        for nth in 1..4 {
+            for kind in [Kind::Polled, Kind::Handles] {
+                let (receiver, sender) = simplex();
+                let fd = receiver.pollable().unwrap();
+                let mut victim = fork(|| {
+                    arm(point, nth);
+                    for number in 0..4 {
+                        send(&sender, &message(number, SMALL), kind);
+                        recv(&receiver, &mut Wait::forever()).unwrap();
+                        send(&sender, &message(number, SMALL), kind);
+                        send(&sender, &message(number, SMALL), kind);
+                        recv(&receiver, &mut Wait::forever()).unwrap();
+                        recv(&receiver, &mut Wait::forever()).unwrap();
+                    }
+                });
+                let ended = victim.wait();
+                if kind == Kind::Polled && point == PipeRung {
+                    assert_eq!(ended, Ended::WELL);
+                    continue;
+                }
+                assert_eq!(ended, Ended::DEAD, "{point:?} was not reached");
+                loop {
+                    // Before anything is called that could mend it.
+                    let told = is_lit(fd);
+                    match recv(&receiver, &mut Wait::now()) {
+                        Ok(_) => assert!(told, "{point:?}, {nth}"),
+                        Err(Failure::GaveUp(GaveUp::TimedOut)) => break,
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+                assert!(!is_lit(fd), "{point:?}, {nth}: after a look it is exact");
+                send(&sender, MARKER, kind);
+                assert!(is_lit(fd), "{point:?}, {nth}");
+                assert_eq!(recv(&receiver, &mut Wait::forever()).unwrap().0, MARKER);
+                assert!(!is_lit(fd), "{point:?}, {nth}");
+            }
+        }
+    }
+}
+
+/// A stopped process delays its own message and nobody's deadline; when it goes on, nothing is lost.
+#[test]
+fn a_stopped_sender_holds_up_no_call_with_a_deadline() {
+    use KillPoint::*;
+    let _watchdog = watchdog_of(Duration::from_secs(600));
+    let points = [
+        PipeHalfWritten,
+        PipeRung,
+        PipeLighting,
+        PipeLit,
+        PipeWritten,
+        PipeCommitted,
+        PipeTailMoved,
+        PipeSleepersTaken,
+    ];
+    for point in points {
+        for kind in [Kind::Plain, Kind::Polled, Kind::Handles] {
+            for len in [SMALL, LARGE] {
+                let (receiver, sender) = simplex();
+                if kind != Kind::Plain {
+                    receiver.pollable().unwrap();
+                }
+                let done = Words::new(1);
+                let mut victim = fork(|| {
+                    send(&sender, &message(0, len), kind);
+                    support::until("the first one was taken", || done[0].load(SeqCst) == 1);
+                    arm_stop(point, 1);
+                    let _ = receiver.arm(); // it finds somebody to wake
+                    send(&sender, &message(1, len), kind);
+                    arm(point, u32::MAX);
+                });
+                recv(&receiver, &mut Wait::forever()).unwrap();
+                done[0].store(1, SeqCst);
+                // Stopped, or at its end: not every kind comes by every point.
+                support::until("it is stopped or has ended", || {
+                    matches!(support::state_of(victim.pid()), Some('T' | 'Z'))
+                });
+                let soon = || Wait::timeout(Duration::from_millis(30));
+                let mut got = 0;
+                for _ in 0..2 {
+                    let _ = receiver.poll(&mut Wait::now()).unwrap();
+                    let _ = receiver.poll(&mut soon()).unwrap();
+                    let _ = receiver.arm().unwrap();
+                    receiver.pollable().unwrap();
+                    match recv(&receiver, &mut soon()) {
+                        Ok((bytes, _)) => got = number_of(&bytes),
+                        Err(Failure::GaveUp(GaveUp::TimedOut)) => {}
+                        Err(other) => panic!("{point:?}: {other:?}"),
+                    }
+                }
+                victim.signal(libc::SIGCONT);
+                if got == 0 {
+                    got = number_of(&recv(&receiver, &mut Wait::forever()).unwrap().0);
+                }
+                assert_eq!((got, victim.wait()), (1, Ended::WELL), "{point:?} {kind:?} {len}");
+                assert!(!is_readable(&receiver), "{point:?} {kind:?} {len}");
+            }
+        }
+    }
+}
+
+/// Each leaves a datagram that no message has, more of them than a socket holds.
+#[test]
+fn senders_killed_with_descriptors_on_their_way_leave_room_for_others() {
+    let _watchdog = watchdog_of(Duration::from_secs(600));
+    for asleep in [true, false] {
+        let (receiver, sender) = simplex();
+        for _ in 0..300 {
+            let mut victim = fork(|| {
+                arm(KillPoint::PipeRung, 1);
+                let fds = [OwnedFd::from(std::fs::File::open("/dev/null").unwrap())];
+                let _ =
+                    sender.send(RAW, &[b"x"], &fds, &mut Wait::timeout(Duration::from_millis(1)));
+            });
+            match victim.wait() {
+                Ended::DEAD => {}
+                Ended::WELL => break, // full
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut live = fork(|| send(&sender, MARKER, Kind::Handles));
+        if !asleep {
+            live.wait_until_asleep();
+        }
+        let (bytes, fds) = recv(&receiver, &mut Wait::forever()).unwrap();
+        assert_eq!((&bytes[..], fds), (MARKER, 1));
+        assert_eq!(live.wait(), Ended::WELL);
+    }
 }
 
 #[test]

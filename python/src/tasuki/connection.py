@@ -194,23 +194,29 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         ready, asked, pipes = [], {}, set()
+        patience = math.inf
         poller = select.poll()
         for obj in objects:
-            # An end of a pipe tells by a look whether it is ready, and else where it can be heard.
+            # An end of a pipe tells by a look whether it is ready, and else where it can be heard: a message, or the end.
             sound = obj._arm() if isinstance(obj, _tasuki.Connection) else None
             if sound is True:
                 ready.append(obj)
                 continue
-            number = _fileno(obj) if sound is None else sound
+            if sound is False:
+                patience = min(patience, _SOON)
+                continue
+            number, end = (_fileno(obj), None) if sound is None else sound
             if number in asked:
                 raise KeyError(f"{obj!r} (FD {number}) is already registered")
             asked[number] = obj
             poller.register(number, select.POLLIN)
-            if sound is not None:
-                pipes.add(number)
+            if end is not None:
+                asked[end] = obj
+                poller.register(end, 0)
+                pipes.update((number, end))
+                patience = min(patience, _LOOK_AGAIN)
         left = 0.0 if ready else math.inf if deadline is None else deadline - time.monotonic()
-        if pipes:
-            left = min(left, _LOOK_AGAIN)
+        left = min(left, patience)
         found = poller.poll(None if left == math.inf else max(left, 0.0) * 1000) if asked or not ready else []
         # A pipe may be heard for nothing: for a message that its sender did not live to finish.
         ready += [asked[number] for number, _ in found if number not in pipes or asked[number]._arm() is True]
@@ -220,6 +226,8 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
 
 #: A pipe is to be asked again after this many seconds: whoever was to make itself heard may have been killed before.
 _LOOK_AGAIN = 0.5
+#: And after this many when somebody is just sending on it.
+_SOON = 0.001
 
 
 def _fileno(obj: Any) -> int:

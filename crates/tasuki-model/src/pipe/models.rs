@@ -4,19 +4,38 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use super::bell::{self, Begin, Bell, WakeSocket};
+use super::beacon::{Beacon, Lamp};
+use super::bell::{self, Bell, Frame, Wake};
 use crate::sync::Wait;
 
-/// A direction with room for two frames, and the receiver's end of its socket.
+/// A direction with room for two frames.
 struct Direction {
     stamps: [AtomicU32; 2],
     bell: Bell,
+    beacon: Beacon,
+    lamp: Eventfd,
     room: Bell,
     head: AtomicU32,
     turn_taken: AtomicU32,
+    sending: Mutex<()>,
     receiving: Mutex<()>,
-    datagrams: Mutex<u32>,
-    came: Condvar,
+}
+
+/// The beacon's descriptor, for who sleeps on it.
+struct Eventfd {
+    lit: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Lamp for Eventfd {
+    fn light(&self) {
+        *self.lit.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn darken(&self) {
+        *self.lit.lock().unwrap() = false;
+    }
 }
 
 impl Direction {
@@ -24,12 +43,13 @@ impl Direction {
         Arc::new(Direction {
             stamps: [AtomicU32::new(0), AtomicU32::new(0)],
             bell: Bell::new(),
+            beacon: Beacon::new(),
+            lamp: Eventfd { lit: Mutex::new(false), changed: Condvar::new() },
             room: Bell::new(),
             head: AtomicU32::new(0),
             turn_taken: AtomicU32::new(1),
+            sending: Mutex::new(()),
             receiving: Mutex::new(()),
-            datagrams: Mutex::new(0),
-            came: Condvar::new(),
         })
     }
 
@@ -39,10 +59,10 @@ impl Direction {
 
     /// S6 to S8, for a frame that begins a message.
     fn send(&self, frame: usize) {
+        let _turn = self.sending.lock().unwrap();
         bell::commit(&self.stamps[frame], 1);
-        if self.bell.take(Begin::Silent) == WakeSocket(true) {
-            *self.datagrams.lock().unwrap() += 1;
-            self.came.notify_all();
+        if self.bell.take(Frame::First) == Wake(true) {
+            self.beacon.light(&self.lamp);
         }
     }
 
@@ -52,7 +72,7 @@ impl Direction {
         head < self.stamps.len() && self.is_there(head)
     }
 
-    /// Takes the next message, sleeping on the socket as long as there is none.
+    /// Takes the next message, sleeping on the beacon as long as there is none.
     fn receive(&self) {
         loop {
             {
@@ -61,37 +81,30 @@ impl Direction {
                     bell::commit(&self.head, bell::stamp(&self.head) + 1);
                     return;
                 }
-                self.drop_stale();
+            }
+            if self.beacon.may_be_lit() {
+                self.settle();
             }
             self.bell.announce_asleep();
             if self.has_frame() {
                 continue;
             }
-            // The poll: readable as long as a datagram is there.
-            let mut datagrams = self.datagrams.lock().unwrap();
-            while *datagrams == 0 {
-                datagrams = self.came.wait(datagrams).unwrap();
+            // The poll.
+            let mut lit = self.lamp.lit.lock().unwrap();
+            while !*lit {
+                lit = self.lamp.changed.wait(lit).unwrap();
+            }
+            drop(lit);
+            if !self.has_frame() {
+                self.settle();
             }
         }
     }
 
-    /// A1: the datagram may have been for another who is about to poll.
-    fn drop_stale(&self) {
-        while *self.datagrams.lock().unwrap() > 0 {
-            self.bell.announce_asleep();
-            if self.has_frame() {
-                return;
-            }
-            *self.datagrams.lock().unwrap() -= 1;
-        }
-    }
-
-    /// The user's lock, without its sleeping.
-    fn take_turn(&self) {
-        while self.turn_taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err()
-        {
-            thread::yield_now();
-        }
+    /// A1. What is done while the turn is another's, `beacon_models` explores.
+    fn settle(&self) {
+        let _turn = self.sending.lock().unwrap();
+        self.beacon.settle(&self.bell, || self.has_frame(), &self.lamp);
     }
 
     fn set_head(&self, head: u32) {
@@ -143,7 +156,7 @@ fn explore(work: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn a_receiver_that_sleeps_on_the_socket_is_woken_by_each_message() {
+fn a_receiver_that_sleeps_on_the_beacon_is_woken_by_each_message() {
     explore(|| {
         let direction = Direction::new();
         let receiver = run(&direction, |direction| {
@@ -167,7 +180,7 @@ fn two_who_sleep_on_one_end_are_both_woken() {
     });
 }
 
-/// Who drops the datagram that one was about to poll for announces a sleeper again: without that the second message wakes
+/// Who darkens the beacon that one was about to poll announces a sleeper again: without that the second message wakes
 /// nobody.
 #[test]
 fn one_that_only_looks_takes_no_wake_up_along() {
@@ -178,8 +191,8 @@ fn one_that_only_looks_takes_no_wake_up_along() {
             let _turn = direction.receiving.lock().unwrap();
             if direction.has_frame() {
                 bell::commit(&direction.head, bell::stamp(&direction.head) + 1);
-                direction.drop_stale();
             }
+            direction.settle();
         });
         direction.send(0);
         direction.send(1);
@@ -194,7 +207,7 @@ fn a_receiver_that_sleeps_midway_is_woken_by_the_next_frame() {
         let direction = Direction::new();
         let receiver = run(&direction, |direction| assert!(direction.wait_midway(0)));
         bell::commit(&direction.stamps[0], 1);
-        let _ = direction.bell.take(Begin::RungOrNone);
+        let _ = direction.bell.take(Frame::Later);
         receiver.join().unwrap();
     });
 }
@@ -208,7 +221,7 @@ fn a_receiver_that_sleeps_midway_learns_that_the_sender_gave_up() {
             assert!(!direction.wait_midway(1));
         });
         bell::commit(&direction.stamps[0], 1);
-        let _ = direction.bell.take(Begin::RungOrNone);
+        let _ = direction.bell.take(Frame::Later);
         // The lock's release.
         direction.turn_taken.store(0, Ordering::Release);
         loom::sync::atomic::fence(Ordering::SeqCst);
@@ -226,31 +239,5 @@ fn a_sender_is_woken_again_until_there_is_enough_room() {
         direction.set_head(1);
         direction.set_head(2);
         sender.join().unwrap();
-    });
-}
-
-/// "Settle": having had the turn after POLLED was set, one sees all messages without a datagram that there will ever be.
-#[test]
-fn what_is_sent_after_settling_has_its_datagram() {
-    const RUNG: u32 = 2;
-    explore(|| {
-        let direction = Direction::new();
-        direction.turn_taken.store(0, Ordering::Relaxed);
-        let sender = run(&direction, |direction| {
-            for stamp in &direction.stamps {
-                direction.take_turn();
-                let stamped = if direction.bell.is_polled() { RUNG } else { 1 };
-                bell::commit(stamp, stamped);
-                direction.turn_taken.store(0, Ordering::Release);
-            }
-        });
-        direction.bell.set_polled();
-        direction.take_turn();
-        let seen = [direction.is_there(0), direction.is_there(1)];
-        direction.turn_taken.store(0, Ordering::Release);
-        sender.join().unwrap();
-        for (seen, stamp) in seen.iter().zip(&direction.stamps) {
-            assert!(*seen || bell::stamp(stamp) == RUNG);
-        }
     });
 }

@@ -221,8 +221,8 @@ impl Connection {
         received.map(|fd| Some(fd.into_raw_fd())).map_err(|why| self.not_received(why))
     }
 
-    /// For a wait: True, there is something to receive; a number, which is readable when that is to be asked again; None,
-    /// its own descriptor tells.
+    /// For a wait: True, there is something to receive; two numbers, of which the first is readable, or the second hung up, when
+    /// that is to be asked again; False, it is to be asked again in a moment; None, its own descriptor tells.
     fn _arm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let transport = self.open()?;
         let Some(pipe) = transport.pipe().filter(|pipe| pipe.is_readable()) else {
@@ -230,7 +230,11 @@ impl Connection {
         };
         match pipe.arm().map_err(|failure| errors::engine(failure.into()))? {
             Armed::Ready => Ok(PyBool::new(py, true).to_owned().into_any()),
-            Armed::Sleep(socket) => Ok(socket.as_raw_fd().into_pyobject(py)?.into_any()),
+            Armed::Sleep(message, end) => {
+                let end = end.unwrap_or(message);
+                Ok((message.as_raw_fd(), end.as_raw_fd()).into_pyobject(py)?.into_any())
+            }
+            Armed::Soon => Ok(PyBool::new(py, false).to_owned().into_any()),
         }
     }
 

@@ -75,7 +75,7 @@ impl Transport {
             Transport::Pipe(raw) => raw.arm(),
             Transport::Stream(raw) => match raw.poll_message(&mut Wait::now())? {
                 true => Ok(Armed::Ready),
-                false => Ok(Armed::Sleep(raw.descriptor())),
+                false => Ok(Armed::Sleep(raw.descriptor(), None)),
             },
         }
     }

@@ -107,6 +107,29 @@ impl LockView<'_> {
         taken.is_ok()
     }
 
+    /// Takes the lock if that needs no waiting, from a dead owner too. Else the release by its owner is marked, which
+    /// `release_telling` tells, and what the caller did before is seen by who is told.
+    pub(crate) fn acquire_or_mark(self) -> Result<Option<Acquired>, NotAcquired> {
+        let word = &self.words.word;
+        loop {
+            match self.acquire(&mut Wait::now()) {
+                Ok(acquired) => return Ok(Some(acquired)),
+                Err(NotAcquired::GaveUp(_)) => {}
+                Err(why) => return Err(why),
+            }
+            let seen = word.load(Ordering::Relaxed);
+            if seen & Token::MASK == 0 {
+                continue;
+            }
+            // SYNC: Release, with the owner's fence after `release_telling`; also where the mark is there already.
+            let marked =
+                word.compare_exchange(seen, seen | WAITERS, Ordering::Release, Ordering::Relaxed);
+            if marked.is_ok() {
+                return Ok(None);
+            }
+        }
+    }
+
     /// The quick part of `acquire_recursive`: false says nothing but that the rest has to be done.
     #[inline]
     pub(crate) fn acquire_free_recursive(self) -> bool {
@@ -213,6 +236,26 @@ impl LockView<'_> {
             let _ = self.release_if_own(me);
         }
         true
+    }
+
+    /// Frees the lock of this process and says whether others wait, or marked it with `acquire_or_mark`. Who is told fences
+    /// before it looks at what they did.
+    #[inline]
+    pub(crate) fn release_telling(self) -> bool {
+        let me = self.segment.known_row().map_or(0, Token::bits);
+        let word = &self.words.word;
+        // SYNC: as in `release`.
+        if word.compare_exchange(me, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
+            return false;
+        }
+        let _ = self.release(); // a broken peer may have done it
+        true
+    }
+
+    /// Lets `is_mine` say that the lock, which this process has, is the calling thread's, or nobody's in particular.
+    pub(crate) fn note_thread(self, mine: bool) {
+        let thread = if mine { thread_id() } else { 0 };
+        self.words.thread.store(thread, Ordering::Relaxed);
     }
 
     #[cold]

@@ -46,6 +46,9 @@ pub struct Select<'a> {
     start: usize,
 }
 
+/// What is to be asked again in a moment is asked after this.
+const SOON: Duration = Duration::from_millis(1);
+
 /// How long looking at memory paid, in this process.
 static SPIN: Spin = Spin::new();
 
@@ -162,11 +165,13 @@ impl<'a> Select<'a> {
             return Ok(Some(index));
         }
         loop {
-            let Ok(slice) = wait.slice() else { return self.look(&mut watched) };
+            let Ok(mut slice) = wait.slice() else { return self.look(&mut watched) };
             watched.clear();
             for index in self.in_order() {
-                if let Watching::NoNeed = self.sources[index].watch(index, &mut watched)? {
-                    return Ok(Some(index));
+                match self.sources[index].watch(index, &mut watched)? {
+                    Watching::NoNeed => return Ok(Some(index)),
+                    Watching::Soon => slice = slice.min(SOON),
+                    Watching::Listed => {}
                 }
             }
             if let Some(index) = watched.poll(slice)? {

@@ -29,6 +29,8 @@ pub(super) enum Watching {
     NoNeed,
     /// What will show that it is ready is in the list.
     Listed,
+    /// Nothing can show that now; it is to be asked again in a moment.
+    Soon,
 }
 
 impl<'a> Source<'a> {
@@ -76,7 +78,13 @@ impl<'a> Source<'a> {
                 watched.add(index, sender.socket(), Interest::HungUp);
             }
             Source::Connection(connection) => match connection.arm() {
-                Ok(Armed::Sleep(descriptor)) => watched.add(index, descriptor, Interest::Readable),
+                Ok(Armed::Sleep(message, end)) => {
+                    watched.add(index, message, Interest::Readable);
+                    if let Some(end) = end {
+                        watched.add(index, end, Interest::HungUp);
+                    }
+                }
+                Ok(Armed::Soon) => return Ok(Watching::Soon),
                 Ok(Armed::Ready) | Err(_) => return Ok(Watching::NoNeed),
             },
             Source::Descriptor(descriptor, interest) => watched.add(index, descriptor, interest),

@@ -173,8 +173,16 @@ kill_points! {
     // pipe
     /// pipe, send: the frame's bytes are written, its header is not.
     PipeHalfWritten,
-    /// pipe, send: the message's datagram is sent, the frame not committed.
+    /// pipe, send: the datagram with the message's descriptors is sent, the frame not committed.
     PipeRung,
+    /// pipe, beacon: the descriptor is lit, its word does not say so.
+    PipeLighting,
+    /// pipe, send: the beacon is lit for a selector, the frame not committed.
+    PipeLit,
+    /// pipe, beacon: its word says that nobody knows, the descriptor is lit.
+    PipeDarkening,
+    /// pipe, beacon: dark, the turn to send not yet given back.
+    PipeDark,
     /// pipe, send: the frame is complete and not committed.
     PipeWritten,
     /// pipe, send: the frame is committed, the tail still before it.
@@ -187,14 +195,18 @@ kill_points! {
     PipeFull,
     /// pipe, receive: a frame is copied, the head not moved.
     PipeCopied,
-    /// pipe, receive: the head has moved; datagram and senders are as they were.
+    /// pipe, receive: the head has moved; datagram, senders and beacon are as they were.
     PipeHeadMoved,
     /// pipe, receive: announced, about to look once more and sleep.
     PipeAsleep,
+    /// pipe, receive: announced, about to sleep until a sender gives its turn back.
+    PipeAsleepHere,
     /// pipe, receive: announced, about to sleep until the message goes on.
     PipeMidway,
-    /// pipe, selectors: every message has its datagram from now on; those before were not looked at.
+    /// pipe, selectors: the beacon is lit for each message from now on; those before were not looked at.
     PipePolled,
+    /// pipe, selectors: the beacon is lit whatever there is.
+    PipePolledLit,
 }
 
 macro_rules! kill_point {

@@ -1,7 +1,8 @@
-//! The two ends of a pipe as the kernel sees them: who is there, a bell one can sleep on, and descriptors that travel.
+//! The two ends of a pipe as the kernel sees them: who is there, and descriptors that travel.
 //!
 //! A `SOCK_SEQPACKET` pair. The kernel counts the copies of each end, those in forked children and in flight too, and says
 //! at the one end when the last copy of the other is gone. Its datagrams are the sidecar's: a label, and descriptors.
+//! That there is one wakes nobody; a beacon beside it does.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -81,30 +82,40 @@ pub(crate) fn drop_first(socket: BorrowedFd<'_>) {
 /// What the kernel says of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
-    /// There is a datagram, or nobody at the other end.
-    pub(crate) readable: bool,
     /// Nobody has the other end.
     pub(crate) gone: bool,
+    /// The beacon is readable.
+    pub(crate) readable: bool,
 }
 
-/// What an end is like now.
-pub(crate) fn state(socket: BorrowedFd<'_>) -> io::Result<State> {
-    sleep(socket, Duration::ZERO)
+/// Whether nobody has the other end.
+pub(crate) fn is_gone(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    poll(&mut fds, Duration::ZERO)?;
+    Ok(!fds[0].revents().is_empty())
 }
 
-/// Sleeps until there is a datagram, nobody at the other end, or the time over; a signal ends it early.
-pub(crate) fn sleep(socket: BorrowedFd<'_>, time: Duration) -> io::Result<State> {
-    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+/// Sleeps until nobody has the other end, the beacon is readable, or the time over; a signal ends it early.
+pub(crate) fn sleep(
+    socket: BorrowedFd<'_>,
+    beacon: BorrowedFd<'_>,
+    time: Duration,
+) -> io::Result<State> {
+    let mut fds = [
+        PollFd::from_borrowed_fd(socket, PollFlags::empty()),
+        PollFd::from_borrowed_fd(beacon, PollFlags::IN),
+    ];
+    poll(&mut fds, time)?;
+    let [gone, readable] = fds.map(|fd| !fd.revents().is_empty());
+    Ok(State { gone, readable })
+}
+
+fn poll(fds: &mut [PollFd<'_>], time: Duration) -> io::Result<()> {
     let time = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
-    match rustix::event::poll(&mut fds, Some(&time)) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
+    match rustix::event::poll(fds, Some(&time)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    let events = fds[0].revents();
-    Ok(State {
-        readable: !events.is_empty(),
-        gone: events.intersects(PollFlags::HUP | PollFlags::NVAL),
-    })
 }
 
 #[cfg(test)]
@@ -116,12 +127,18 @@ mod tests {
     #[test]
     fn the_end_is_told_and_what_was_sent_before_it_stays() {
         let (one, other) = create().unwrap();
-        assert_eq!(state(one.as_fd()).unwrap(), State { readable: false, gone: false });
+        let beacon = crate::sys::eventfd::create().unwrap();
+        let look = || sleep(one.as_fd(), beacon.as_fd(), Duration::ZERO).unwrap();
+        assert_eq!(look(), State { gone: false, readable: false });
         assert_eq!(first(one.as_fd()), None);
         let label = Label { ticket: 5, attempt: 1 };
         assert_eq!(send(other.as_fd(), label, &[]).unwrap(), Sent::Done);
+        assert_eq!(look(), State { gone: false, readable: false }, "what came is not the end");
+        crate::sys::eventfd::make_readable(&beacon);
+        assert_eq!(look(), State { gone: false, readable: true });
         drop(other);
-        assert_eq!(state(one.as_fd()).unwrap(), State { readable: true, gone: true });
+        assert_eq!(look(), State { gone: true, readable: true });
+        assert!(is_gone(one.as_fd()).unwrap());
         assert_eq!(first(one.as_fd()), Some(label));
         drop_first(one.as_fd());
         assert_eq!(first(one.as_fd()), None);

@@ -1,14 +1,15 @@
 //! Who sleeps, and on what: the word between what one side commits and the sleep of the other.
 //!
 //! ```text
-//! bit 0  ASLEEP  somebody may sleep on the socket: set before the last look, taken by who wakes with a datagram
-//! bit 1  HERE    somebody may sleep on this word: set before the last look, taken by who wakes
-//! bit 2  POLLED  a selector watches: every message has its datagram from now on; never cleared
+//! bit 0  ASLEEP   somebody may sleep on the beacon: set before the last look, taken by who wakes by lighting it
+//! bit 1  HERE     somebody may sleep on this word: set before the last look, taken by who wakes
+//! bit 2  POLLED   a selector watches: the beacon is lit before a message is committed; never cleared
+//! bit 3  CROWDED  a sender waits for room in the socket: who finds the ring empty drops datagrams that no frame has
 //! ```
 //! A direction has two: one for those who receive, and one on which senders wait for room, with HERE alone. It is no
 //! `SleepWord`: that one's ringers commit under a lock that its sleepers go through, and here they commit before they ring.
 //!
-//! Nothing here knows bytes or sockets, so that loom can explore it as it is (`crates/tasuki-model`).
+//! Nothing here knows bytes or descriptors, so that loom can explore it as it is (`crates/tasuki-model`).
 
 use crate::sync::atomic::{AtomicU32, Ordering, in_single_order};
 use crate::sync::{GaveUp, Wait, futex};
@@ -16,6 +17,7 @@ use crate::sync::{GaveUp, Wait, futex};
 const ASLEEP: u32 = 1;
 const HERE: u32 = 2;
 const POLLED: u32 = 4;
+const CROWDED: u32 = 8;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl Bell {
         Bell(AtomicU32::new(0))
     }
 
-    /// Says that the caller is about to sleep on the socket. It must look once more after this.
+    /// Says that the caller is about to sleep on the beacon. It must look once more after this.
     pub(super) fn announce_asleep(&self) {
         // SYNC: SeqCst, with the load in `take`.
         self.0.fetch_or(ASLEEP, Ordering::SeqCst);
@@ -75,9 +77,9 @@ impl Bell {
         Ok(())
     }
 
-    /// From now on every message has its datagram.
+    /// From now on the beacon is lit before a message is committed.
     pub(super) fn set_polled(&self) {
-        // SYNC: SeqCst, with the load in `is_polled`; see "settle" in README.md.
+        // SYNC: SeqCst, with the load in `is_polled`; who looked before has the turn to send, see `README.md`.
         self.0.fetch_or(POLLED, Ordering::SeqCst);
         in_single_order();
     }
@@ -88,46 +90,64 @@ impl Bell {
         self.0.load(Ordering::SeqCst) & POLLED != 0
     }
 
+    /// Asks receivers to drop datagrams that no frame has.
+    pub(super) fn set_crowded(&self) {
+        // SYNC: SeqCst, before the caller's waking; with the load in `is_crowded`.
+        self.0.fetch_or(CROWDED, Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(super) fn is_crowded(&self) -> bool {
+        // SYNC: with the fetch_or in `set_crowded`.
+        self.0.load(Ordering::SeqCst) & CROWDED != 0
+    }
+
+    /// Before the datagrams are looked at: a sender that finds the socket full after this asks again.
+    pub(super) fn clear_crowded(&self) {
+        // SYNC: SeqCst, with the fetch_or in `set_crowded`.
+        self.0.fetch_and(!CROWDED, Ordering::SeqCst);
+    }
+
     /// After a commit: wakes who sleeps on this word.
     #[inline]
     pub(super) fn wake_here(&self) {
-        let _: WakeSocket = self.take(Begin::RungOrNone);
+        let _: Wake = self.take(Frame::Later);
     }
 
-    /// After a commit: wakes who sleeps on this word, and says whether somebody sleeps on the socket, which the caller wakes. To
-    /// those the begin of a message matters that has no datagram yet: `begin` says whether it was one.
+    /// After a commit: wakes who sleeps on this word, and says whether somebody sleeps on the beacon, which the caller lights. To
+    /// those the begin of a message matters.
     #[inline]
-    pub(super) fn take(&self, begin: Begin) -> WakeSocket {
+    pub(super) fn take(&self, what: Frame) -> Wake {
         // SYNC: SeqCst, after `commit` and with the announcements.
         in_single_order();
         let seen = self.0.load(Ordering::SeqCst);
-        let concerned = match begin {
-            Begin::Silent => ASLEEP | HERE,
-            Begin::RungOrNone => HERE,
+        let concerned = match what {
+            Frame::First => ASLEEP | HERE,
+            Frame::Later => HERE,
         };
-        if seen & concerned == 0 { WakeSocket(false) } else { self.take_some(concerned) }
+        if seen & concerned == 0 { Wake(false) } else { self.take_some(concerned) }
     }
 
     #[cold]
-    fn take_some(&self, concerned: u32) -> WakeSocket {
+    fn take_some(&self, concerned: u32) -> Wake {
         let before = self.0.fetch_and(!concerned, Ordering::SeqCst) & concerned;
         if before & HERE != 0 {
             futex::wake(&self.0, u32::MAX);
         }
-        WakeSocket(before & ASLEEP != 0)
+        Wake(before & ASLEEP != 0)
     }
 }
 
-/// What was committed, for those who sleep on the socket.
+/// What was committed, for those who sleep on the beacon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begin {
-    /// The first frame of a message, without a datagram.
-    Silent,
-    /// One with a datagram, or a later frame.
-    RungOrNone,
+pub(super) enum Frame {
+    /// The first frame of a message.
+    First,
+    /// A later frame, or none.
+    Later,
 }
 
-/// Whether somebody may sleep on the socket.
+/// Whether somebody may sleep on the beacon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(super) struct WakeSocket(pub(super) bool);
+pub(super) struct Wake(pub(super) bool);

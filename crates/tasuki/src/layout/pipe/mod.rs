@@ -1,16 +1,20 @@
 //! The pipe: two ends that talk through shared memory, and a socket that knows who is there.
 //!
 //! `README.md` beside this file holds the layout, the steps and why no wake-up is lost and no message torn. [`ring`] has
-//! places and bytes, [`bell`] who sleeps, [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
-#![allow(unsafe_code)] // what a receiver left unfinished is guarded by a turn in shared memory
+//! places and bytes, [`bell`] who sleeps and [`beacon`] on what, [`turn`] whose turn it is, [`send`] and [`receive`] are the
+//! two sides, [`poll`] is for selectors.
+#![allow(unsafe_code)] // keeps what a receiver left unfinished, and a descriptor made once, behind pointers
 
+mod beacon;
 mod bell;
 mod poll;
 mod receive;
 mod ring;
 mod send;
+mod turn;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use poll::Armed;
@@ -21,11 +25,12 @@ use receive::Unfinished;
 use ring::Direction;
 
 use crate::error::Error;
-use crate::layout::lock::{Acquired, LockView, NotAcquired};
+use crate::layout::lock::NotAcquired;
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
-use crate::sync::{GaveUp, Spin, Wait};
+use crate::sync::{GaveUp, Spin};
+use crate::sys::descriptors::above_standard_streams;
 use crate::sys::memory::PAGE;
-use crate::sys::{clock, socket_pair};
+use crate::sys::{clock, eventfd, socket_pair};
 
 const DUPLEX_KIND: SlotKind = SlotKind(20);
 const SIMPLEX_KIND: SlotKind = SlotKind(21);
@@ -100,9 +105,17 @@ impl Role {
     }
 
     fn kind(self) -> (SlotKind, usize) {
+        match self.directions() {
+            2 => (DUPLEX_KIND, ring::memory_len(2)),
+            _ => (SIMPLEX_KIND, ring::memory_len(1)),
+        }
+    }
+
+    /// How many directions the pipe has.
+    pub(crate) fn directions(self) -> usize {
         match self {
-            Role::First | Role::Second => (DUPLEX_KIND, ring::memory_len(2)),
-            Role::Receiver | Role::Sender => (SIMPLEX_KIND, ring::memory_len(1)),
+            Role::First | Role::Second => 2,
+            Role::Receiver | Role::Sender => 1,
         }
     }
 }
@@ -129,7 +142,12 @@ pub(crate) struct PipeEnd {
 struct Memory {
     slot: Slot,
     role: Role,
+    beacons: Beacons,
 }
+
+/// The beacon of each direction. Both ends that a process makes have the same descriptors, since nothing depends on how many
+/// copies there are.
+type Beacons = Vec<Arc<OwnedFd>>;
 
 impl Drop for Memory {
     fn drop(&mut self) {
@@ -154,7 +172,7 @@ impl Memory {
             Role::Second => 1,
             Role::Receiver => return None,
         };
-        Some(Direction::new(&self.slot, number))
+        Some(Direction::new(&self.slot, number, self.beacons.get(number)?))
     }
 
     #[inline]
@@ -164,7 +182,7 @@ impl Memory {
             Role::Second | Role::Receiver => 0,
             Role::Sender => return None,
         };
-        Some(Direction::new(&self.slot, number))
+        Some(Direction::new(&self.slot, number, self.beacons.get(number)?))
     }
 }
 
@@ -187,8 +205,12 @@ impl PipeEnd {
         let (kind, len) = one.kind();
         let slot = Slot::allocate_backed(kind, len, PAGE)?;
         let sockets = socket_pair::create().map_err(|e| Error::os("make a pair of sockets", e))?;
-        let one = PipeEnd::new(slot.clone(), sockets.0, one);
-        let other = PipeEnd::new(slot, sockets.1, other);
+        let beacons: Beacons = (0..one.directions())
+            .map(|_| eventfd::create().and_then(above_standard_streams).map(Arc::new))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::os("make an eventfd", e))?;
+        let one = PipeEnd::new(slot.clone(), sockets.0, beacons.clone(), one);
+        let other = PipeEnd::new(slot, sockets.1, beacons, other);
         for direction in [one.memory.outgoing(), one.memory.incoming()].into_iter().flatten() {
             direction.begin()?;
         }
@@ -200,20 +222,25 @@ impl PipeEnd {
         arena: OwnedFd,
         address: SlotAddress,
         socket: OwnedFd,
+        beacons: Vec<OwnedFd>,
         role: Role,
     ) -> Result<PipeEnd, Error> {
         if !socket_pair::is_end(socket.as_fd()) {
             return Err(Error::Invalid("a pipe's second descriptor is not its socket".into()));
         }
+        if !beacons.iter().all(|beacon| eventfd::is_eventfd(beacon.as_fd())) {
+            return Err(Error::Invalid("a pipe's last descriptors are not its beacons".into()));
+        }
         let (kind, len) = role.kind();
-        Ok(PipeEnd::new(Slot::open(arena, kind, address, len)?, socket, role))
+        let beacons = beacons.into_iter().map(Arc::new).collect();
+        Ok(PipeEnd::new(Slot::open(arena, kind, address, len)?, socket, beacons, role))
     }
 
-    fn new(slot: Slot, socket: OwnedFd, role: Role) -> PipeEnd {
+    fn new(slot: Slot, socket: OwnedFd, beacons: Beacons, role: Role) -> PipeEnd {
         PipeEnd {
             selector: Selector::default(),
             socket,
-            memory: Memory { slot, role },
+            memory: Memory { slot, role, beacons },
             unfinished: Unfinished::default(),
             // Not what `closed` is: the first send asks.
             closed: AtomicU32::new(u32::MAX),
@@ -230,6 +257,11 @@ impl PipeEnd {
 
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// The beacons of all directions, in their order.
+    pub(crate) fn beacons(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.memory.beacons.iter().map(|beacon| beacon.as_fd())
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -259,7 +291,7 @@ impl PipeEnd {
 
     /// Whether nobody has the other end.
     fn is_gone(&self) -> Result<bool, Ended> {
-        Ok(socket_pair::state(self.socket()).map_err(|e| Error::os("ask a socket", e))?.gone)
+        Ok(socket_pair::is_gone(self.socket()).map_err(|e| Error::os("ask a socket", e))?)
     }
 
     /// An error if nobody has the other end: asked when one was closed, and else once in a tick of the clock.
@@ -284,55 +316,5 @@ impl PipeEnd {
         self.closed.store(closed, Ordering::Relaxed);
         self.asked.store(tick, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-/// The right to send or to receive; given back when dropped.
-struct Turn<'a>(LockView<'a>);
-
-impl<'a> Turn<'a> {
-    /// The turn to receive. There is nothing to repair after a death: see the table in README.md.
-    #[inline]
-    fn to_receive(
-        direction: Direction<'a>,
-        spin: &'a Spin,
-        wait: &mut Wait<'_>,
-    ) -> Result<Turn<'a>, Ended> {
-        Turn::take(direction.receiving(spin), wait, || Ok(()))
-    }
-
-    /// The turn to send. Whoever died with it may have committed a frame and not moved the tail behind it.
-    #[inline]
-    fn to_send(
-        direction: Direction<'a>,
-        spin: &'a Spin,
-        wait: &mut Wait<'_>,
-    ) -> Result<Turn<'a>, Ended> {
-        Turn::take(direction.sending(spin), wait, || direction.find_tail())
-    }
-
-    #[inline]
-    fn take(
-        lock: LockView<'a>,
-        wait: &mut Wait<'_>,
-        repair: impl FnOnce() -> Result<(), Ended>,
-    ) -> Result<Turn<'a>, Ended> {
-        let acquired = lock.acquire(wait)?;
-        let turn = Turn(lock);
-        if let Acquired::OwnerDied(_) = acquired {
-            // As long as it fails, it is tried by each who takes the turn.
-            repair()?;
-            lock.clear_poison();
-        }
-        Ok(turn)
-    }
-}
-
-impl Drop for Turn<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.0.release_own(|| {}) {
-            let _ = self.0.release(); // a broken peer may have done it
-        }
     }
 }

@@ -1,16 +1,18 @@
 //! The receiving side: copy out, give the room back, wait for what is not there yet.
 
-use std::cell::UnsafeCell;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64 as Private64};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::ptr;
+use std::sync::atomic::AtomicPtr;
+use std::time::Duration;
 
-use super::ring::{Direction, FIRST, Frame, LAST, RUNG};
-use super::{Ended, PipeEnd, Turn, corrupt};
+use super::ring::{Direction, FIRST, Frame, LAST};
+use super::turn::{Settled, Turn};
+use super::{Ended, PipeEnd, corrupt};
 use crate::error::Error;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::fork;
-use crate::sys::socket_pair::{self, Label};
+use crate::sys::socket_pair::{self, Label, State};
 
 /// A message's memory is taken at once up to this length; beyond, it grows with what came.
 const BELIEVED: u64 = 1 << 20;
@@ -28,38 +30,51 @@ struct Midway {
 }
 
 /// What a receiver that gave up in the middle of a message has of it: the next one goes on with that.
+///
+/// Those who come here have the turn to receive. But that is a word that a broken peer can change, so this does not rely on it:
+/// what is taken is taken once, and what is put in the place of another drops that one.
 #[derive(Debug, Default)]
-pub(super) struct Unfinished {
-    message: UnsafeCell<Option<Box<Midway>>>,
-    /// The fork epoch it belongs to. A child has a copy that may be torn, since the parent's threads go on.
-    epoch: Private64,
-    /// Whether there is one: a hint for who has no turn.
-    exists: AtomicBool,
+pub(super) struct Unfinished(AtomicPtr<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    message: Box<Midway>,
+    /// The fork epoch it belongs to. Of a child, the message is its parent's.
+    epoch: u64,
 }
 
-// SAFETY: the message is reached only through `take` and `put`, whose callers have the turn to receive.
-unsafe impl Sync for Unfinished {}
-
 impl Unfinished {
+    #[inline]
     fn take(&self, _turn: &Turn<'_>) -> Option<Box<Midway>> {
-        // SAFETY: the turn is held, of which there is one at a time in all processes; nobody else is here.
-        let message = unsafe { &mut *self.message.get() };
-        if self.epoch.load(Ordering::Relaxed) != fork::epoch() {
-            std::mem::forget(message.take());
-        }
-        self.exists.store(false, Ordering::Relaxed);
-        message.take()
+        if self.exists() { self.exchange(None) } else { None }
     }
 
-    fn put(&self, _turn: &Turn<'_>, midway: Box<Midway>) {
-        // SAFETY: as in `take`; which every receive called before, so what is overwritten is None.
-        unsafe { *self.message.get() = Some(midway) };
-        self.epoch.store(fork::epoch(), Ordering::Relaxed);
-        self.exists.store(true, Ordering::Relaxed);
+    fn put(&self, _turn: &Turn<'_>, message: Box<Midway>) {
+        drop(self.exchange(Some(Box::new(Kept { message, epoch: fork::epoch() }))));
+    }
+
+    #[cold]
+    fn exchange(&self, new: Option<Box<Kept>>) -> Option<Box<Midway>> {
+        let new = new.map_or(ptr::null_mut(), Box::into_raw);
+        // SYNC: AcqRel, with itself in another thread: the message is whole.
+        let old = self.0.swap(new, Ordering::AcqRel);
+        if old.is_null() {
+            return None;
+        }
+        // SAFETY: from `Box::into_raw` above, and whoever takes a pointer out is the only one who has it. In a forked child it
+        // is the child's copy, whole since it was before it was put here.
+        let Kept { message, epoch } = *unsafe { Box::from_raw(old) };
+        (epoch == fork::epoch()).then_some(message)
     }
 
     fn exists(&self) -> bool {
-        self.exists.load(Ordering::Relaxed)
+        !self.0.load(Ordering::Relaxed).is_null()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        drop(self.exchange(None));
     }
 }
 
@@ -127,10 +142,10 @@ impl PipeEnd {
             drop(midway);
             check_limit(frame.len as u64, limit)?;
             if frame.handles() > 0 {
-                *fds = self.descriptors(direction, &frame)?;
+                *fds = self.descriptors(&frame)?;
             }
             direction.read(&frame, 0, out);
-            self.consume(direction, turn, &frame)?;
+            self.consume(direction, turn, &frame);
             return Ok(Step::Done(frame.codec));
         }
         match midway {
@@ -155,7 +170,7 @@ impl PipeEnd {
         wait: &mut Wait<'_>,
     ) -> Result<Step, Ended> {
         if !frame.is(FIRST) {
-            self.consume(direction, turn, &frame)?;
+            self.consume(direction, turn, &frame);
             return Ok(Step::Nothing);
         }
         let total = direction.first_word(&frame);
@@ -168,12 +183,13 @@ impl PipeEnd {
         });
         let begun = check_limit(total, limit).and_then(|()| {
             if frame.handles() > 0 {
-                midway.fds = self.descriptors(direction, &frame)?;
+                midway.fds = self.descriptors(&frame)?;
             }
             let believed = total.min(BELIEVED) as usize;
             midway.bytes.try_reserve(believed).map_err(|_| out_of_memory(total))?;
             direction.read(&frame, size_of::<u64>(), &mut midway.bytes);
-            self.consume(direction, turn, &frame)
+            self.consume(direction, turn, &frame);
+            Ok(())
         });
         if let Err(why) = begun {
             *out = midway.bytes;
@@ -207,11 +223,15 @@ impl PipeEnd {
             let frame = match direction.frame_at(midway.next)? {
                 Some(frame) if frame.is(FIRST) => return Ok(Step::Nothing), // torn
                 Some(frame) => frame,
-                None => match self.wait_midway(direction, midway.next, wait) {
+                None => match self.wait_midway(direction, turn, midway.next, wait) {
                     Ok(true) => continue,
                     Ok(false) => return Ok(Step::Nothing),
                     Err(why) => {
                         self.unfinished.put(turn, midway);
+                        if direction.words.seldom.bell.is_polled() {
+                            // Whoever sends tells when it is done; when it waits for room, it does anyway.
+                            let _ = direction.settle(&self.turns);
+                        }
                         return Err(why);
                     }
                 },
@@ -224,7 +244,7 @@ impl PipeEnd {
                 return Err(out_of_memory(midway.total)); // the rest is passed over
             }
             direction.read(&frame, 0, &mut midway.bytes);
-            self.consume(direction, turn, &frame)?;
+            self.consume(direction, turn, &frame);
             midway.next = frame.end();
             if frame.is(LAST) {
                 *out = midway.bytes;
@@ -251,55 +271,52 @@ impl PipeEnd {
                     return Ok(Looked::Message);
                 }
             }
-            self.consume(direction, turn, &frame)?;
+            self.consume(direction, turn, &frame);
         }
         Ok(Looked::Nothing)
     }
 
     /// Gives the frame's room back, drops its datagram, and wakes senders.
     #[inline]
-    fn consume(
-        &self,
-        direction: Direction<'_>,
-        turn: &Turn<'_>,
-        frame: &Frame,
-    ) -> Result<(), Ended> {
+    fn consume(&self, direction: Direction<'_>, _turn: &Turn<'_>, frame: &Frame) {
         kill_point!(PipeCopied);
         direction.set_head(frame.end());
         kill_point!(PipeHeadMoved);
-        if frame.is(RUNG) {
-            self.drop_datagram(direction, frame);
+        if frame.handles() > 0 {
+            self.drop_datagram(frame);
         }
-        direction.words.room.0.wake_here();
-        self.note_consumed(direction, turn)
+        let words = direction.words;
+        words.room.0.wake_here();
+        if words.seldom.bell.is_polled() {
+            self.darken_if_empty(direction);
+        }
     }
 
     #[cold]
-    fn drop_datagram(&self, direction: Direction<'_>, frame: &Frame) {
+    fn darken_if_empty(&self, direction: Direction<'_>) {
+        if !direction.has_frame() {
+            // The message is taken, so this must not fail; what is wrong with the pipe, the next call tells.
+            let _ = direction.settle(&self.turns);
+        }
+    }
+
+    #[cold]
+    fn drop_datagram(&self, frame: &Frame) {
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
         while let Some(label) = socket_pair::first(self.socket()) {
             if is_later(label, frame.position) {
                 break;
             }
-            self.drop_first(direction, label);
+            socket_pair::drop_first(self.socket());
             if label == mine {
                 break;
             }
         }
     }
 
-    /// Drops the first datagram. If it was sent to wake somebody, that one may not have begun to poll: it is announced again,
-    /// before there is nothing that wakes it.
-    fn drop_first(&self, direction: Direction<'_>, label: Label) {
-        if label.attempt == 0 {
-            direction.words.seldom.bell.announce_asleep();
-        }
-        socket_pair::drop_first(self.socket());
-    }
-
     /// Copies of the frame's descriptors; what belongs to messages that never came is closed on the way.
     #[cold]
-    fn descriptors(&self, direction: Direction<'_>, frame: &Frame) -> Result<Vec<OwnedFd>, Ended> {
+    fn descriptors(&self, frame: &Frame) -> Result<Vec<OwnedFd>, Ended> {
         let failed = |error| Error::os("receive the handles of a message", error);
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
         loop {
@@ -313,7 +330,7 @@ impl PipeEnd {
                     return Err(failed(socket_pair::too_many_open_files()).into());
                 }
                 Some(label) if !is_later(label, frame.position) => {
-                    self.drop_first(direction, label);
+                    socket_pair::drop_first(self.socket());
                 }
                 _ => return Err(corrupt("the handles of a message are missing")),
             }
@@ -334,92 +351,125 @@ impl PipeEnd {
             if wait.is_now() {
                 return self.look_for_frame(direction);
             }
-            self.drop_stale(direction, &Turn::to_receive(direction, &self.turns, wait)?, wait)?;
-            direction.words.seldom.bell.announce_asleep();
-            kill_point!(PipeAsleep);
+            // In the middle of a message that this very call interrupted.
+            Turn::is_not_mine(direction.receiving(&self.turns), false)?;
+            self.drop_void(direction)?;
+            let seldom = &direction.words.seldom;
+            let busy =
+                seldom.beacon.may_be_lit() && direction.settle(&self.turns)? == Settled::BySender;
+            match busy {
+                false => self.sleep_on_beacon(direction, wait)?,
+                true => self.sleep_until_given_back(direction, wait)?,
+            }
             if direction.has_frame() {
                 return Ok(());
-            }
-            let slice = match wait.slice() {
-                Ok(slice) => slice,
-                Err(_) if direction.has_frame() => return Ok(()),
-                Err(why) => return Err(why.into()),
-            };
-            let state = socket_pair::sleep(self.socket(), slice)
-                .map_err(|error| Error::os("sleep on a socket", error))?;
-            if direction.has_frame() {
-                return Ok(());
-            }
-            if state.gone {
-                return Err(Ended::Disconnected);
             }
         }
     }
 
-    /// Whether there is a frame now. What a selector saw may be there in a moment.
-    fn look_for_frame(&self, direction: Direction<'_>) -> Result<(), Ended> {
-        let state = socket_pair::state(self.socket())
-            .map_err(|error| Error::os("look at a socket", error))?;
+    /// Sleeps until there may be a frame, or the end. The beacon may be lit nevertheless, for nothing.
+    fn sleep_on_beacon(&self, direction: Direction<'_>, wait: &mut Wait<'_>) -> Result<(), Ended> {
+        direction.words.seldom.bell.announce_asleep();
+        kill_point!(PipeAsleep);
+        if direction.has_frame() {
+            return Ok(());
+        }
+        let slice = match wait.slice() {
+            Ok(slice) => slice,
+            Err(GaveUp::TimedOut) if direction.has_frame() => return Ok(()),
+            Err(why) => return Err(why.into()),
+        };
+        let state = self.end_or_beacon(direction, slice)?;
+        self.end_if_gone(direction, state)?;
         if state.readable && !direction.has_frame() {
-            // Busy: another one receives, and drops what is stale.
-            if let Ok(turn) = Turn::to_receive(direction, &self.turns, &mut Wait::now()) {
-                self.drop_stale(direction, &turn, &mut Wait::forever())?;
-            }
-        }
-        // The ring is looked at again: all commits come before the end.
-        match direction.has_frame() {
-            true => Ok(()),
-            false if state.gone => Err(Ended::Disconnected),
-            false => Err(GaveUp::TimedOut.into()),
-        }
-    }
-
-    /// Drops the datagrams that no frame has, unless there is a frame.
-    pub(super) fn drop_stale(
-        &self,
-        direction: Direction<'_>,
-        _turn: &Turn<'_>,
-        wait: &mut Wait<'_>,
-    ) -> Result<(), Ended> {
-        while let Some(label) = socket_pair::first(self.socket()) {
-            let head = direction.head();
-            // Looked at after the datagram: who sent one for the head commits there next, or is dead.
-            if label.ticket == head && label.attempt != 0 {
-                let Some(_settled) = self.settle(direction, wait)? else { return Ok(()) };
-                socket_pair::drop_first(self.socket());
-                continue;
-            }
-            // As in `drop_first`, and before this look: a message from now on has its own datagram.
-            direction.words.seldom.bell.announce_asleep();
-            if direction.has_frame() {
-                return Ok(());
-            }
-            socket_pair::drop_first(self.socket());
+            // Lit for another's message, or by one who was killed: `may_be_lit` need not know.
+            direction.settle(&self.turns)?;
         }
         Ok(())
     }
 
-    /// Waits until no sender is between its look at POLLED, or its datagram, and its commit. None: there is a frame. Else
-    /// the turn to send, so that there is none as long as the caller keeps it.
-    pub(super) fn settle<'a>(
-        &'a self,
-        direction: Direction<'a>,
+    /// A sender is at work, and the beacon lit: what it commits wakes here, and so does its end.
+    #[cold]
+    fn sleep_until_given_back(
+        &self,
+        direction: Direction<'_>,
         wait: &mut Wait<'_>,
-    ) -> Result<Option<Turn<'a>>, Ended> {
-        /// Who has the turn may wait for room that only this caller can make, so the turn is asked for in vain at times.
-        const GLANCE: std::time::Duration = std::time::Duration::from_millis(1);
-        loop {
-            if direction.has_frame() {
-                return Ok(None);
-            }
-            match Turn::to_send(direction, &self.turns, &mut Wait::timeout(GLANCE)) {
-                Ok(turn) => {
-                    return Ok(if direction.has_frame() { None } else { Some(turn) });
-                }
-                Err(Ended::GaveUp(_)) => wait.overtime().map(drop)?,
-                Err(why) => return Err(why),
-            }
+    ) -> Result<(), Ended> {
+        let bell = &direction.words.seldom.bell;
+        let announced = bell.announce_here();
+        kill_point!(PipeAsleepHere);
+        // Marked after the announcement: who gives the turn back sees it.
+        if direction.settle(&self.turns)? == Settled::Now || direction.has_frame() {
+            return Ok(());
         }
+        match bell.sleep_here(announced, wait) {
+            Err(GaveUp::TimedOut) if direction.has_frame() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// What the socket and the beacon say, at most `time` from now.
+    fn end_or_beacon(&self, direction: Direction<'_>, time: Duration) -> Result<State, Ended> {
+        Ok(socket_pair::sleep(self.socket(), direction.beacon.as_fd(), time)
+            .map_err(|error| Error::os("sleep on a socket", error))?)
+    }
+
+    /// Disconnected: nobody has the other end, and there is no frame. All commits come before the end, so the ring is looked at
+    /// after the socket.
+    fn end_if_gone(&self, direction: Direction<'_>, state: State) -> Result<(), Ended> {
+        if state.gone && !direction.has_frame() {
+            return Err(Ended::Disconnected);
+        }
+        Ok(())
+    }
+
+    /// Whether there is a frame now.
+    fn look_for_frame(&self, direction: Direction<'_>) -> Result<(), Ended> {
+        self.drop_void(direction)?;
+        let state = self.end_or_beacon(direction, Duration::ZERO)?;
+        self.end_if_gone(direction, state)?;
+        if !direction.has_frame() && state.readable {
+            direction.settle(&self.turns)?;
+        }
+        match direction.has_frame() {
+            true => Ok(()),
+            false => Err(GaveUp::TimedOut.into()),
+        }
+    }
+
+    /// A sender found the socket full and there is no frame: drops the datagrams of those who died before they committed.
+    #[inline]
+    fn drop_void(&self, direction: Direction<'_>) -> Result<(), Ended> {
+        match direction.words.seldom.bell.is_crowded() {
+            true => self.drop_void_datagrams(direction),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn drop_void_datagrams(&self, direction: Direction<'_>) -> Result<(), Ended> {
+        let words = direction.words;
+        let _turn = match Turn::to_receive(direction, &self.turns, &mut Wait::now()) {
+            Ok(turn) => turn,
+            Err(Ended::GaveUp(_)) => return Ok(()), // who has it finds the ring empty later
+            Err(why) => return Err(why),
+        };
+        words.seldom.bell.clear_crowded();
+        let mut dropped = false;
+        while let Some(label) = socket_pair::first(self.socket()) {
+            // The datagram first, then the attempt that is under way, then the ring: its own frame may have come meanwhile.
+            // SYNC: Acquire, with the store in `send_descriptors`.
+            let attempt = words.sender.attempt.load(Ordering::Acquire);
+            if label.attempt == attempt || direction.has_frame() {
+                break;
+            }
+            socket_pair::drop_first(self.socket());
+            dropped = true;
+        }
+        if dropped {
+            words.room.0.wake_here();
+        }
+        Ok(())
     }
 
     /// Waits for the next frame of a message; false: it is torn.
@@ -427,6 +477,7 @@ impl PipeEnd {
     fn wait_midway(
         &self,
         direction: Direction<'_>,
+        turn: &Turn<'_>,
         next: u64,
         wait: &mut Wait<'_>,
     ) -> Result<bool, Ended> {
@@ -451,7 +502,7 @@ impl PipeEnd {
             if nobody_sends {
                 return Ok(false);
             }
-            bell.sleep_here(announced, wait)?;
+            turn.while_others_run(|| bell.sleep_here(announced, wait))?;
         }
     }
 }

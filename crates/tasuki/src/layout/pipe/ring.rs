@@ -3,8 +3,10 @@
 //! `send.rs` and `receive.rs` decide; nothing here waits. Positions count bytes since the pipe began.
 #![allow(unsafe_code)] // declares which types may lie in shared memory, and copies bytes of the ring
 
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
+use super::beacon::Beacon;
 use super::bell::{self, Bell};
 use super::{Ended, corrupt};
 use crate::error::Error;
@@ -31,8 +33,6 @@ const STAMPED: u32 = 1 << 31;
 pub(super) const FIRST: u16 = 1;
 /// The frame ends a message.
 pub(super) const LAST: u16 = 2;
-/// The frame has a datagram of its own.
-pub(super) const RUNG: u16 = 4;
 /// How many descriptors came with it, in the upper byte.
 const HANDLES_SHIFT: u32 = 8;
 
@@ -66,6 +66,7 @@ pub(super) struct Sender {
 #[repr(C, align(64))]
 pub(super) struct Seldom {
     pub(super) bell: Bell,
+    pub(super) beacon: Beacon,
     /// How often a receiving end was closed.
     pub(super) closed: AtomicU32,
 }
@@ -98,6 +99,7 @@ pub(super) const fn memory_len(directions: usize) -> usize {
 pub(super) struct Direction<'a> {
     slot: &'a Slot,
     pub(super) words: &'a Words,
+    pub(super) beacon: &'a OwnedFd,
     /// Where the ring begins in the slot.
     ring: usize,
 }
@@ -146,9 +148,9 @@ fn stamp_of(position: u64) -> u32 {
 }
 
 impl<'a> Direction<'a> {
-    pub(super) fn new(slot: &'a Slot, number: usize) -> Direction<'a> {
+    pub(super) fn new(slot: &'a Slot, number: usize, beacon: &'a OwnedFd) -> Direction<'a> {
         let words = slot.place(number * size_of::<Words>());
-        Direction { slot, words, ring: PAGE + number * RING as usize }
+        Direction { slot, words, beacon, ring: PAGE + number * RING as usize }
     }
 
     /// Gives the first bytes of a new ring their memory: who looks for the first frame reads them.

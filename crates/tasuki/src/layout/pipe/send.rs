@@ -2,9 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use super::bell::{Begin, WakeSocket};
-use super::ring::{self, Direction, FIRST, Frame, LAST, PIECE, RING, RUNG};
-use super::{Ended, MOST_HANDLES, PipeEnd, Turn};
+use super::bell;
+use super::ring::{self, Direction, FIRST, Frame, LAST, PIECE, RING};
+use super::turn::Turn;
+use super::{Ended, MOST_HANDLES, PipeEnd};
 use crate::error::Error;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{GaveUp, Wait, kill_point};
@@ -35,21 +36,33 @@ impl PipeEnd {
             .into());
         }
         let turn = Turn::to_send(direction, &self.turns, wait)?;
-        let sent = self.send_with_turn(direction, message, wait);
+        let sent = self.send_with_turn(direction, &turn, message, wait);
         drop(turn);
         if sent.is_err() {
-            // A receiver that has a part of it looks whether it goes on.
-            // SYNC: with the fence in `wait_midway`, and after the turn is free.
-            fence(Ordering::SeqCst);
-            direction.words.seldom.bell.wake_here();
+            self.gave_up(direction);
         }
         sent
+    }
+
+    /// After a message was not sent, or not to its end, and the turn was given back.
+    #[cold]
+    fn gave_up(&self, direction: Direction<'_>) {
+        // A receiver that has a part of it looks whether it goes on.
+        // SYNC: with the fence in `wait_midway`, and after the turn is free.
+        fence(Ordering::SeqCst);
+        let bell = &direction.words.seldom.bell;
+        bell.wake_here();
+        // The beacon may be lit for what does not come.
+        if bell.is_polled() && !direction.has_frame() {
+            let _ = direction.settle(&self.turns); // what is wrong with the pipe, the next call tells
+        }
     }
 
     #[inline]
     fn send_with_turn(
         &self,
         direction: Direction<'_>,
+        turn: &Turn<'_>,
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<(), Ended> {
@@ -57,9 +70,9 @@ impl PipeEnd {
         self.ask_sometimes(direction)?;
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
         if len > PIECE {
-            return self.send_pieces(direction, tail, message, len, wait);
+            return self.send_pieces(direction, turn, tail, message, len, wait);
         }
-        self.wait_for_room(direction, tail, len, wait)?;
+        self.wait_for_room(direction, turn, tail, len, wait)?;
         direction.back(tail, len)?;
         let mut at = 0;
         for part in message.parts {
@@ -67,7 +80,7 @@ impl PipeEnd {
             at += part.len();
         }
         kill_point!(PipeHalfWritten);
-        self.finish(direction, tail, len, FIRST | LAST, message, wait)?;
+        self.finish(direction, turn, tail, len, FIRST | LAST, message, wait)?;
         Ok(())
     }
 
@@ -75,6 +88,7 @@ impl PipeEnd {
     fn send_pieces(
         &self,
         direction: Direction<'_>,
+        turn: &Turn<'_>,
         mut tail: u64,
         message: &Outbound<'_>,
         len: usize,
@@ -90,7 +104,7 @@ impl PipeEnd {
         while left > 0 {
             let mut at = if flags & FIRST != 0 { LENGTH } else { 0 };
             let piece = left.min(PIECE - at) + at;
-            self.wait_for_room(direction, tail, piece, wait)?;
+            self.wait_for_room(direction, turn, tail, piece, wait)?;
             direction.back(tail, piece)?;
             if at > 0 {
                 direction.write(tail, 0, &(len as u64).to_le_bytes());
@@ -109,7 +123,7 @@ impl PipeEnd {
             if left == 0 {
                 flags |= LAST;
             }
-            tail = self.finish(direction, tail, piece, flags, message, wait)?;
+            tail = self.finish(direction, turn, tail, piece, flags, message, wait)?;
             flags = 0;
         }
         Ok(())
@@ -117,21 +131,32 @@ impl PipeEnd {
 
     /// Commits a frame whose bytes are written, wakes who sleeps, and returns the new tail.
     #[inline]
+    #[allow(clippy::too_many_arguments)]
     fn finish(
         &self,
         direction: Direction<'_>,
+        turn: &Turn<'_>,
         tail: u64,
         len: usize,
         flags: u16,
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<u64, Ended> {
-        let bell = &direction.words.seldom.bell;
         let codec = message.codec;
         let mut frame = Frame { position: tail, codec, flags, attempt: 0, len };
-        if flags & FIRST != 0 && (!message.fds.is_empty() || bell.is_polled()) {
-            frame.attempt = self.ring(direction, tail, message.fds, wait)?;
-            frame.flags |= RUNG | ring::handles_flag(message.fds.len());
+        let mut what = bell::Frame::Later;
+        if flags & FIRST != 0 {
+            what = bell::Frame::First;
+            if !message.fds.is_empty() {
+                frame.attempt = self.send_descriptors(direction, turn, tail, message.fds, wait)?;
+                frame.flags |= ring::handles_flag(message.fds.len());
+            }
+            // Later frames find it lit: nobody darkens it as long as this turn lasts.
+            let seldom = &direction.words.seldom;
+            if seldom.bell.is_polled() {
+                seldom.beacon.light(direction.beacon);
+                kill_point!(PipeLit);
+            }
         }
         direction.write_header(&frame);
         kill_point!(PipeWritten);
@@ -139,40 +164,25 @@ impl PipeEnd {
         kill_point!(PipeCommitted);
         direction.words.sender.tail.store(frame.end(), Ordering::Relaxed);
         kill_point!(PipeTailMoved);
-        let silent = frame.is(FIRST) && !frame.is(RUNG);
-        let begin = if silent { Begin::Silent } else { Begin::RungOrNone };
-        if bell.take(begin) == WakeSocket(true) {
-            self.wake(tail)?;
-        }
+        direction.wake(what);
         direction.fetch_ahead(frame.end());
         Ok(frame.end())
     }
 
-    /// Wakes who sleeps on the socket. If it is full, it is readable, and nobody sleeps on it.
+    /// Sends the datagram with the descriptors of the message at `position`, and returns its attempt.
     #[cold]
-    fn wake(&self, position: u64) -> Result<(), Ended> {
-        kill_point!(PipeSleepersTaken);
-        let label = Label { ticket: position, attempt: 0 };
-        match socket_pair::send(self.socket(), label, &[]) {
-            Ok(Sent::Done | Sent::Full) => Ok(()),
-            Ok(Sent::Gone) => Err(Ended::Disconnected),
-            Err(error) => Err(Error::os("wake the receiver of a message", error).into()),
-        }
-    }
-
-    /// Sends the datagram of the message at `position`, and returns its attempt.
-    #[cold]
-    fn ring(
+    fn send_descriptors(
         &self,
         direction: Direction<'_>,
+        turn: &Turn<'_>,
         position: u64,
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
     ) -> Result<u32, Ended> {
         let words = direction.words;
-        // 0 marks those that only wake.
-        let attempt = words.sender.attempt.load(Ordering::Relaxed).wrapping_add(1).max(1);
-        words.sender.attempt.store(attempt, Ordering::Relaxed);
+        let attempt = words.sender.attempt.load(Ordering::Relaxed).wrapping_add(1);
+        // SYNC: Release, with the load in `drop_void`: who sees the datagram sees that earlier attempts are void.
+        words.sender.attempt.store(attempt, Ordering::Release);
         let label = Label { ticket: position, attempt };
         loop {
             // Before the try: who makes room rings after it.
@@ -180,7 +190,13 @@ impl PipeEnd {
             match socket_pair::send(self.socket(), label, fds) {
                 Ok(Sent::Done) => break,
                 Ok(Sent::Gone) => return Err(Ended::Disconnected),
-                Ok(Sent::Full) => words.room.0.sleep_here(announced, wait)?,
+                Ok(Sent::Full) => {
+                    // Those may be of senders that were killed. Only a receiver can drop them, though it has nothing to receive.
+                    words.seldom.bell.set_crowded();
+                    words.seldom.bell.wake_here();
+                    words.seldom.beacon.light(direction.beacon);
+                    turn.while_others_run(|| words.room.0.sleep_here(announced, wait))?;
+                }
                 Err(error) => return Err(Error::os("send the handles of a message", error).into()),
             }
             if self.is_gone()? {
@@ -196,6 +212,7 @@ impl PipeEnd {
     fn wait_for_room(
         &self,
         direction: Direction<'_>,
+        turn: &Turn<'_>,
         tail: u64,
         len: usize,
         wait: &mut Wait<'_>,
@@ -205,13 +222,14 @@ impl PipeEnd {
         if matches!(Direction::fits(tail, seen, len), Ok(true)) {
             return Ok(());
         }
-        self.look_for_room(direction, tail, len, wait)
+        self.look_for_room(direction, turn, tail, len, wait)
     }
 
     #[cold]
     fn look_for_room(
         &self,
         direction: Direction<'_>,
+        turn: &Turn<'_>,
         tail: u64,
         len: usize,
         wait: &mut Wait<'_>,
@@ -239,7 +257,12 @@ impl PipeEnd {
                 break;
             }
             kill_point!(PipeFull);
-            words.room.0.sleep_here(announced, wait)?;
+            let seldom = &words.seldom;
+            if seldom.bell.is_polled() {
+                // Who polls with edges may have taken what was there, and heard nothing since.
+                seldom.beacon.light_again(direction.beacon);
+            }
+            turn.while_others_run(|| words.room.0.sleep_here(announced, wait))?;
         }
         Ok(())
     }

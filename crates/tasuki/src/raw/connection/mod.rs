@@ -55,8 +55,11 @@ pub struct Received {
 pub enum Armed<'a> {
     /// A receive would not block.
     Ready,
-    /// Poll this descriptor for reading, half a second at most, then ask again.
-    Sleep(BorrowedFd<'a>),
+    /// Poll the first descriptor for reading and the other one for nothing but its end (`POLLHUP`), half a second at most, then
+    /// ask again.
+    Sleep(BorrowedFd<'a>, Option<BorrowedFd<'a>>),
+    /// Somebody is sending at this moment. Ask again in a millisecond or so.
+    Soon,
 }
 
 impl RawConnection {
@@ -125,8 +128,8 @@ impl RawConnection {
         }
     }
 
-    /// Prepares a sleep on several things at once: after this a message makes the descriptor readable. It may be readable
-    /// for nothing, so ask again whenever it is. Costs senders nothing but the message after it.
+    /// Prepares a sleep on several things at once: after this a message makes a descriptor readable. It may be readable
+    /// for nothing, so ask again whenever it is. Costs senders nothing but the message after it. Waits for nobody.
     pub fn arm(&self) -> Result<Armed<'_>, Failure> {
         match &self.transport {
             Transport::Pipe(end) => pipe::arm(end),
@@ -134,8 +137,8 @@ impl RawConnection {
     }
 
     /// A descriptor for selectors and event loops that is readable exactly if a receive would not block. The same one at
-    /// each call. From the first call on each message costs a system call at both ends; [`arm`](RawConnection::arm) does not
-    /// do that.
+    /// each call. From the first call on a message costs a system call at each end when it comes to an empty pipe or leaves one;
+    /// [`arm`](RawConnection::arm) does not do that. Waits for nobody.
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, Failure> {
         match &self.transport {
             Transport::Pipe(end) => Ok(end.pollable()?),

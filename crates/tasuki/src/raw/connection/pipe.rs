@@ -43,6 +43,7 @@ pub(super) fn recv(
 pub(super) fn arm(end: &PipeEnd) -> Result<Armed<'_>, Failure> {
     Ok(match end.arm()? {
         pipe::Armed::Ready => Armed::Ready,
-        pipe::Armed::Sleep(socket) => Armed::Sleep(socket),
+        pipe::Armed::Sleep { beacon, socket } => Armed::Sleep(beacon, Some(socket)),
+        pipe::Armed::Soon => Armed::Soon,
     })
 }

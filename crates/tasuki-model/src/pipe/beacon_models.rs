@@ -1,0 +1,199 @@
+//! The pipe's beacon as a selector sees it: lit before a message is there, and when all is quiet exactly while one is.
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU32, Ordering, fence};
+use loom::thread;
+
+use super::beacon::{Beacon, Lamp};
+use super::bell::{self, Bell, Frame, Wake};
+
+/// A direction whose turn to send is the user's lock as far as `acquire_or_mark` and `release_telling` see it.
+struct Direction {
+    stamps: [AtomicU32; 2],
+    head: AtomicU32,
+    bell: Bell,
+    beacon: Beacon,
+    lamp: Eventfd,
+    turn: AtomicU32,
+}
+
+/// A system call orders as little as the model allows.
+struct Eventfd(AtomicU32);
+
+impl Lamp for Eventfd {
+    fn light(&self) {
+        self.0.swap(1, Ordering::AcqRel);
+    }
+
+    fn darken(&self) {
+        self.0.swap(0, Ordering::AcqRel);
+    }
+}
+
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+const MARKED: u32 = 2;
+
+/// Whether a thread plays a process that dies, and where.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dies {
+    Not,
+    Lit,
+    Committed,
+}
+
+impl Direction {
+    fn new() -> Arc<Direction> {
+        Arc::new(Direction {
+            stamps: [AtomicU32::new(0), AtomicU32::new(0)],
+            head: AtomicU32::new(0),
+            bell: Bell::new(),
+            beacon: Beacon::new(),
+            lamp: Eventfd(AtomicU32::new(0)),
+            turn: AtomicU32::new(FREE),
+        })
+    }
+
+    fn has_frame(&self) -> bool {
+        let head = bell::stamp(&self.head) as usize;
+        head < self.stamps.len() && bell::stamp(&self.stamps[head]) != 0
+    }
+
+    fn is_lit(&self) -> bool {
+        self.lamp.0.load(Ordering::Acquire) == 1
+    }
+
+    fn try_turn(&self) -> bool {
+        self.turn.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    fn give_back(&self) {
+        if self.turn.swap(FREE, Ordering::Release) & MARKED != 0 {
+            fence(Ordering::SeqCst);
+            if self.bell.is_polled() {
+                self.settle();
+            }
+        }
+    }
+
+    /// As `Direction::settle` of the engine.
+    fn settle(&self) {
+        loop {
+            if self.try_turn() {
+                self.beacon.settle(&self.bell, || self.has_frame(), &self.lamp);
+                self.give_back();
+                return;
+            }
+            let seen = self.turn.load(Ordering::Relaxed);
+            let marked = seen | MARKED;
+            if seen != FREE
+                && self
+                    .turn
+                    .compare_exchange(seen, marked, Ordering::Release, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return;
+            }
+        }
+    }
+
+    fn send(&self, frame: usize, dies: Dies) {
+        while !self.try_turn() {
+            thread::yield_now();
+        }
+        if self.bell.is_polled() {
+            self.beacon.light(&self.lamp);
+        }
+        if dies == Dies::Lit {
+            return;
+        }
+        bell::commit(&self.stamps[frame], 1);
+        if dies == Dies::Committed {
+            return;
+        }
+        if self.bell.take(Frame::First) == Wake(true) {
+            self.beacon.light(&self.lamp);
+        }
+        self.give_back();
+    }
+
+    /// Takes a message if there is one. One thread at a time has the turn to receive.
+    fn receive(&self) {
+        if self.has_frame() {
+            bell::commit(&self.head, bell::stamp(&self.head) + 1);
+            if self.bell.is_polled() && !self.has_frame() {
+                self.settle();
+            }
+        }
+    }
+
+    /// `pollable`.
+    fn ask(&self) {
+        self.bell.set_polled();
+        self.lamp.light();
+        self.settle();
+    }
+}
+
+fn run(
+    direction: &Arc<Direction>,
+    work: impl FnOnce(&Direction) + 'static,
+) -> thread::JoinHandle<()> {
+    let direction = direction.clone();
+    thread::spawn(move || work(&direction))
+}
+
+fn explore(work: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(work);
+}
+
+#[test]
+fn when_all_is_quiet_the_beacon_says_what_the_ring_does() {
+    explore(|| {
+        let direction = Direction::new();
+        direction.ask();
+        let receiver = run(&direction, |direction| {
+            direction.receive();
+            direction.receive();
+        });
+        direction.send(0, Dies::Not);
+        direction.send(1, Dies::Not);
+        receiver.join().unwrap();
+        assert_eq!(direction.is_lit(), direction.has_frame());
+    });
+}
+
+#[test]
+fn who_asks_while_others_send_and_receive_is_told_the_truth() {
+    explore(|| {
+        let direction = Direction::new();
+        let asker = run(&direction, Direction::ask);
+        let receiver = run(&direction, Direction::receive);
+        direction.send(0, Dies::Not);
+        asker.join().unwrap();
+        receiver.join().unwrap();
+        assert_eq!(direction.is_lit(), direction.has_frame());
+    });
+}
+
+/// Whatever is between: a message in the ring, and nobody who is about to light the beacon or to look, is never in the dark.
+#[test]
+fn a_dead_sender_leaves_no_message_in_the_dark() {
+    for dies in [Dies::Lit, Dies::Committed] {
+        explore(move || {
+            let direction = Direction::new();
+            let asker = run(&direction, Direction::ask);
+            let receiver = run(&direction, Direction::receive);
+            direction.send(0, dies);
+            asker.join().unwrap();
+            receiver.join().unwrap();
+            assert!(direction.is_lit() || !direction.has_frame());
+            // The next look takes the turn over.
+            direction.turn.store(FREE, Ordering::Relaxed);
+            direction.settle();
+            assert_eq!(direction.is_lit(), direction.has_frame());
+        });
+    }
+}

@@ -1,0 +1,178 @@
+//! Turns: the right to send or to receive, one at a time in all processes; and what is done when the one to send ends.
+
+use super::Ended;
+use super::bell::Frame;
+use super::ring::Direction;
+use crate::error::Error;
+use crate::layout::lock::{Acquired, LockView};
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::{Spin, Wait};
+
+/// The right to send or to receive; given back when dropped.
+pub(super) struct Turn<'a> {
+    lock: LockView<'a>,
+    direction: Direction<'a>,
+    sends: bool,
+}
+
+/// What became of the wish that the beacon says what the ring does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// It does.
+    Now,
+    /// It will when the turn to send is given back, by who has it. Until then it is lit, or no message is there.
+    BySender,
+}
+
+impl<'a> Turn<'a> {
+    /// The turn to receive. There is nothing to repair after a death: see the table in README.md.
+    #[inline]
+    pub(super) fn to_receive(
+        direction: Direction<'a>,
+        spin: &'a Spin,
+        wait: &mut Wait<'_>,
+    ) -> Result<Turn<'a>, Ended> {
+        Turn::take(direction, direction.receiving(spin), false, wait)
+    }
+
+    /// The turn to send. Whoever died with it may have committed a frame and not moved the tail behind it.
+    #[inline]
+    pub(super) fn to_send(
+        direction: Direction<'a>,
+        spin: &'a Spin,
+        wait: &mut Wait<'_>,
+    ) -> Result<Turn<'a>, Ended> {
+        Turn::take(direction, direction.sending(spin), true, wait)
+    }
+
+    #[inline]
+    fn take(
+        direction: Direction<'a>,
+        lock: LockView<'a>,
+        sends: bool,
+        wait: &mut Wait<'_>,
+    ) -> Result<Turn<'a>, Ended> {
+        if lock.acquire_free() {
+            return Ok(Turn { lock, direction, sends });
+        }
+        Turn::take_busy(direction, lock, sends, wait)
+    }
+
+    #[cold]
+    fn take_busy(
+        direction: Direction<'a>,
+        lock: LockView<'a>,
+        sends: bool,
+        wait: &mut Wait<'_>,
+    ) -> Result<Turn<'a>, Ended> {
+        Turn::is_not_mine(lock, sends)?;
+        let acquired = lock.acquire(wait)?;
+        Turn::taken(direction, lock, sends, acquired)
+    }
+
+    /// An error if the caller would wait for itself: it is a signal handler, or whatever else `while_others_run` lets run.
+    pub(super) fn is_not_mine(lock: LockView<'_>, sends: bool) -> Result<(), Ended> {
+        if !lock.is_mine()? {
+            return Ok(());
+        }
+        let doing = if sends { "sending on" } else { "receiving from" };
+        Err(Error::Reentrant(format!(
+            "this thread is {doing} this end of the pipe already, and what interrupted that would wait for it"
+        ))
+        .into())
+    }
+
+    fn taken(
+        direction: Direction<'a>,
+        lock: LockView<'a>,
+        sends: bool,
+        acquired: Acquired,
+    ) -> Result<Turn<'a>, Ended> {
+        let turn = Turn { lock, direction, sends };
+        if let Acquired::OwnerDied(_) = acquired {
+            if sends {
+                // As long as it fails, it is tried by each who takes the turn.
+                direction.find_tail()?;
+            }
+            lock.clear_poison();
+        }
+        Ok(turn)
+    }
+
+    /// The turn to send if nobody alive has it; else its owner is going to settle the beacon.
+    fn to_send_or_told(
+        direction: Direction<'a>,
+        spin: &'a Spin,
+    ) -> Result<Option<Turn<'a>>, Ended> {
+        /// About as long as a small message is written.
+        const MOMENT: u32 = 16;
+        let lock = direction.sending(spin);
+        for _ in 0..MOMENT {
+            if lock.acquire_free() {
+                return Ok(Some(Turn { lock, direction, sends: true }));
+            }
+            std::hint::spin_loop();
+        }
+        match lock.acquire_or_mark()? {
+            Some(acquired) => Turn::taken(direction, lock, true, acquired).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Runs a wait in which a caller's own code may run, a signal handler: if that wants the same turn, it gets an error.
+    pub(super) fn while_others_run<R>(&self, wait: impl FnOnce() -> R) -> R {
+        self.lock.note_thread(true);
+        let result = wait();
+        self.lock.note_thread(false);
+        result
+    }
+
+    /// Others wait for the turn to send, or found the ring empty while it was taken. Of those who poll with edges some may have
+    /// heard of a message before it was there.
+    #[cold]
+    fn sender_was_awaited(direction: Direction<'a>, spin: &'a Spin) {
+        // SYNC: with the mark in `acquire_or_mark`: who set it announced itself before, and has moved the head.
+        fence(Ordering::SeqCst);
+        let bell = &direction.words.seldom.bell;
+        bell.wake_here();
+        if bell.is_polled() {
+            // What is wrong with the pipe, the next call tells.
+            let _ = direction.settle(spin);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let awaited = self.lock.release_telling();
+        if awaited && self.sends {
+            Turn::sender_was_awaited(self.direction, self.lock.spin);
+        }
+    }
+}
+
+impl<'a> Direction<'a> {
+    /// Makes the beacon say what the ring does, without waiting for anybody.
+    #[cold]
+    pub(super) fn settle(self, spin: &'a Spin) -> Result<Settled, Ended> {
+        match Turn::to_send_or_told(self, spin)? {
+            Some(_turn) => {
+                let seldom = &self.words.seldom;
+                seldom.beacon.settle(&seldom.bell, || self.has_frame(), self.beacon);
+                Ok(Settled::Now)
+            }
+            None => Ok(Settled::BySender),
+        }
+    }
+
+    /// After a commit, by who has the turn to send.
+    #[inline]
+    pub(super) fn wake(self, what: Frame) {
+        let seldom = &self.words.seldom;
+        if seldom.bell.take(what).0 {
+            crate::sync::kill_point!(PipeSleepersTaken);
+            seldom.beacon.light(self.beacon);
+        }
+    }
+}
