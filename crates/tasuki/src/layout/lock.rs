@@ -191,6 +191,12 @@ impl LockView<'_> {
     /// Frees the lock, whoever holds it.
     #[inline]
     pub(crate) fn release(self) -> Result<(), NotHeld> {
+        self.release_awaited().map(drop)
+    }
+
+    /// As `release`; says whether others wait.
+    #[inline]
+    fn release_awaited(self) -> Result<bool, NotHeld> {
         let word = &self.words.word;
         let mut seen = word.load(Ordering::Relaxed);
         loop {
@@ -208,10 +214,11 @@ impl LockView<'_> {
                 Err(other) => seen = other,
             }
         }
-        if seen & WAITERS != 0 {
+        let awaited = seen & WAITERS != 0;
+        if awaited {
             self.wake_one();
         }
-        Ok(())
+        Ok(awaited)
     }
 
     #[cold]
@@ -248,8 +255,7 @@ impl LockView<'_> {
         if word.compare_exchange(me, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
             return false;
         }
-        let _ = self.release(); // a broken peer may have done it
-        true
+        self.release_awaited().unwrap_or(false) // a broken peer may have done it
     }
 
     /// Lets `is_mine` say that the lock, which this process has, is the calling thread's, or nobody's in particular.

@@ -1,5 +1,7 @@
 //! Turns: the right to send or to receive, one at a time in all processes; and what is done when the one to send ends.
 
+use std::mem::ManuallyDrop;
+
 use super::Ended;
 use super::bell::Frame;
 use super::ring::Direction;
@@ -131,14 +133,28 @@ impl<'a> Turn<'a> {
     /// heard of a message before it was there.
     #[cold]
     fn sender_was_awaited(direction: Direction<'a>, spin: &'a Spin) {
-        // SYNC: with the mark in `acquire_or_mark`: who set it announced itself before, and has moved the head.
-        fence(Ordering::SeqCst);
-        let bell = &direction.words.seldom.bell;
-        bell.wake_here();
-        if bell.is_polled() {
-            // What is wrong with the pipe, the next call tells.
-            let _ = direction.settle(spin);
+        let seldom = &direction.words.seldom;
+        loop {
+            // SYNC: with the mark in `acquire_or_mark`: who set it announced itself before, and has moved the head.
+            fence(Ordering::SeqCst);
+            seldom.bell.wake_here();
+            if !seldom.bell.is_polled() {
+                return;
+            }
+            // An error: what is wrong with the pipe, the next call tells.
+            let Ok(Some(turn)) = Turn::to_send_or_told(direction, spin) else { return };
+            turn.settle();
+            if !ManuallyDrop::new(turn).lock.release_telling() {
+                return;
+            }
         }
+    }
+
+    /// Makes the beacon say what the ring does. This is the turn to send.
+    fn settle(&self) {
+        let direction = self.direction;
+        let seldom = &direction.words.seldom;
+        seldom.beacon.settle(&seldom.bell, || direction.has_frame(), direction.beacon);
     }
 }
 
@@ -157,9 +173,8 @@ impl<'a> Direction<'a> {
     #[cold]
     pub(super) fn settle(self, spin: &'a Spin) -> Result<Settled, Ended> {
         match Turn::to_send_or_told(self, spin)? {
-            Some(_turn) => {
-                let seldom = &self.words.seldom;
-                seldom.beacon.settle(&seldom.bell, || self.has_frame(), self.beacon);
+            Some(turn) => {
+                turn.settle();
                 Ok(Settled::Now)
             }
             None => Ok(Settled::BySender),
