@@ -193,17 +193,19 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     objects = list(object_list)
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        ready, asked, pipes = [], {}, set()
+        ready: list[Any] = []
+        asked: dict[int, Any] = {}
+        pipes: set[int] = set()
         patience = math.inf
         poller = select.poll()
         for obj in objects:
             # An end of a pipe tells by a look whether it is ready, and else where it can be heard: a message, or the end.
             sound = obj._arm() if isinstance(obj, _tasuki.Connection) else None
-            if sound is True:
-                ready.append(obj)
-                continue
-            if sound is False:
-                patience = min(patience, _SOON)
+            if isinstance(sound, bool):
+                if sound:
+                    ready.append(obj)
+                else:
+                    patience = _SOON
                 continue
             number, end = (_fileno(obj), None) if sound is None else sound
             if number in asked:
