@@ -102,6 +102,9 @@ def _open_parent() -> int | None:
         pidfd = os.pidfd_open(parent.pid)
     except ProcessLookupError:
         return None
+    except OSError:
+        # No pidfds here: the sentinel then, which may tell the end late.
+        return os.dup(parent.sentinel)
     # The number may be another's by now. If the parent lived after the descriptor was opened, it is the parent's.
     return pidfd if parent.is_alive() else None
 

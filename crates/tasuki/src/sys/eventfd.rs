@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::EventfdFlags;
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 /// The most that the counter can hold; then it is not writable.
@@ -21,8 +21,12 @@ pub(crate) fn create() -> io::Result<OwnedFd> {
 /// Whether this is one that does not block.
 pub(crate) fn is_eventfd(fd: BorrowedFd<'_>) -> bool {
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-    let is_eventfd = rustix::fs::readlink(path, Vec::new())
-        .is_ok_and(|name| name.as_bytes() == b"anon_inode:[eventfd]");
+    let is_eventfd = match rustix::fs::readlink(path, Vec::new()) {
+        Ok(name) => name.as_bytes() == b"anon_inode:[eventfd]",
+        // Without /proc, what has no place in any file system must do: an eventfd, or something of its kind.
+        Err(_) => rustix::fs::fstat(fd)
+            .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Unknown),
+    };
     is_eventfd && rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
 }
 

@@ -1,7 +1,8 @@
 //! Who a process is: a pid alone is not an identity, since pids are used again within seconds.
 //!
 //! A process is named by pid, start time and, on Linux 6.9 and later, the inode of its pidfd, which no other
-//! process of this boot ever has.
+//! process of this boot ever has. Where pidfds are refused (before Linux 5.3, by a sandbox), number, start time and state
+//! must do; without /proc as well, the number, and what a parent is told of its child.
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
@@ -49,8 +50,8 @@ pub(crate) fn is_alive(who: &Identity) -> bool {
         Ok(pidfd) => pidfd,
         // No such process, or the number is now a mere thread's.
         Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return false,
-        // Out of descriptors: the start time decides, and an unreadable one counts as alive.
-        Err(_) => return start_time(who.pid).is_none_or(|start| start == who.start),
+        // Refused, or out of descriptors.
+        Err(_) => return is_alive_by_number(who, pid),
     };
     let same = match unique_inode(&pidfd) {
         Some(inode) if who.pidfd_inode != 0 => inode == who.pidfd_inode,
@@ -60,6 +61,36 @@ pub(crate) fn is_alive(who: &Identity) -> bool {
         _ => start_time(who.pid).is_none_or(|start| start == who.start),
     };
     same && !has_ended(&pidfd)
+}
+
+/// As `is_alive`, without a pidfd. What cannot be known counts as alive: calling it dead would rob it.
+fn is_alive_by_number(who: &Identity, pid: Pid) -> bool {
+    if !thread_exists(who.pid) {
+        return false;
+    }
+    match Stat::of(&format!("/proc/{}/stat", who.pid)) {
+        Some(stat) if who.start != 0 && stat.start != who.start => false,
+        // A main thread that left looks as a process that ended does, while others run.
+        Some(stat) => !stat.has_ended() || has_other_threads(who.pid),
+        // No /proc, or one that hides others. A child that ended is told to its parent, and to nobody else.
+        None => !is_ended_child(pid),
+    }
+}
+
+/// Whether a process has a thread that still runs.
+fn has_other_threads(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().any(|thread| {
+        let stat = thread.path().join("stat");
+        stat.to_str().and_then(Stat::of).is_some_and(|stat| !stat.has_ended())
+    })
+}
+
+/// Whether this is a child of this process that ended; nothing is taken from who waits for it.
+fn is_ended_child(pid: Pid) -> bool {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::Pid(pid), look), Ok(Some(_)))
 }
 
 /// The pid namespace of this process; owners of locks are recognised only inside one.
@@ -94,12 +125,8 @@ pub(crate) fn thread_exists(id: u32) -> bool {
 /// Whether the thread with this id will ever run another instruction: a zombie, whose parent has not asked for it yet, will
 /// not. Without /proc a zombie counts as running.
 pub(crate) fn thread_runs(id: u32) -> bool {
-    let state = std::fs::read_to_string(format!("/proc/{id}/stat")).ok().and_then(|stat| {
-        let rest = &stat[stat.rfind(')')? + 1..];
-        rest.trim_start().chars().next()
-    });
-    match state {
-        Some(state) => !matches!(state, 'Z' | 'X' | 'x'),
+    match Stat::of(&format!("/proc/{id}/stat")) {
+        Some(stat) => !stat.has_ended(),
         None => thread_exists(id),
     }
 }
@@ -123,10 +150,28 @@ fn unique_inode(pidfd: &OwnedFd) -> Option<u64> {
 }
 
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the command in parentheses and may hold anything, parentheses too.
-    let rest = &stat[stat.rfind(')')? + 1..];
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    Stat::of(&format!("/proc/{pid}/stat")).map(|stat| stat.start)
+}
+
+/// What /proc says of a process or thread.
+struct Stat {
+    state: u8,
+    start: u64,
+}
+
+impl Stat {
+    fn of(path: &str) -> Option<Stat> {
+        let stat = std::fs::read_to_string(path).ok()?;
+        // The second field is the command in parentheses and may hold anything, parentheses too.
+        let mut rest = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+        let state = *rest.next()?.as_bytes().first()?;
+        Some(Stat { state, start: rest.nth(18)?.parse().ok()? })
+    }
+
+    /// A zombie will not run another instruction.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
 }
 
 /// Ends this process as a kill would: no handler, no destructor, not another instruction.

@@ -1,0 +1,153 @@
+//! Where a sandbox refuses what newer kernels have, or /proc: the dead are known all the same.
+#![allow(unsafe_code)] // seccomp, namespaces and chroot in forked children
+
+mod support;
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use support::{Child, Ended, Words, fork, until, watchdog_of};
+use tasuki::raw::{Acquired, QueueOptions, RawLock, RawQueue, RawValue, Wait};
+
+/// Makes a system call fail with EPERM in this process from now on, and in its children.
+fn refuse(call: libc::c_long) {
+    let instruction = |code: u32, jump_true, jump_false, k| libc::sock_filter {
+        code: code as u16,
+        jt: jump_true,
+        jf: jump_false,
+        k,
+    };
+    let errno = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let mut program = [
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, errno),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter =
+        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
+    // SAFETY: the filter lives through the call that copies it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter),
+            0
+        );
+    }
+}
+
+/// Takes /proc and everything else away; false where the system does not let a user do that.
+fn live_in_an_empty_folder() -> bool {
+    let folder = std::env::temp_dir().join(format!("tasuki-empty-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = CString::new(folder.to_str().unwrap()).unwrap();
+    // SAFETY: C strings that live through the calls; this process has one thread.
+    let moved = unsafe {
+        (libc::geteuid() == 0 || libc::unshare(libc::CLONE_NEWUSER) == 0)
+            && libc::chdir(path.as_ptr()) == 0
+            // Removed while it is entered: nothing is left of it, however this process ends.
+            && libc::rmdir(path.as_ptr()) == 0
+            && libc::chroot(c".".as_ptr()) == 0
+    };
+    let _ = std::fs::remove_dir(&folder);
+    moved
+}
+
+/// A child that holds the lock and is killed. Waited for, or left as a zombie.
+fn killed_with(lock: &RawLock, is_waited_for: bool) -> Child {
+    let held = Words::new(1);
+    let mut child = fork(|| {
+        let _ = lock.acquire(&mut Wait::now()).unwrap();
+        held[0].store(1, std::sync::atomic::Ordering::SeqCst);
+        std::thread::sleep(Duration::from_secs(600));
+    });
+    until("the lock is held", || held[0].load(std::sync::atomic::Ordering::SeqCst) == 1);
+    child.kill();
+    if is_waited_for {
+        assert_eq!(child.wait(), Ended::DEAD);
+    }
+    child
+}
+
+fn the_dead_are_known_and_the_living_are_not_robbed() {
+    for is_waited_for in [true, false] {
+        let lock = RawLock::create(false).unwrap();
+        let dead = killed_with(&lock, is_waited_for);
+        match lock.acquire(&mut Wait::timeout(support::NEVER)) {
+            Ok(Acquired::OwnerDied(death)) => assert_eq!(death.pid(), dead.pid()),
+            other => panic!("waited for: {is_waited_for}: {other:?}"),
+        }
+    }
+    let lock = RawLock::create(false).unwrap();
+    let words = Words::new(2);
+    let told = |word: usize| words[word].load(std::sync::atomic::Ordering::SeqCst) != 0;
+    let tell = |word: usize| words[word].store(1, std::sync::atomic::Ordering::SeqCst);
+    let mut owner = fork(|| {
+        let _ = lock.acquire(&mut Wait::now()).unwrap();
+        tell(0);
+        until("the end", || told(1));
+    });
+    until("the lock is held", || told(0));
+    assert!(lock.acquire(&mut Wait::timeout(Duration::from_millis(1200))).is_err());
+    tell(1);
+    assert_eq!(owner.wait(), Ended::WELL);
+}
+
+#[test]
+fn without_pidfds() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    let mut child = fork(|| {
+        refuse(libc::SYS_pidfd_open);
+        the_dead_are_known_and_the_living_are_not_robbed();
+    });
+    assert_eq!(child.wait(), Ended::WELL);
+}
+
+#[test]
+fn tasks_of_the_dead_are_known_without_pidfds() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    let mut child = fork(|| {
+        refuse(libc::SYS_pidfd_open);
+        let queue =
+            RawQueue::create(QueueOptions { joinable: true, ..QueueOptions::default() }).unwrap();
+        queue.put(1, &[b"task"], &[], &mut Wait::now()).unwrap();
+        let mut taker = fork(|| {
+            drop(queue.get(&mut Vec::new(), &mut Wait::now()).unwrap());
+            // SAFETY: ends this child as a kill from outside would.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        });
+        assert_eq!(taker.wait(), Ended::DEAD);
+        let lost = queue.join(&mut Wait::timeout(support::NEVER)).unwrap_err();
+        assert!(format!("{lost:?}").contains("Lost"), "{lost:?}");
+    });
+    assert_eq!(child.wait(), Ended::WELL);
+}
+
+#[test]
+fn without_proc() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    let mut child = fork(|| {
+        if !live_in_an_empty_folder() {
+            eprintln!("not tried: this system lets nobody leave its files");
+            return;
+        }
+        // With pidfds, and without them.
+        the_dead_are_known_and_the_living_are_not_robbed();
+        refuse(libc::SYS_pidfd_open);
+        the_dead_are_known_and_the_living_are_not_robbed();
+        // Everything can be made, used and handed over.
+        let queue = RawQueue::create(QueueOptions::default()).unwrap();
+        queue.put(1, &[b"text"], &[], &mut Wait::now()).unwrap();
+        // Without /proc a message on its way keeps nothing alive: its sender does.
+        let array = RawValue::create_array(0x24, 4, 10).unwrap();
+        let mut table = tasuki::protocol::transfer::Outgoing::default();
+        let records = [queue.record(&mut table).unwrap(), array.record(&mut table).unwrap()];
+        let fds = table.into_descriptors();
+        for record in &records {
+            let descriptor =
+                &mut |index: u32| Ok(fds[index as usize].try_clone().expect("a descriptor more"));
+            tasuki::raw::RawHandle::open(record, descriptor).unwrap();
+        }
+    });
+    assert_eq!(child.wait(), Ended::WELL);
+}
