@@ -75,11 +75,11 @@ soak-rust: $(VENV)/.tools ## the half of it in Rust
 	TASUKI_SOAK=1 cargo test $(LOCKED) -p tasuki --features kill-points --test 'crash_*' --test 'scribble_*' --test 'stress_*' --test 'table_*' \
 		--test barrier --test condition --test event --test semaphore
 
-# Millions of messages with kills, waits cancelled at random, 3 GiB; storms of kills and of signals; the table of crashes; every
+# Millions of messages with kills, waits cancelled at random, 3 GiB, real frozen programs; storms of kills and of signals; the table of crashes; every
 # pair of the tables of handlers, of stopped peers, of what descriptors say, and of what is used inside waits.
 .PHONY: soak-python
 soak-python: build ## the half of it in Python
-	TASUKI_SOAK=1 $(BIN)/python -m pytest python/tests/test_stress.py python/tests/test_stress_waiting.py
+	TASUKI_SOAK=1 $(BIN)/python -m pytest python/tests/test_stress.py python/tests/test_stress_waiting.py python/tests/test_frozen.py
 	TASUKI_STORM_ROUNDS=300 $(BIN)/python -m pytest python/tests/test_storm.py python/tests/test_signals.py
 	TASUKI_STORM_ROUNDS=50 $(BIN)/python -m pytest python/tests/test_crash_table.py
 	TASUKI_SOAK=1 $(BIN)/python -m pytest python/tests/test_table_*.py

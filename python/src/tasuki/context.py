@@ -176,6 +176,16 @@ class _Engine(BaseContext):
 
         return RawArray(typecode_or_type, size_or_initializer)  # type: ignore[no-any-return]
 
+    def freeze_support(self) -> None:
+        """In a child of a frozen program: becomes that child, and exits. Else it does nothing.
+
+        What freezes programs puts its own function into the standard library, perhaps after us: it is looked up now.
+        """
+        if getattr(sys, "frozen", False):
+            from multiprocessing import spawn
+
+            spawn.freeze_support()
+
     def get_context(self, method: str | None = None) -> Any:
         """Returns the context of a start method; without one, this context (the module: the default one)."""
         if method is None:

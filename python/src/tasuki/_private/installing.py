@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    # By their names only a fork server loads these: here they are seen by what freezes programs and looks for imports.
+    import tasuki._private.installed
+    import tasuki.queues
+    import tasuki.sharedctypes  # noqa: F401
+
 __all__ = ("install", "is_installed", "preload")
 
 _installed = False
