@@ -201,3 +201,35 @@ fn what_a_child_inherited_without_a_row_for_it_becomes_nobody_elses() {
         tell(2);
     });
 }
+
+#[cfg(feature = "kill-points")]
+#[test]
+fn nobody_waits_for_one_who_is_stopped_while_it_makes_or_drops_an_object() {
+    use tasuki::kill_points::{KillPoint, arm_stop};
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        for point in [KillPoint::SlotTaken, KillPoint::SlotHeld, KillPoint::SlotDropped] {
+            let mut kept: Vec<_> = (0..100).map(|_| RawLock::create(false).unwrap()).collect();
+            let descriptors = descriptor_count();
+            let mut stopped = fork(|| {
+                arm_stop(point, 1);
+                drop(RawLock::create(false).unwrap());
+            });
+            stopped.wait_until_stopped();
+            // Drops and makes, in the arena that the stopped one is inside of.
+            drop(kept.drain(..50));
+            kept.extend((0..200).map(|_| RawLock::create(false).unwrap()));
+            for lock in &kept {
+                let _ = lock.acquire(&mut Wait::now()).unwrap();
+                assert!(lock.release());
+            }
+            stopped.signal(libc::SIGCONT);
+            assert_eq!(stopped.wait(), Ended::WELL);
+            drop(kept);
+            // What could not be left meanwhile was left with the next one.
+            let again: Vec<_> = (0..4000).map(|_| RawLock::create(false).unwrap()).collect();
+            assert!(descriptor_count() <= descriptors + 2, "slots were lost");
+            drop(again);
+        }
+    });
+}

@@ -12,7 +12,7 @@
 //!          data   [4096][slot size]
 //! ```
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 
 use super::local::{self, Local};
 use super::part::Part;
-use super::roster;
+use super::roster::{self, Token};
 use super::{Kind, Segment, Shape, Shared, payload};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Held, RobustLock, kill_point};
+use crate::sync::{Held, RobustLock, Wait, kill_point};
 use crate::sys::lease;
 use crate::sys::memory::{self, PAGE};
 
@@ -37,6 +37,10 @@ pub(crate) const SLOT: usize = 64;
 const PAGE_SLOT: usize = PAGE;
 /// An object that needs more slots than this, of either size, gets an arena of its own.
 const LONGEST_RUN: usize = 64;
+
+/// How long one who makes or drops an object waits for another one inside. A section takes microseconds, so it is enough for
+/// everybody but those who are stopped.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 const BITMAP: usize = SLOTS / 8;
 
@@ -76,6 +80,10 @@ pub(super) struct LocalArena {
     swept: Cell<Option<Instant>>,
     /// No run was found, and this process freed none since.
     full: Cell<bool>,
+    /// Somebody was inside, perhaps stopped, for longer than `PATIENCE` when the lock was asked for last.
+    busy: Cell<bool>,
+    /// Slots that this process refers to no more, and could not leave while the lock was busy.
+    to_leave: RefCell<Vec<usize>>,
     /// Keeps every slot while this process, which was forked, has none of the rows, in which it would say what it holds.
     instead_of_row: Option<OwnedFd>,
 }
@@ -370,6 +378,8 @@ impl LocalArena {
             used: 0,
             swept: Cell::new(None),
             full: Cell::new(false),
+            busy: Cell::new(false),
+            to_leave: RefCell::default(),
             instead_of_row: None,
         }
     }
@@ -417,6 +427,15 @@ impl LocalArena {
         self.control().lock.lock()
     }
 
+    /// As `lock`, where another arena or a later moment will do: whoever makes or drops an object does not wait for somebody
+    /// who was stopped inside.
+    fn lock_soon(&self) -> Option<Held<'_>> {
+        let mut patience = if self.busy.get() { Wait::attempt() } else { Wait::timeout(PATIENCE) };
+        let held = self.control().lock.lock_within(&mut patience).ok();
+        self.busy.set(held.is_none());
+        held
+    }
+
     fn take(
         &mut self,
         kind: SlotKind,
@@ -428,11 +447,11 @@ impl LocalArena {
         if !self.full.get() {
             found = self.take_run(kind, run, len, backed)?;
         }
-        if found.is_none() && self.may_sweep() {
+        if found.is_none() && !self.busy.get() && self.may_sweep() {
             self.sweep();
             found = self.take_run(kind, run, len, backed)?;
         }
-        self.full.set(found.is_none());
+        self.full.set(found.is_none() && !self.busy.get());
         let Some((address, offset)) = found else { return Ok(None) };
         let part = self.part(offset, len)?;
         self.references[address.slot as usize] = 1;
@@ -448,7 +467,7 @@ impl LocalArena {
         backed: usize,
     ) -> Result<Option<(SlotAddress, usize)>, Error> {
         let me = self.segment.my_row()?;
-        let _held = self.lock();
+        let Some(_held) = self.lock_soon() else { return Ok(None) };
         let Some(slot) = self.find_free(run) else { return Ok(None) };
         let (offset, room) = self
             .room(slot, run)
@@ -511,7 +530,18 @@ impl LocalArena {
     /// This process refers to the slot no more; frees it if nobody does.
     fn leave(&self, slot: usize) {
         let Ok(me) = self.segment.my_row() else { return };
-        let _held = self.lock();
+        let mut to_leave = self.to_leave.borrow_mut();
+        to_leave.push(slot);
+        let Some(_held) = self.lock_soon() else { return };
+        for slot in to_leave.drain(..) {
+            // It may have come back meanwhile.
+            if self.references[slot] == 0 {
+                self.leave_locked(me, slot);
+            }
+        }
+    }
+
+    fn leave_locked(&self, me: Token, slot: usize) {
         self.mark(me.row(), slot, false);
         kill_point!(SlotDropped);
         let roster = self.segment.roster();
@@ -536,7 +566,7 @@ impl LocalArena {
     fn sweep(&self) {
         let roster = self.segment.roster();
         roster.reap();
-        let _held = self.lock();
+        let Some(_held) = self.lock_soon() else { return };
         let live: Vec<usize> = (0..roster.high()).filter(|&row| roster.is_taken(row)).collect();
         let mut run_ends = 0;
         for slot in 0..self.slots() {
