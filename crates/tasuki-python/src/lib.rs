@@ -49,6 +49,7 @@ mod _tasuki {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::waiting::look_for_main_thread(module.py())?;
         crate::synchronize::add_methods(module.py())?;
         crate::sharedctypes::add_methods(module.py())?;
         crate::connection::add_methods(module.py())

@@ -4,20 +4,38 @@
 //! it detaches; whenever it wakes, and each half second at least, it asks whether a signal handler raised.
 #![allow(unsafe_code)] // attaches while the interpreter finalises
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::Borrowed;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use tasuki::raw::{GaveUp, Wait};
+use tasuki::raw::{GaveUp, Wait, is_first_thread};
 
 /// Asks whether a signal handler raised, from within a wait that has detached.
 ///
 /// Also at the end of the interpreter, whose last objects may wait in a __del__. Any other thread that asks while it is
 /// finalising never returns: older versions end it there, and pyo3 lets it sleep instead.
+///
+/// Handlers run in the main thread only, so that another one does not ask: it would have to wait for the interpreter just to
+/// fall asleep, and while it waits, those who poll for what it is to take keep the interpreter busy.
 pub fn check_signals() -> PyResult<()> {
+    if MAIN_IS_FIRST.load(Ordering::Relaxed) && !is_first_thread() {
+        return Ok(());
+    }
     // SAFETY: this thread was attached when its wait began, so that the interpreter has a state for it.
     unsafe { Python::attach_unchecked(|py| py.check_signals()) }
+}
+
+/// Whether the interpreter's main thread is that of the process, as nearly always; then so it is in forked children.
+static MAIN_IS_FIRST: AtomicBool = AtomicBool::new(false);
+
+/// Called when the module is imported.
+pub fn look_for_main_thread(py: Python<'_>) -> PyResult<()> {
+    let main = py.import("threading")?.call_method0("main_thread")?;
+    let id: Option<u32> = main.getattr("native_id")?.extract()?;
+    MAIN_IS_FIRST.store(id == Some(std::process::id()), Ordering::Relaxed);
+    Ok(())
 }
 
 /// The argument `block`: anything, of which only the truth counts, as in the standard library.

@@ -3,22 +3,23 @@
 //! A queue between processes has a reader and a writer in each of them, as the standard library's has. A closed end is
 //! closed for the process that closed it: a forked child's is open again.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use tasuki::raw::generation;
 
 /// What the reader's word says when objects were taken ahead; no process has this number.
-const AHEAD: u32 = u32::MAX;
+const AHEAD: u64 = u64::MAX;
 
-/// The ends, as the numbers of the processes that closed them; 0 is nobody.
+/// The ends, as the generations of the processes that closed them; 0 is nobody.
 #[derive(Default)]
 pub struct Ends {
     /// Or `AHEAD`: objects that this process took, for whoever gets next.
-    reader: AtomicU32,
-    writer: AtomicU32,
+    reader: AtomicU64,
+    writer: AtomicU64,
     /// By `Queue.close()`, which closes both.
-    queue: AtomicU32,
+    queue: AtomicU64,
 }
 
 impl Ends {
@@ -47,17 +48,17 @@ impl Ends {
     }
 
     pub fn close_reader(&self) {
-        self.reader.store(std::process::id(), Ordering::Relaxed);
+        self.reader.store(generation(), Ordering::Relaxed);
     }
 
     pub fn close_writer(&self) {
-        self.writer.store(std::process::id(), Ordering::Relaxed);
+        self.writer.store(generation(), Ordering::Relaxed);
     }
 
     pub fn close_queue(&self) {
         self.close_reader();
         self.close_writer();
-        self.queue.store(std::process::id(), Ordering::Relaxed);
+        self.queue.store(generation(), Ordering::Relaxed);
     }
 
     /// Whether objects were taken ahead, unless the reader was closed since.
@@ -84,7 +85,7 @@ impl Ends {
     }
 }
 
-fn is_by_me(end: &AtomicU32) -> bool {
+fn is_by_me(end: &AtomicU64) -> bool {
     let by = end.load(Ordering::Relaxed);
-    by != 0 && by == std::process::id()
+    by != 0 && by == generation()
 }

@@ -173,6 +173,17 @@ impl RawHandle {
     }
 }
 
+/// A number of this process that differs from those of all processes that it was forked from; never 0. It costs a load, where a
+/// pid costs a system call.
+pub fn generation() -> u64 {
+    crate::sys::fork::epoch()
+}
+
+/// Whether the calling thread is the one that its process began with, or was forked from.
+pub fn is_first_thread() -> bool {
+    crate::sys::identity::is_first_thread()
+}
+
 /// Names this process for those who survive it, see [`Death::name`]. `Process` does it for the tasks it runs.
 pub fn set_process_name(name: &str) {
     crate::segment::local::set_process_name(name);

@@ -89,8 +89,16 @@ impl RobustLock {
                 kill_point!(LockTaken);
                 Ok(Held { lock: self, owner_died: false, not_send: PhantomData })
             }
-            Err(_) => self.lock_busy(me, wait),
+            Err(_) => self.lock_busy(me, YIELDS, wait),
         }
+    }
+
+    /// As `lock_within`, for one who wants to know what became of the owner, not to go on in its place: who just woke, for example.
+    /// It sleeps rather than to offer the processor, which on a busy machine others take, for long.
+    pub(crate) fn visit_within(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
+        debug_assert!(!platform::is_armed(), "internal locks never nest");
+        platform::arm(&self.0);
+        self.lock_busy(platform::thread_id(), 0, wait)
     }
 
     /// Enters if the lock is free at this moment.
@@ -112,12 +120,11 @@ impl RobustLock {
     }
 
     #[cold]
-    fn lock_busy(&self, me: u32, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
+    fn lock_busy(&self, me: u32, mut yields: u32, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
         // A caller who wants an answer at once still waits out a section: "empty" must be true, not a guess.
         let mut patience = Wait::timeout(super::wait::SLICE * 2);
         let wait = if wait.is_now() { &mut patience } else { wait };
         let mut keep = 0;
-        let mut yields = YIELDS;
         let mut looks = if super::spin::processors() > 1 { LOOKS } else { 0 };
         loop {
             let seen = self.0.load(Ordering::Relaxed);

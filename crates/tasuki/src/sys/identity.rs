@@ -114,6 +114,21 @@ pub(crate) fn thread_id() -> u32 {
     id
 }
 
+/// Whether the calling thread is the one that its process began with, or was forked from.
+pub(crate) fn is_first_thread() -> bool {
+    thread_local! {
+        static CACHED: Cell<(u64, bool)> = const { Cell::new((0, false)) };
+    }
+    let epoch = fork::epoch();
+    let (of, known) = CACHED.get();
+    if of == epoch {
+        return known;
+    }
+    let is_first = thread_id() == raw(rustix::process::getpid());
+    CACHED.set((epoch, is_first));
+    is_first
+}
+
 /// Whether a thread or process with this id exists at all, zombies included.
 pub(crate) fn thread_exists(id: u32) -> bool {
     let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {

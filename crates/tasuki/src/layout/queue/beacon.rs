@@ -115,7 +115,7 @@ impl SharedQueue {
     pub(super) fn darken_messages_seen_empty(&self, wait: &mut Wait<'_>) -> Result<(), NotPut> {
         let put = &self.head().put;
         if put.may_be_lit() {
-            let held = self.lock_put(wait)?;
+            let held = self.visit_put(wait)?;
             if !self.has_message() && put.flags() & SHUT == 0 {
                 put.darken(&held, &Messages(&self.messages));
             }
@@ -141,7 +141,7 @@ impl SharedQueue {
     pub(super) fn darken_room_seen(&self, seen: u64, wait: &mut Wait<'_>) -> Result<bool, NotPut> {
         let get = &self.head().get;
         if get.may_be_lit() {
-            let held = self.lock_get(wait)?;
+            let held = self.visit_get(wait)?;
             let taken = get.ticket.load(Ordering::SeqCst) != seen;
             if taken || get.flags() & SHUT != 0 {
                 return Ok(true);

@@ -261,6 +261,16 @@ impl SharedQueue {
         Ok(held)
     }
 
+    /// As `lock_get`, for one who comes to see what became of a consumer.
+    #[cold]
+    pub(super) fn visit_get(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
+        let held = self.head().get.lock.visit_within(wait)?;
+        if held.must_repair() {
+            self.repair_get(&held);
+        }
+        Ok(held)
+    }
+
     /// Leaves the consumers' section after a commit.
     #[inline]
     pub(super) fn leave_get(&self, held: Held<'_>) {
@@ -308,7 +318,7 @@ impl SharedQueue {
         let is_shut = || head.put.flags() & SHUT != 0;
         let over = || self.has_message() || is_shut();
         if !wait.is_now() && !over() && !self.get_spin.until(over) {
-            let enter = |wait: &mut Wait<'_>| Ok::<_, NotGot>(self.lock_put(wait)?);
+            let enter = |wait: &mut Wait<'_>| Ok::<_, NotGot>(self.visit_put(wait)?);
             self.note_reader(self.segment.my_row()?);
             while !over() {
                 sleep_until(&head.nonempty.0, &head.put.lock, over, enter, wait)?;

@@ -183,7 +183,7 @@ impl SharedQueue {
             if wait.is_now() {
                 return Err(GaveUp::TimedOut.into());
             }
-            let enter = |wait: &mut Wait<'_>| self.lock_get(wait);
+            let enter = |wait: &mut Wait<'_>| self.visit_get(wait);
             let (alldone, ringer) = (&self.head().joining.alldone, &self.head().get.lock);
             sleep_until::<GaveUp>(alldone, ringer, ready, enter, wait)?;
         }

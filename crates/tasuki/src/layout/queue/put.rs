@@ -246,6 +246,16 @@ impl SharedQueue {
         Ok(held)
     }
 
+    /// As `lock_put`, for a consumer, who comes to see what became of a producer.
+    #[cold]
+    pub(super) fn visit_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, NotPut> {
+        let held = self.head().put.lock.visit_within(wait)?;
+        if held.must_repair() {
+            self.repair_put(&held)?;
+        }
+        Ok(held)
+    }
+
     /// Whether anything may be put at all.
     #[inline]
     pub(super) fn check_open(&self, _held: &Held<'_>) -> Result<(), NotPut> {
@@ -325,7 +335,7 @@ impl SharedQueue {
         if self.put_spin.until(changed) {
             return Ok(());
         }
-        let enter = |wait: &mut Wait<'_>| Ok::<_, NotPut>(self.lock_get(wait)?);
+        let enter = |wait: &mut Wait<'_>| Ok::<_, NotPut>(self.visit_get(wait)?);
         sleep_until(&head.nonfull.0, &head.get.lock, changed, enter, wait)?;
         if changed() { Ok(()) } else { self.look_for_readers() }
     }
