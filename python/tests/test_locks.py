@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import tasuki
+from patience import WATCHDOG, struck_asleep, until_asleep, when_asleep
 
 
 @pytest.fixture(params=["Lock", "RLock"])
@@ -37,7 +38,7 @@ def test_no_two_processes_are_inside_at_once(ctx: Any, make: Any) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(WATCHDOG)
     assert counter.value == 6000
 
 
@@ -47,7 +48,7 @@ def test_no_two_threads_are_inside_at_once(make: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(WATCHDOG)
     assert counter.value == 6000
 
 
@@ -88,7 +89,7 @@ def test_who_may_release() -> None:
     lock.acquire()
     thread = threading.Thread(target=lock.release)
     thread.start()
-    thread.join(30)
+    thread.join(WATCHDOG)
     assert lock.acquire(False)
     rlock.acquire()
     failures: list[BaseException] = []
@@ -101,7 +102,7 @@ def test_who_may_release() -> None:
 
     thread = threading.Thread(target=release)
     thread.start()
-    thread.join(30)
+    thread.join(WATCHDOG)
     assert len(failures) == 1
     rlock.release()
 
@@ -115,27 +116,27 @@ def test_another_process_may_release_a_lock(ctx: Any) -> None:
     lock.acquire()
     process = ctx.Process(target=_release, args=(lock,))
     process.start()
-    assert lock.acquire(timeout=30)
-    process.join(30)
+    assert lock.acquire(timeout=WATCHDOG)
+    process.join(WATCHDOG)
     assert process.exitcode == 0
 
 
 def test_a_waiter_is_woken(make: Any) -> None:
     lock = make()
     lock.acquire()
-    times: list[float] = []
+    woken: list[bool] = []
 
     def wait() -> None:
         with lock:
-            times.append(time.monotonic())
+            woken.append(True)
 
     thread = threading.Thread(target=wait)
     thread.start()
-    time.sleep(0.2)
-    assert not times
+    until_asleep(thread.native_id)
+    assert not woken
     lock.release()
-    thread.join(30)
-    assert len(times) == 1
+    thread.join(WATCHDOG)
+    assert woken == [True]
 
 
 # --- the standard library's objects are built on it
@@ -150,13 +151,13 @@ def test_isinstance_and_repr(make: Any) -> None:
         texts: list[str] = []
         thread = threading.Thread(target=lambda: texts.append(repr(lock)))
         thread.start()
-        thread.join(30)
+        thread.join(WATCHDOG)
         assert "SomeOtherThread" in texts[0]
 
 
 def _wait_for(condition: Any, flag: Any) -> None:
     with condition:
-        condition.wait_for(lambda: flag.value, 30)
+        condition.wait_for(lambda: flag.value, WATCHDOG)
         flag.value += 1
         condition.notify_all()
 
@@ -169,8 +170,8 @@ def test_the_standard_condition_runs_on_it(ctx: Any, kind: str) -> None:
     with condition:
         flag.value = 1
         condition.notify_all()
-        assert condition.wait_for(lambda: flag.value == 2, 30)
-    process.join(30)
+        assert condition.wait_for(lambda: flag.value == 2, WATCHDOG)
+    process.join(WATCHDOG)
 
 
 def test_ten_thousand_locks_cost_a_handful_of_descriptors(make: Any) -> None:
@@ -188,18 +189,18 @@ def test_ten_thousand_locks_cost_a_handful_of_descriptors(make: Any) -> None:
 def _hold(lock: Any, ready: Any) -> None:
     lock.acquire()
     ready.set()
-    time.sleep(60)
+    time.sleep(1000)
 
 
 def test_the_death_of_the_owner_is_told_once_and_the_lock_goes_on(ctx: Any, make: Any) -> None:
     lock, ready = make(ctx), ctx.Event()
     process = ctx.Process(target=_hold, args=(lock, ready), daemon=True)
     process.start()
-    assert ready.wait(30)
+    assert ready.wait(WATCHDOG)
     assert lock.acquire(False) is False
     pid = process.pid
     process.kill()
-    process.join(30)
+    process.join(WATCHDOG)
     with pytest.raises(tasuki.OwnerDied, match=str(pid)) as caught:
         lock.acquire()
     assert caught.value.pid == pid
@@ -209,17 +210,14 @@ def test_the_death_of_the_owner_is_told_once_and_the_lock_goes_on(ctx: Any, make
             pass
 
 
-def test_a_waiter_hears_of_the_death_within_a_second(ctx: Any, make: Any) -> None:
+def test_a_waiter_hears_of_the_death(ctx: Any, make: Any) -> None:
     lock, ready = make(ctx), ctx.Event()
     process = ctx.Process(target=_hold, args=(lock, ready), daemon=True)
     process.start()
-    assert ready.wait(30)
-    timer = threading.Timer(0.3, process.kill)
-    timer.start()
-    with pytest.raises(tasuki.OwnerDied):
-        lock.acquire(timeout=20)
-    timer.join()
-    process.join(30)
+    assert ready.wait(WATCHDOG)
+    with pytest.raises(tasuki.OwnerDied), when_asleep(process.kill):
+        lock.acquire(timeout=WATCHDOG)
+    process.join(WATCHDOG)
 
 
 def test_ctrl_c_interrupts_an_acquire(make: Any) -> None:
@@ -228,20 +226,17 @@ def test_ctrl_c_interrupts_an_acquire(make: Any) -> None:
     def hold() -> None:
         with lock:
             inside.set()
-            leave.wait(30)
+            leave.wait(WATCHDOG)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    inside.wait(30)
-    for timeout in (None, 30):
-        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
+    inside.wait(WATCHDOG)
+    for timeout in (None, WATCHDOG):
+        with pytest.raises(KeyboardInterrupt), struck_asleep(signal.SIGINT):
             lock.acquire(timeout=timeout)
-        timer.join()
     leave.set()
-    thread.join(30)
-    assert lock.acquire(timeout=10)
+    thread.join(WATCHDOG)
+    assert lock.acquire(timeout=WATCHDOG)
     lock.release()
 
 
@@ -256,7 +251,7 @@ def test_a_forked_child_does_not_own_what_its_parent_holds(make: Any) -> None:
         process = ctx.Process(target=_try, args=(lock, answers))
         process.start()
         assert answers.get() == (False, True)
-        process.join(30)
+        process.join(WATCHDOG)
 
 
 # --- methods that are functions of the interpreter's own kind

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import tasuki
+from patience import WATCHDOG, until
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -66,12 +67,12 @@ def test_no_acknowledged_message_of_a_killed_producer_is_lost(maxsize: int) -> N
                 for process in producers:
                     process.kill()
                 for process in producers:
-                    process.join(30)
+                    process.join(WATCHDOG)
                 killed = True
             try:
-                # A second is what survivors may have to wait for a dead owner; five make the test a judge of hangs only.
+                # What is there when all producers are dead can be had, if need be after a while: only a hang is judged.
                 who, number = _parse(
-                    q.get(timeout=0.01 if not killed else 5) if not (killed and q.empty()) else q.get(False)
+                    q.get(timeout=0.01 if not killed else WATCHDOG) if not (killed and q.empty()) else q.get(False)
                 )
             except queue.Empty:
                 if killed:
@@ -96,15 +97,15 @@ def test_survivors_go_on_when_consumers_are_killed() -> None:
         consumer.start()
         until = time.monotonic() + rng.random() * 0.03
         while time.monotonic() < until:
-            q.put(_message(0, sent, payload), timeout=30)
+            q.put(_message(0, sent, payload), timeout=WATCHDOG)
             sent += 1
         consumer.kill()
-        consumer.join(30)
+        consumer.join(WATCHDOG)
         kills += 1
         used.append(counts.value)
     left = 0
     while not q.empty():
-        _parse(q.get(timeout=5))
+        _parse(q.get(timeout=WATCHDOG))
         left += 1
     lost = sent - left - sum(used)
     assert 0 <= lost <= kills
@@ -133,17 +134,15 @@ def test_a_lock_goes_on_when_its_holders_are_killed(kind: str) -> None:
         time.sleep(rng.random() * 0.02)
         victim = rng.randrange(3)
         workers[victim].kill()
-        workers[victim].join(30)
+        workers[victim].join(WATCHDOG)
         workers[victim] = ctx.Process(target=_both, args=(lock, first, second, deaths))
         workers[victim].start()
-        # Somebody gets on within the time that a watchdog allows.
-        before, deadline = first.value, time.monotonic() + 30
-        while first.value == before and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert first.value != before
+        # Somebody gets on.
+        before = first.value
+        until(lambda before=before: first.value != before)
     for process in workers:
         process.kill()
-        process.join(30)
+        process.join(WATCHDOG)
     try:
         lock.acquire()
     except tasuki.OwnerDied:

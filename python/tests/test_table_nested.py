@@ -24,21 +24,19 @@ from typing import Any
 import pytest
 
 import tasuki
+from patience import WATCHDOG, until_asleep
 from tasuki.connection import wait as wait_for_any
 
 SOAK = bool(os.environ.get("TASUKI_SOAK"))
 METHODS = ("fork", "spawn", "forkserver") if SOAK else ("fork",)
 ROUNDS = 2 if SOAK else 1
 
-pytestmark = pytest.mark.timeout(3600 if SOAK else 300)
+pytestmark = pytest.mark.timeout(3600 if SOAK else 600)
 
 IN_HANDLER, WAITING_AGAIN, AFTERWARDS = DEATHS = ("in handler", "waiting again", "afterwards")
 
 #: How far a victim is.
-BEFORE, HANDLED, GOT_IT = range(3)
-
-#: For what must happen: only a hang takes so long.
-PATIENCE = 60
+BEFORE, ENTERING, HANDLED, GOT_IT = range(4)
 
 
 def _die() -> None:
@@ -64,7 +62,7 @@ def _taken(it: Any) -> bool:
     """Takes and gives back a lock or a permit; says whether a death was told."""
 
     def enter() -> None:
-        assert it.acquire(timeout=PATIENCE), "held by the dead"
+        assert it.acquire(timeout=WATCHDOG), "held by the dead"
         it.release()
 
     return _passes(enter)
@@ -106,10 +104,10 @@ class Put(Get):
         it.put("of the victim")
 
     def open(self, it: Any) -> None:
-        assert it.get(timeout=PATIENCE) == "first"
+        assert it.get(timeout=WATCHDOG) == "first"
 
     def found(self, it: Any, got_it: bool) -> None:
-        assert it.get(timeout=PATIENCE) == ("of the victim" if got_it else "first")
+        assert it.get(timeout=WATCHDOG) == ("of the victim" if got_it else "first")
         super().found(it, got_it)
 
 
@@ -125,7 +123,7 @@ class Join(Get):
         it.join()
 
     def open(self, it: Any) -> None:
-        assert it.get(timeout=PATIENCE) == "a task"
+        assert it.get(timeout=WATCHDOG) == "a task"
         it.task_done()
 
     def found(self, it: Any, got_it: bool) -> None:
@@ -149,7 +147,7 @@ class Recv:
 
     def found(self, it: Any, got_it: bool) -> None:
         it[1].send("for others")
-        assert it[0].poll(PATIENCE)
+        assert it[0].poll(WATCHDOG)
         assert it[0].recv() == "for others"
 
 
@@ -174,7 +172,7 @@ class Send(Recv):
 
     def found(self, it: Any, got_it: bool) -> None:
         it[0].send("for others")
-        assert it[1].poll(PATIENCE)
+        assert it[1].poll(WATCHDOG)
         assert it[1].recv() == "for others"
 
 
@@ -223,13 +221,13 @@ class Notice:
         def listen() -> None:
             with it:
                 waits.set()
-                heard.append(it.wait(PATIENCE))
+                heard.append(it.wait(WATCHDOG))
 
         listener = threading.Thread(target=listen)
         listener.start()
         waits.wait()
         self.open(it)
-        listener.join(PATIENCE)
+        listener.join(WATCHDOG)
         assert heard == [True], "the dead had the notification"
 
 
@@ -247,7 +245,7 @@ class Happen:
 
     def found(self, it: Any, got_it: bool) -> None:
         it.set()
-        assert it.wait(PATIENCE)
+        assert it.wait(WATCHDOG)
 
 
 class Meet:
@@ -260,7 +258,7 @@ class Meet:
         it.wait()
 
     def open(self, it: Any) -> None:
-        it.wait(PATIENCE)
+        it.wait(WATCHDOG)
 
     def found(self, it: Any, got_it: bool) -> None:
         with pytest.raises(threading.BrokenBarrierError):
@@ -269,8 +267,8 @@ class Meet:
         it.reset()
         other = threading.Thread(target=it.wait)
         other.start()
-        it.wait(PATIENCE)
-        other.join(PATIENCE)
+        it.wait(WATCHDOG)
+        other.join(WATCHDOG)
 
 
 WAITS: dict[str, Any] = {
@@ -304,7 +302,7 @@ class UseQueue:
         inside()
 
     def found(self, it: Any, inside: bool) -> None:
-        assert it.get(timeout=PATIENCE) == b"x" * 100_000
+        assert it.get(timeout=WATCHDOG) == b"x" * 100_000
         assert it.empty()
 
 
@@ -319,7 +317,7 @@ class UsePipe(UseQueue):
         inside()
 
     def found(self, it: Any, inside: bool) -> None:
-        assert it[1].poll(PATIENCE)
+        assert it[1].poll(WATCHDOG)
         assert it[1].recv() == "two"
         assert not it[1].poll()
 
@@ -404,13 +402,13 @@ def _wait(name: str, it: Any, used: list[tuple[str, Any]], death: str, last: str
 
     GOT[:] = [got_it]
     signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    how_far.value = ENTERING
     WAITS[name].block(it)
     got_it()
 
 
 def _reaches(how_far: Any, wanted: int, process: Any) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + WATCHDOG
     while how_far.value < wanted:
         assert process.is_alive() or how_far.value >= wanted, f"the victim ended with {process.exitcode}"
         assert time.monotonic() < deadline, "the victim never got there"
@@ -423,13 +421,17 @@ def _try(ctx: Any, name: str, uses: list[str], death: str) -> None:
     how_far = ctx.RawValue("i", BEFORE)
     process = ctx.Process(target=_wait, args=(name, it, used, death, uses[-1], how_far), daemon=True)
     process.start()
+    _reaches(how_far, ENTERING, process)
+    until_asleep(process.pid)
+    os.kill(process.pid, signal.SIGALRM)
     if death != IN_HANDLER:
         _reaches(how_far, HANDLED, process)
     if death == WAITING_AGAIN:
+        until_asleep(process.pid)
         process.kill()
     if death == AFTERWARDS:
         wait.open(it)
-    process.join(PATIENCE)
+    process.join(WATCHDOG)
     assert process.exitcode == -signal.SIGKILL
     wait.found(it, death == AFTERWARDS)
     for kind, other in used:
