@@ -11,7 +11,7 @@ import pytest
 def program():
     """Runs a program to its end: `program(*words, cwd=None)`; one that hangs is killed with all its children."""
 
-    def run(*words, cwd=None, patience=60):
+    def run(*words, cwd=None, patience=300):
         command = [str(word) for word in words]
         pipe = subprocess.PIPE
         with subprocess.Popen(

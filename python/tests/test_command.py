@@ -76,7 +76,7 @@ def test_what_else_can_be_handed_over(program: Any) -> None:
     command = tasuki.Command(worker, handles=dict(sorted(handles.items()))).start()
     command.join(120)
     assert command.exitcode == 0
-    assert q.get(timeout=1) == "襷"
+    assert q.get(timeout=120) == "襷"
     assert answer.value == 6.5
 
 

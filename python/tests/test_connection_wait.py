@@ -9,13 +9,13 @@ import select
 import selectors
 import signal
 import socket
-import threading
 import time
 from typing import Any
 
 import pytest
 
 import tasuki
+from patience import WATCHDOG, when_asleep
 from tasuki.connection import Listener, Client, wait
 
 
@@ -34,7 +34,7 @@ def test_the_ready_ones_in_their_order() -> None:
         pipes[index][1].send(index)
     assert wait(readers) == [readers[1], readers[3]]
     assert readers[1].recv() == 1
-    assert wait(readers, 10) == [readers[3]]
+    assert wait(readers, WATCHDOG) == [readers[3]]
     pipes[0][1].close()
     assert wait(iter(readers)) == [readers[0], readers[3]]
     with pytest.raises(EOFError):
@@ -103,15 +103,13 @@ def test_all_kinds_at_once(ctx: Any) -> None:
     ]
     assert wait(sources, 0) == []
     for source, wake, take in zip(sources, wakers, takers):
-        timer = threading.Timer(0.05, wake)
-        timer.start()
-        assert wait(sources, 30) == [source]
-        timer.join()
+        with when_asleep(wake):
+            assert wait(sources, WATCHDOG) == [source]
         take()
-    process.join(120)
+    process.join(WATCHDOG)
     for wake in wakers[:5]:
         wake()
-    assert wait(sources, 30) == sources
+    assert wait(sources, WATCHDOG) == sources
     for thing in (reader, writer, one, other, client, server, listener):
         thing.close()
     os.close(system_reader)
@@ -147,7 +145,7 @@ def test_every_message_of_many_senders_is_heard(ctx: Any) -> None:
                 seen[who] += 1
     assert set(seen.values()) == {1000}
     for process in processes:
-        process.join(120)
+        process.join(WATCHDOG)
 
 
 def test_a_killed_peer_is_heard(ctx: Any) -> None:
@@ -156,11 +154,11 @@ def test_a_killed_peer_is_heard(ctx: Any) -> None:
     process.start()
     writer.close()
     assert reader.recv() == process.pid
-    threading.Timer(0.1, process.kill).start()
-    assert wait([reader]) == [reader]
+    with when_asleep(process.kill):
+        assert wait([reader]) == [reader]
     with pytest.raises(EOFError):
         reader.recv()
-    process.join(120)
+    process.join(WATCHDOG)
 
 
 def test_the_standard_wait_hears_it_too(ends: Any) -> None:
@@ -168,16 +166,16 @@ def test_the_standard_wait_hears_it_too(ends: Any) -> None:
 
     reader, writer = ends
     writer.send("before it was asked for its descriptor")
-    assert standard_wait([reader], 30) == [reader]
+    assert standard_wait([reader], WATCHDOG) == [reader]
     assert reader.recv().startswith("before")
     assert standard_wait([reader], 0) == []
     for number in range(100):
         writer.send(number)
-        assert standard_wait([reader], 30) == [reader]
+        assert standard_wait([reader], WATCHDOG) == [reader]
         assert reader.recv() == number
     assert standard_wait([reader], 0) == []
     writer.close()
-    assert standard_wait([reader], 30) == [reader]
+    assert standard_wait([reader], WATCHDOG) == [reader]
 
 
 @pytest.mark.parametrize("kind", [selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector])
@@ -190,15 +188,15 @@ def test_selectors(ends: Any, kind: Any) -> None:
             for number in range(messages):
                 writer.send(number)
             for number in range(messages):
-                assert len(selector.select(30)) == 1
+                assert len(selector.select(WATCHDOG)) == 1
                 assert reader.recv() == number
             assert selector.select(0) == []
         writer.send_bytes(bytes(30_000))
-        assert len(selector.select(30)) == 1
+        assert len(selector.select(WATCHDOG)) == 1
         reader.recv_bytes()
         assert selector.select(0) == []
         writer.close()
-        assert len(selector.select(30)) == 1
+        assert len(selector.select(WATCHDOG)) == 1
 
 
 def test_the_descriptor_stays_the_same_and_goes_with_the_end(ends: Any) -> None:
@@ -219,16 +217,16 @@ def test_a_forked_child_has_a_descriptor_of_its_own() -> None:
     answers = ctx.Queue()
     process = ctx.Process(target=_listen, args=(reader, answers))
     process.start()
-    assert answers.get(timeout=120) == []
+    assert answers.get(timeout=WATCHDOG) == []
     writer.send(1)
-    assert answers.get(timeout=120) == 1
-    process.join(120)
+    assert answers.get(timeout=WATCHDOG) == 1
+    process.join(WATCHDOG)
     assert not reader.poll()
     with selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
         assert selector.select(0) == []
         writer.send(2)
-        assert len(selector.select(30)) == 1
+        assert len(selector.select(WATCHDOG)) == 1
     reader.close()
     writer.close()
 
@@ -237,7 +235,7 @@ def _listen(reader: Any, answers: Any) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
         answers.put(selector.select(0))
-        selector.select(30)
+        selector.select(WATCHDOG)
         answers.put(reader.recv())
 
 
@@ -264,7 +262,7 @@ def test_asyncio_reads_when_there_is_something(ctx: Any) -> None:
         return got
 
     assert asyncio.run(read()) == [(7, number) for number in range(500)]
-    process.join(120)
+    process.join(WATCHDOG)
     reader.close()
 
 

@@ -139,7 +139,7 @@ CONNECTIONS = """
             theirs.close()
             ours.send("round")
             with listener.accept() as server:
-                assert wait([server, ours, one], 30) == [server]
+                assert wait([server, ours, one], 120) == [server]
                 print(server.recv())
         reader, writer = os.pipe()
         send_handle(ours, writer, process.pid)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing.queues
-import os
 import pickle
 import queue
+import signal
 import threading
 import time
 import warnings
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import tasuki
+from patience import struck_asleep, until_asleep
 
 
 # --- counting
@@ -59,7 +60,7 @@ def test_join_waits_until_all_is_done() -> None:
         assert not joined.wait(0.05)
         q.task_done()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert joined.is_set()
     q.join()
 
@@ -85,7 +86,7 @@ def test_workers_in_other_processes(ctx: Any) -> None:
         q.put(None)
     q.join()
     for process in workers:
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0
 
 
@@ -111,7 +112,7 @@ def test_an_immediate_shutdown_ends_a_join() -> None:
     q.shutdown(immediate=True)
     assert thread.is_alive()
     q.task_done()
-    thread.join(30)
+    thread.join(120)
     assert not thread.is_alive()
     with pytest.raises(ValueError, match="too many times"):
         q.task_done()
@@ -120,17 +121,14 @@ def test_an_immediate_shutdown_ends_a_join() -> None:
 def test_ctrl_c_interrupts_a_join() -> None:
     q: Any = tasuki.JoinableQueue()
     q.put(1)
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), 2))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), struck_asleep(signal.SIGINT):
         q.join()
-    timer.join()
 
 
 def test_it_travels_with_its_policy(ctx: Any) -> None:
     q, back = ctx.JoinableQueue(on_owner_died="warn"), ctx.Queue()
     back.put(q)
-    same = back.get(timeout=30)
+    same = back.get(timeout=120)
     assert type(same) is tasuki.queues.JoinableQueue and same.on_owner_died == "warn"
     same.put(1)
     assert q.get() == 1
@@ -152,7 +150,7 @@ def _take(q: Any, many: int, done: int, taken: Any) -> None:
     for _ in range(done):
         q.task_done()
     taken.set()
-    time.sleep(600)
+    time.sleep(1000)
 
 
 def _killed_with(ctx: Any, q: Any, many: int, done: int) -> int:
@@ -160,9 +158,9 @@ def _killed_with(ctx: Any, q: Any, many: int, done: int) -> int:
     taken = ctx.Event()
     victim = ctx.Process(target=_take, args=(q, many, done, taken), daemon=True, name="Victim")
     victim.start()
-    assert taken.wait(60)
+    assert taken.wait(120)
     victim.kill()
-    victim.join(30)
+    victim.join(120)
     return int(victim.pid)
 
 
@@ -194,7 +192,7 @@ def test_the_others_are_still_waited_for(ctx: Any) -> None:
     thread.join(0.2)
     assert thread.is_alive()
     q.task_done()
-    thread.join(30)
+    thread.join(120)
     assert not thread.is_alive()
 
 
@@ -216,7 +214,7 @@ def test_who_waits_is_told_too(ctx: Any) -> None:
     taken = ctx.Event()
     victim = ctx.Process(target=_take, args=(q, 1, 0, taken), daemon=True)
     victim.start()
-    assert taken.wait(60)
+    assert taken.wait(120)
     raised: list[BaseException] = []
 
     def join() -> None:
@@ -227,12 +225,11 @@ def test_who_waits_is_told_too(ctx: Any) -> None:
 
     thread = threading.Thread(target=join)
     thread.start()
-    thread.join(0.3)
-    assert thread.is_alive()
+    until_asleep(thread.native_id)
     victim.kill()
-    thread.join(30)
+    thread.join(120)
     assert raised and raised[0].pid == victim.pid  # type: ignore[attr-defined]
-    victim.join(30)
+    victim.join(120)
 
 
 def test_who_ends_by_itself_with_tasks_done_leaves_nothing(ctx: Any) -> None:
@@ -240,6 +237,6 @@ def test_who_ends_by_itself_with_tasks_done_leaves_nothing(ctx: Any) -> None:
     worker = ctx.Process(target=_work, args=(q, done))
     worker.start()
     q.put_many([1, 2, None])
-    worker.join(60)
+    worker.join(120)
     q.join()
     assert done.value == 3

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import tasuki
+from patience import WATCHDOG
 
 #: What has no meaning here, as README.md says.
 NO_MEANING = {"_is_fork_ctx", "_array", "_wrapper", "_opid"}
@@ -63,13 +64,13 @@ def test_a_join_with_a_timeout(module: Any) -> None:
     assert not _join(queue, 0.01)
 
     def finish() -> None:
-        queue.get(timeout=120)
+        queue.get(timeout=WATCHDOG)
         time.sleep(0.1)
         queue.task_done()
 
     thread = threading.Thread(target=finish)
     thread.start()
-    assert _join(queue, 30)
+    assert _join(queue, WATCHDOG)
     thread.join()
     queue.put("task")
     with queue._cond:
@@ -77,7 +78,7 @@ def test_a_join_with_a_timeout(module: Any) -> None:
     queue.get(), queue.task_done()
     with queue._cond:
         queue._cond.notify_all()
-        assert queue._cond.wait_for(queue._unfinished_tasks._semlock._is_zero, 30)
+        assert queue._cond.wait_for(queue._unfinished_tasks._semlock._is_zero, WATCHDOG)
     queue.close()
     queue.join_thread()
 

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 import tasuki
+from patience import WATCHDOG
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
 def run(main: Any) -> Any:
     """Runs a coroutine; a watchdog beside it, since a lost wake-up would hang."""
-    return asyncio.run(asyncio.wait_for(main, 60))
+    return asyncio.run(asyncio.wait_for(main, WATCHDOG))
 
 
 def test_what_is_there_is_taken_at_once() -> None:
@@ -231,7 +232,7 @@ def test_between_processes(ctx: Any) -> None:
         _, *parts = await asyncio.gather(ask(), take(), take(), take())
         assert sorted(sum(parts, [])) == [n * n for n in range(300)]
         for process in processes:
-            process.join(30)
+            process.join(120)
 
     run(main())
 
@@ -250,11 +251,11 @@ def test_no_message_is_lost_between_cancelled_waits_of_two_loops(ctx: Any) -> No
         process.start()
     everything = []
     for _ in range(1000):
-        everything.append(got.get(timeout=60))
+        everything.append(got.get(timeout=120))
     assert len(set(everything)) == 1000
     q.shutdown()
     for process in putters + takers:
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0
 
 

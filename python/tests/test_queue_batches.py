@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tasuki
+from patience import WATCHDOG, struck_asleep, until, until_asleep, when_asleep
 
 VALUES = [1, -1, "two", None, True, 2.5, b"bytes", (3, "three"), [4], {"five": 5}, 2**70, bytearray(b"x"), ""]
 
@@ -51,7 +52,7 @@ def test_messages_of_every_size_in_one_batch(q: Any) -> None:
     got: list[bytes] = []
     while len(got) < len(data):
         got += q.get_many()
-    thread.join(30)
+    thread.join(120)
     assert got == data
 
 
@@ -78,7 +79,7 @@ def test_more_than_one_step_holds(q: Any) -> None:
         part = q.get_many(30_000)
         assert 0 < len(part) <= 30_000
         got += part
-    thread.join(30)
+    thread.join(120)
     assert got == list(range(100_000))
 
 
@@ -89,12 +90,12 @@ def test_put_many_waits_for_room_again_and_again() -> None:
     q: Any = tasuki.Queue(7)
     thread = threading.Thread(target=q.put_many, args=(range(1000),))
     thread.start()
-    got = [q.get(timeout=30) for _ in range(500)]
+    got = [q.get(timeout=120) for _ in range(500)]
     while len(got) < 1000:
-        part = q.get_many(timeout=30)
+        part = q.get_many(timeout=120)
         assert len(part) <= 7
         got += part
-    thread.join(30)
+    thread.join(120)
     assert got == list(range(1000))
 
 
@@ -122,10 +123,8 @@ def test_nothing_there_is_empty(q: Any) -> None:
 
 
 def test_get_many_waits_for_the_first_one_only(q: Any) -> None:
-    timer = threading.Timer(0.1, q.put, ("x",))
-    timer.start()
-    assert q.get_many(100) == ["x"]
-    timer.join()
+    with when_asleep(lambda: q.put("x")):
+        assert q.get_many(100) == ["x"]
 
 
 @pytest.mark.parametrize("max", [0, -1])
@@ -199,9 +198,10 @@ def test_shutdown_ends_both() -> None:
 
     thread = threading.Thread(target=put)
     thread.start()
-    time.sleep(0.2)
+    until(q.full)
+    until_asleep(thread.native_id)
     q.shutdown()
-    thread.join(30)
+    thread.join(120)
     assert raised[0].put == 3
     assert q.get_many() == [0, 1, 2]
     with pytest.raises(tasuki.ShutDown):
@@ -210,15 +210,11 @@ def test_shutdown_ends_both() -> None:
 
 def test_ctrl_c_says_how_many_were_put() -> None:
     q: Any = tasuki.Queue(3)
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt) as caught:
+    with pytest.raises(KeyboardInterrupt) as caught, struck_asleep(signal.SIGINT):
         q.put_many(range(10))
-    timer.join()
     assert caught.value.put == 3  # type: ignore[attr-defined]
-    with pytest.raises(KeyboardInterrupt):
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-        tasuki.Queue().get_many(timeout=60)
+    with pytest.raises(KeyboardInterrupt), struck_asleep(signal.SIGINT):
+        tasuki.Queue().get_many(timeout=WATCHDOG)
 
 
 # --- between processes, and death
@@ -248,11 +244,11 @@ def test_each_producers_messages_stay_in_order_and_none_is_lost(ctx: Any) -> Non
     for process in producers + consumers:
         process.start()
     for process in producers:
-        process.join(60)
+        process.join(120)
     q.shutdown()
-    parts = [got.get(timeout=60) for _ in consumers]
+    parts = [got.get(timeout=120) for _ in consumers]
     for process in consumers:
-        process.join(30)
+        process.join(120)
     for part in parts:
         for who in range(3):
             numbers = [number for of, number in part if of == who]
@@ -273,13 +269,13 @@ def test_a_batch_of_a_killed_producer_is_whole_or_not_there(ctx: Any) -> None:
         q, pid = ctx.Queue(), ctx.Value("i")
         victim = ctx.Process(target=_put_batches_forever, args=(q, pid), daemon=True)
         victim.start()
-        assert q.get(timeout=60)[2] == 0
+        assert q.get(timeout=120)[2] == 0
         time.sleep(rng.random() * 0.05)
         victim.kill()
-        victim.join(30)
+        victim.join(120)
         got = [(pid.value, 0, 0, b"")]
         while not q.empty():
-            got += q.get_many(timeout=30)
+            got += q.get_many(timeout=120)
         assert len(got) % 20 == 0
         for place, (_, batch, n, data) in enumerate(got):
             assert (batch, n) == divmod(place, 20) and len(data) == n * 300
@@ -293,18 +289,29 @@ def _get_batches_forever(q: Any, last: Any) -> None:
             last.value = number
 
 
+def _feed(q: Any) -> None:
+    try:
+        for first in itertools.count(0, 50):
+            q.put_many(range(first, first + 50))
+    except tasuki.ShutDown:
+        pass
+
+
 def test_a_killed_consumer_takes_no_more_than_its_batch(ctx: Any) -> None:
     rng = random.Random(6)
     for _ in range(4):
-        q, last = ctx.Queue(), ctx.Value("q", -1, lock=False)
-        q.put_many(range(200_000))
+        # Fed as fast as it is emptied, so that something is left whenever the consumer dies.
+        q, last = ctx.Queue(1000), ctx.Value("q", -1, lock=False)
         victim = ctx.Process(target=_get_batches_forever, args=(q, last), daemon=True)
         victim.start()
-        while last.value < 0:
-            time.sleep(0.001)
+        feeder = threading.Thread(target=_feed, args=(q,))
+        feeder.start()
+        until(lambda last=last: last.value >= 0)
         time.sleep(rng.random() * 0.01)
         victim.kill()
-        victim.join(30)
-        left = q.get(timeout=30)
+        victim.join(WATCHDOG)
+        left = q.get(timeout=WATCHDOG)
         assert last.value < left <= last.value + 11
-        assert q.get(timeout=30) == left + 1
+        assert q.get(timeout=WATCHDOG) == left + 1
+        q.shutdown()
+        feeder.join(WATCHDOG)

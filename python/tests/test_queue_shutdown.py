@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing.connection
 import queue
 import threading
-import time
 from typing import Any
 
 import pytest
 
 import tasuki
+from patience import WATCHDOG, until_asleep
 
 KINDS = ("Queue", "SimpleQueue")
 
@@ -76,11 +76,11 @@ def test_those_who_wait_are_woken() -> None:
     threads = [threading.Thread(target=wait, args=call) for call in calls]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)
+    until_asleep(*(thread.native_id for thread in threads))
     empty.shutdown()
     full.shutdown()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert len(ended) == len(calls)
 
 
@@ -102,9 +102,9 @@ def test_it_ends_consumers_in_other_processes(ctx: Any) -> None:
     for number in range(1000):
         q.put(number)
     q.shutdown()
-    assert sum(got.get(timeout=60) for _ in consumers) == 1000
+    assert sum(got.get(timeout=120) for _ in consumers) == 1000
     for process in consumers:
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0
 
 
@@ -117,14 +117,14 @@ def test_any_process_may_call_it(ctx: Any) -> None:
     process = ctx.Process(target=_shut_down, args=(q,))
     process.start()
     with pytest.raises(tasuki.ShutDown):
-        q.get(timeout=60)
-    process.join(30)
+        q.get(timeout=120)
+    process.join(120)
 
 
 def test_its_descriptor_stays_readable(q: Any) -> None:
     assert multiprocessing.connection.wait([q], 0) == []
     q.shutdown()
-    assert multiprocessing.connection.wait([q], 30) == [q]
+    assert multiprocessing.connection.wait([q], WATCHDOG) == [q]
     assert q._reader.poll(None)
     with pytest.raises(tasuki.ShutDown):
         q.get()
@@ -137,5 +137,5 @@ def test_it_is_known_to_those_who_come_later(ctx: Any) -> None:
     q.shutdown()
     process = ctx.Process(target=_drain, args=(q, got))
     process.start()
-    assert got.get(timeout=60) == 1
-    process.join(30)
+    assert got.get(timeout=120) == 1
+    process.join(120)

@@ -15,6 +15,7 @@ import time
 import pytest
 
 import tasuki
+from patience import struck_asleep, until_asleep
 
 
 class Color(enum.IntEnum):
@@ -41,7 +42,7 @@ PICKLED = [
 def test_a_value_comes_out_as_it_went_in(value: object) -> None:
     q = tasuki.Queue()
     q.put(value)
-    got = q.get(timeout=10)
+    got = q.get(timeout=120)
     assert got == value
     assert type(got) is type(value)
 
@@ -49,9 +50,9 @@ def test_a_value_comes_out_as_it_went_in(value: object) -> None:
 def test_nan_and_exceptions_come_through() -> None:
     q = tasuki.Queue()
     q.put(float("nan"))
-    assert q.get(timeout=10) != q
+    assert q.get(timeout=120) != q
     q.put(ValueError("no"))
-    error = q.get(timeout=10)
+    error = q.get(timeout=120)
     assert type(error) is ValueError and error.args == ("no",)
 
 
@@ -61,7 +62,7 @@ def test_bytes_of_every_size(size: int) -> None:
     data = data[:size]
     q = tasuki.Queue()
     q.put(data)
-    assert q.get(timeout=10) == data
+    assert q.get(timeout=120) == data
 
 
 def test_the_reducers_of_forking_pickler_are_honoured() -> None:
@@ -73,11 +74,11 @@ def test_the_reducers_of_forking_pickler_are_honoured() -> None:
     ForkingPickler.register(Local, lambda obj: (int, ("7",)))
     q = tasuki.Queue()
     q.put([Local()])
-    assert q.get(timeout=10) == [7]
+    assert q.get(timeout=120) == [7]
     # Registered again after the first use: what counts is what is registered at the time.
     ForkingPickler.register(Local, lambda obj: (int, ("8",)))
     q.put(Local())
-    assert q.get(timeout=10) == 8
+    assert q.get(timeout=120) == 8
 
 
 def _echo(inward: queue.Queue[object], outward: queue.Queue[object]) -> None:
@@ -91,9 +92,9 @@ def test_values_cross_processes(ctx: tasuki.context.BaseContext) -> None:
     process.start()
     for value in PLAIN[1:] + PICKLED[:10]:
         there.put(value)
-        assert back.get(timeout=30) == value
+        assert back.get(timeout=120) == value
     there.put(None)
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
 
 
@@ -109,11 +110,11 @@ def test_each_producers_messages_stay_in_order_and_none_is_lost(ctx: tasuki.cont
         process.start()
     seen: dict[int, int] = dict.fromkeys(range(3), -1)
     for _ in range(3 * 500):
-        who, number = q.get(timeout=30)
+        who, number = q.get(timeout=120)
         assert number == seen[who] + 1
         seen[who] = number
     for process in producers:
-        process.join(30)
+        process.join(120)
     assert q.empty()
 
 
@@ -129,7 +130,7 @@ def test_what_a_process_put_survives_its_end(ctx: tasuki.context.BaseContext) ->
     q = ctx.Queue()
     process = ctx.Process(target=_count, args=(q, 0, 20_000))
     process.start()
-    process.join(30)  # joined before it is drained: the standard queue deadlocks here
+    process.join(120)  # joined before it is drained: the standard queue deadlocks here
     assert process.exitcode == 0
     assert [q.get(False)[1] for _ in range(20_000)] == list(range(20_000))
 
@@ -190,16 +191,16 @@ def test_a_waiting_put_and_a_waiting_get_are_woken() -> None:
     q.put(0)
     putter = threading.Thread(target=q.put, args=(1,))
     putter.start()
-    time.sleep(0.1)
+    until_asleep(putter.native_id)
     assert q.get() == 0
-    putter.join(30)
+    putter.join(120)
     assert not putter.is_alive() and q.get() == 1
     got: list[object] = []
     getter = threading.Thread(target=lambda: got.append(q.get()))
     getter.start()
-    time.sleep(0.1)
+    until_asleep(getter.native_id)
     q.put("x")
-    getter.join(30)
+    getter.join(120)
     assert got == ["x"]
 
 
@@ -225,11 +226,11 @@ def test_closing_is_a_matter_of_one_process_only(ctx: tasuki.context.BaseContext
     process = ctx.Process(target=_echo, args=(q, back))
     process.start()
     q.put(1)
-    assert back.get(timeout=30) == 1
+    assert back.get(timeout=120) == 1
     back.close()
     q.put(2)
     q.put(None)
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
 
 
@@ -263,8 +264,8 @@ def test_what_cannot_be_unpickled_is_an_error_at_the_reader_and_is_gone() -> Non
     q.put(_Bomb())
     q.put("after")
     with pytest.raises(ZeroDivisionError):
-        q.get(timeout=10)
-    assert q.get(timeout=10) == "after"
+        q.get(timeout=120)
+    assert q.get(timeout=120) == "after"
 
 
 def _explode() -> None:
@@ -280,7 +281,7 @@ def test_a_queue_of_messagepack() -> None:
     q = tasuki.Queue(codec="msgpack")
     for value in (1, "x", b"y", [1, 2.5, None, True], {"a": [b"z"], "b": {"c": -1}}):
         q.put(value)
-        assert q.get(timeout=10) == value
+        assert q.get(timeout=120) == value
     with pytest.raises(TypeError):
         q.put(object())
     with pytest.raises(ValueError, match="codec"):
@@ -321,8 +322,8 @@ def test_a_subclass_with_state_of_its_own_travels(ctx: tasuki.context.BaseContex
     q = Labelled("mine")
     process = ctx.Process(target=_answer, args=(q,))
     process.start()
-    assert q.get(timeout=30) == "mine"
-    process.join(30)
+    assert q.get(timeout=120) == "mine"
+    process.join(120)
 
 
 # --- death and signals
@@ -348,22 +349,19 @@ def test_killed_producers_and_consumers_do_not_stop_the_others(ctx: tasuki.conte
         for process in victims:
             process.kill()
         for process in victims:
-            process.join(30)
+            process.join(120)
     while not q.empty():
-        assert q.get(timeout=5) == b"m" * 100
+        assert q.get(timeout=120) == b"m" * 100
     q.put(b"last")
-    assert q.get(timeout=5) == b"last"
+    assert q.get(timeout=120) == b"last"
 
 
 def test_ctrl_c_interrupts_a_get_and_a_put() -> None:
     empty, full = tasuki.Queue(), tasuki.Queue(1)
     full.put(1)
-    for wait in (empty.get, lambda: empty.get(timeout=60), lambda: full.put(2), lambda: full.put(2, timeout=60)):
-        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
+    for wait in (empty.get, lambda: empty.get(timeout=120), lambda: full.put(2), lambda: full.put(2, timeout=120)):
+        with pytest.raises(KeyboardInterrupt), struck_asleep(signal.SIGINT):
             wait()
-        timer.join()
     assert full.get() == 1 and full.empty()
 
 
