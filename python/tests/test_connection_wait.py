@@ -9,6 +9,7 @@ import select
 import selectors
 import signal
 import socket
+import threading
 import time
 from typing import Any
 

@@ -610,7 +610,7 @@ def _drain(reader: Any, received: list[bytes]) -> None:
 
 
 def _until(done: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.001)

@@ -26,7 +26,7 @@ PROGRAM = """
             queue = context.Queue()
             process = context.Process(target=work, args=(queue, 7))
             process.start()
-            print(*queue.get(timeout=60), flush=True)
+            print(*queue.get(timeout=120), flush=True)
             process.join()
             print(process.exitcode)
 """
@@ -71,7 +71,7 @@ def test_freeze_support_acts_at_its_call(tmp_path: Path, first: str) -> None:
     executable = tmp_path / "frozen"
     executable.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
     executable.chmod(0o755)
-    done = subprocess.run([executable], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([executable], capture_output=True, text=True, timeout=120)
     assert done.stdout == EXPECTED, done.stderr
 
 
@@ -86,5 +86,5 @@ def test_a_program_frozen_by_pyinstaller(tmp_path: Path, first: str) -> None:
     freeze = [sys.executable, "-m", "PyInstaller", "--log-level", "ERROR", "--onedir", "program.py"]
     environment = {**os.environ, "PYINSTALLER_CONFIG_DIR": str(tmp_path / "cache")}
     subprocess.run(freeze, cwd=tmp_path, env=environment, check=True, timeout=300)
-    done = subprocess.run(["dist/program/program"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["dist/program/program"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout == EXPECTED, done.stderr

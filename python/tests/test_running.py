@@ -162,7 +162,7 @@ def _both(here: Path, form: list[str], options: list[str], *args: str) -> list[t
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             input=SOURCE if form == ["-"] else "",
         )
         outcomes.append((done.returncode, done.stdout, done.stderr))
