@@ -151,3 +151,41 @@ fn without_proc() {
     });
     assert_eq!(child.wait(), Ended::WELL);
 }
+
+#[test]
+fn a_child_in_another_pid_namespace_neither_robs_nor_is_robbed() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    let mut child = fork(|| {
+        let (lock, queue) =
+            (RawLock::create(false).unwrap(), RawQueue::create(QueueOptions::default()).unwrap());
+        let _ = lock.acquire(&mut Wait::now()).unwrap();
+        assert!(lock.release());
+        queue.put(1, &[b"text"], &[], &mut Wait::now()).unwrap();
+        let space = libc::CLONE_NEWPID;
+        // SAFETY: the next child will be in another namespace; this process has one thread.
+        let moved =
+            unsafe { libc::unshare(space) == 0 || libc::unshare(libc::CLONE_NEWUSER | space) == 0 };
+        if !moved {
+            eprintln!("not tried: this system lets nobody make a pid namespace");
+            return;
+        }
+        let mut stranger = fork(|| {
+            let refused = lock.acquire(&mut Wait::timeout(support::NEVER)).unwrap_err();
+            assert!(format!("{refused:?}").contains("ForeignNamespace"), "{refused:?}");
+            let refused = queue.put(1, &[b"more"], &[], &mut Wait::now()).unwrap_err();
+            assert!(format!("{refused:?}").contains("ForeignNamespace"), "{refused:?}");
+            let refused = queue.get(&mut Vec::new(), &mut Wait::now()).unwrap_err();
+            assert!(format!("{refused:?}").contains("ForeignNamespace"), "{refused:?}");
+            // What it makes itself is its own.
+            let own = RawLock::create(false).unwrap();
+            let _ = own.acquire(&mut Wait::now()).unwrap();
+            let own = RawQueue::create(QueueOptions::default()).unwrap();
+            own.put(1, &[b"text"], &[], &mut Wait::now()).unwrap();
+            own.get(&mut Vec::new(), &mut Wait::now()).unwrap();
+        });
+        assert_eq!(stranger.wait(), Ended::WELL);
+        assert!(matches!(lock.acquire(&mut Wait::now()), Ok(Acquired::Clean)));
+        queue.get(&mut Vec::new(), &mut Wait::now()).unwrap();
+    });
+    assert_eq!(child.wait(), Ended::WELL);
+}

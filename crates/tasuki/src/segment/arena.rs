@@ -132,8 +132,11 @@ impl Slot {
         let mut local = local::lock();
         for arena in &mut local.arenas {
             if arena.slot_size() == size {
-                if let Some(slot) = arena.take(kind, run, len, backed)? {
-                    return Ok(slot);
+                match arena.take(kind, run, len, backed) {
+                    Ok(Some(slot)) => return Ok(slot),
+                    // Full; of memory or of processes; or of another pid namespace, before a fork. Another one may do.
+                    Ok(None) | Err(Error::Limit(_) | Error::ForeignNamespace) => {}
+                    Err(error) => return Err(error),
                 }
             }
         }

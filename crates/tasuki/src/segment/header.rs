@@ -99,6 +99,14 @@ impl Header {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
+    /// Whether this process, which has the segment and may have been forked since, is in the same pid namespace as who made
+    /// it. Without /proc that can only be told of one whose parent is in another one.
+    pub(super) fn is_of_our_namespace(&self) -> bool {
+        let theirs = self.pid_namespace.load(Ordering::Relaxed);
+        let ours = identity::pid_namespace();
+        theirs == ours || ours == 0 && !identity::has_parent_outside()
+    }
+
     /// What the segment is, whose file has a core of that length.
     pub(super) fn check(&self, kind: Kind, core_len: usize) -> Result<(SegmentId, Shape), Error> {
         let invalid = |what: String| Err(Error::Invalid(what));

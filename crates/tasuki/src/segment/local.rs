@@ -123,10 +123,22 @@ extern "C" fn parent() {
     LOCAL.release_after_fork();
 }
 
+/// In a forked child: tells the segments if it is in another pid namespace, where they cannot be used.
+fn refuse_segments_of_others(local: &Local) {
+    // All of them come from the same namespace, or had been told before.
+    let mut inherited = local.segments.iter().filter_map(|(_, weak)| weak.upgrade());
+    let Some(first) = inherited.find(|segment| segment.check_namespace().is_ok()) else { return };
+    if !first.header().is_of_our_namespace() {
+        // Nothing is dropped with these: who has them, has them for good, since the thread that might let go is not here.
+        live(local).iter().for_each(|segment| segment.foreign.store(true, Ordering::Relaxed));
+    }
+}
+
 extern "C" fn child() {
     // The row's lock comes free first: taking a row is what the child does now.
     roster::release_after_fork();
     with_held(|local| {
+        refuse_segments_of_others(local);
         let leases = local.fork_leases.drain(..);
         for (arena, lease) in local.arenas.iter_mut().zip(leases) {
             arena::hold_again_after_fork(arena, lease);

@@ -18,8 +18,8 @@ pub(crate) mod roster;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed; // of what this process knows; partners are named where it matters
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize}; // of what this process knows; partners are named where it matters
 
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
@@ -69,6 +69,8 @@ pub(crate) struct Segment {
     id: SegmentId,
     kind: Kind,
     row: roster::MyRow,
+    /// This process was forked into another pid namespace than that of the segment.
+    foreign: AtomicBool,
 }
 
 /// What a segment is to be.
@@ -115,6 +117,7 @@ impl Segment {
             id,
             kind,
             row: roster::MyRow::new(),
+            foreign: AtomicBool::new(false),
         };
         segment.header().write(kind, id, Shape { rows, capacity });
         Ok(Arc::new(segment))
@@ -147,6 +150,7 @@ impl Segment {
             id: SegmentId::default(),
             kind,
             row: roster::MyRow::new(),
+            foreign: AtomicBool::new(false),
         };
         let (id, shape) = segment.header().check(kind, core_len)?;
         (segment.id, segment.rows, segment.capacity) = (id, shape.rows, shape.capacity);
@@ -210,6 +214,13 @@ impl Segment {
             Some(token) => Ok(token),
             None => self.row.claim(self),
         }
+    }
+
+    /// Refuses a process that inherited the segment and is in another pid namespace: there nobody could tell whether it
+    /// lives. For those who change something without having a row.
+    #[inline]
+    pub(crate) fn check_namespace(&self) -> Result<(), Error> {
+        if self.foreign.load(Relaxed) { Err(Error::ForeignNamespace) } else { Ok(()) }
     }
 
     /// This process's row, if it has taken one.

@@ -387,6 +387,11 @@ impl MyRow {
         if let Some(token) = self.cached() {
             return Ok(token);
         }
+        // Asked anew, since a fork may have brought this process into another one.
+        if !segment.header().is_of_our_namespace() {
+            segment.foreign.store(true, std::sync::atomic::Ordering::Relaxed);
+            return Err(Error::ForeignNamespace);
+        }
         let token = segment.roster().claim()?;
         let cached = u64::from(token.bits()) | fork::epoch() << 32;
         self.pid.store(std::process::id(), std::sync::atomic::Ordering::Relaxed);

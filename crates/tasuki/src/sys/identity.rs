@@ -98,6 +98,11 @@ pub(crate) fn pid_namespace() -> u64 {
     rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
 }
 
+/// Whether this process's parent is in another pid namespace.
+pub(crate) fn has_parent_outside() -> bool {
+    rustix::process::getppid().is_none()
+}
+
 /// The kernel's id of the calling thread, asked for once per thread and again after a fork.
 #[inline]
 pub(crate) fn thread_id() -> u32 {

@@ -72,6 +72,7 @@ impl SharedQueue {
     /// The message's length, if it can be put at all.
     #[inline]
     pub(super) fn checked_len(&self, message: &Outbound<'_>) -> Result<usize, NotPut> {
+        self.segment.check_namespace()?;
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
         if message.fds.len() > sidecar::MOST {
             return Err(NotPut::Failed(Error::Limit(format!(
