@@ -154,7 +154,7 @@ fn table(point: KillPoint) -> &'static [Work] {
         KillPoint::SemaphoreAnnounced
         | KillPoint::SemaphoreTaken
         | KillPoint::SemaphoreTakenBare
-        | KillPoint::SemaphoreRung
+        | KillPoint::SemaphoreDisowned
         | KillPoint::SemaphoreGiven
         | KillPoint::SemaphoreNoted
         | KillPoint::SemaphoreReclaimed => &[],

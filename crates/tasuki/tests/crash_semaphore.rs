@@ -39,7 +39,6 @@ type Missing = u32;
 const TABLE: &[(KillPoint, Work, Missing)] = &[
     (KillPoint::LockTaken, Work::Own, 0),
     (KillPoint::LockTaken, Work::OwnScarce, 0),
-    (KillPoint::LockTaken, Work::Starve, 0),
     (KillPoint::LockTaken, Work::Inherit, 0),
     (KillPoint::LockFreedBeforeWake, Work::OwnScarce, 0),
     (KillPoint::SemaphoreAnnounced, Work::OwnScarce, 0),
@@ -47,15 +46,12 @@ const TABLE: &[(KillPoint, Work, Missing)] = &[
     (KillPoint::SemaphoreTaken, Work::Own, 0),
     (KillPoint::SemaphoreTaken, Work::OwnScarce, 0),
     (KillPoint::SemaphoreTakenBare, Work::Bare, 1),
-    (KillPoint::SemaphoreRung, Work::Own, 0),
-    (KillPoint::SemaphoreRung, Work::OwnScarce, 0),
-    // It had one in hand and did not give it.
-    (KillPoint::SemaphoreRung, Work::Bare, 1),
+    (KillPoint::SemaphoreDisowned, Work::Own, 0),
+    (KillPoint::SemaphoreDisowned, Work::OwnScarce, 0),
     (KillPoint::SemaphoreGiven, Work::Own, 0),
     (KillPoint::SemaphoreGiven, Work::OwnScarce, 0),
     (KillPoint::SemaphoreGiven, Work::Bare, 0),
     (KillPoint::SemaphoreGiven, Work::Give, 0),
-    (KillPoint::SemaphoreRung, Work::Give, 0),
     (KillPoint::SemaphoreNoted, Work::Inherit, 0),
     (KillPoint::SemaphoreReclaimed, Work::Inherit, 0),
 ];
@@ -160,7 +156,7 @@ fn a_giver_dies(point: KillPoint, nth: u32) {
     takers.iter().for_each(Child::wait_until_asleep);
     dies_at(point, nth, || (0..3).for_each(|_| semaphore.release(1).unwrap()));
     let start = Instant::now();
-    let given = u64::from(nth) - u64::from(point == KillPoint::SemaphoreRung);
+    let given = u64::from(nth);
     until("what was given is taken", || got[0].load(SeqCst) == given);
     semaphore.release(3 - given as u32).unwrap();
     assert!(takers.iter_mut().all(|taker| taker.wait() == Ended::WELL));

@@ -150,8 +150,8 @@ impl Condition {
     fn __exit__<'py>(&self, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
         let py = args.py();
         match self.lock()? {
-            UserLock::Lock(lock) => lock.get().core().give()?,
-            UserLock::RLock(lock) => lock.get().core().give()?,
+            UserLock::Lock(lock) => lock.get().core().give(py)?,
+            UserLock::RLock(lock) => lock.get().core().give(py)?,
             UserLock::Foreign(lock) => {
                 return lock.bind(py).call_method1(intern!(py, "__exit__"), args);
             }

@@ -212,7 +212,7 @@ fn exit_core(core: &dyn Takeable) -> *mut ffi::PyObject {
     if core.leave_quickly() {
         return nothing();
     }
-    slowly(|_| core.leave().map(|()| nothing()))
+    slowly(|py| core.leave(py).map(|()| nothing()))
 }
 
 /// # Safety

@@ -60,7 +60,7 @@ impl Takeable for LockCore {
         Ok(got)
     }
 
-    fn give(&self) -> PyResult<()> {
+    fn give(&self, _py: Python<'_>) -> PyResult<()> {
         if self.raw.get().ok_or_else(never_made)?.unlock() {
             return Ok(());
         }

@@ -25,7 +25,7 @@ pub trait Takeable: Send + Sync + 'static {
     /// Takes it; whether it was got in time.
     fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool>;
     /// Gives it back.
-    fn give(&self) -> PyResult<()>;
+    fn give(&self, py: Python<'_>) -> PyResult<()>;
 
     // What `with` does, where that is something else.
 
@@ -38,8 +38,8 @@ pub trait Takeable: Send + Sync + 'static {
     fn enter(&self, py: Python<'_>) -> PyResult<bool> {
         self.take(py, Patience::Forever)
     }
-    fn leave(&self) -> PyResult<()> {
-        self.give()
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        self.give(py)
     }
 }
 
@@ -55,7 +55,7 @@ pub trait Holder: PyClass<Frozen = True> + Sync {
     fn doors(&self) -> &Doors;
 
     /// `release(n)`, for what is given back in numbers.
-    fn give_many(&self, _n: i64) -> PyResult<()> {
+    fn give_many(&self, _py: Python<'_>, _n: i64) -> PyResult<()> {
         Err(PyTypeError::new_err("release() takes no arguments (1 given)"))
     }
 }
@@ -101,12 +101,12 @@ unsafe extern "C" fn release<T: Holder>(
         if holder.core().give_quickly() {
             return nothing();
         }
-        return slowly(|_| holder.core().give().map(|()| nothing()));
+        return slowly(|py| holder.core().give(py).map(|()| nothing()));
     }
     slowly(|py| {
         // SAFETY: the interpreter's arguments, alive during this call.
         let [n] = unsafe { arguments(py, "release", ["n"], args, count, names) }?;
-        holder.give_many(n.map_or(Ok(1), |n| n.extract())?).map(|()| nothing())
+        holder.give_many(py, n.map_or(Ok(1), |n| n.extract())?).map(|()| nothing())
     })
 }
 

@@ -49,7 +49,7 @@ impl Takeable for RLockCore {
         self.raw.get().ok_or_else(never_made)?.lock(py, patience, || self.policy.get())
     }
 
-    fn give(&self) -> PyResult<()> {
+    fn give(&self, _py: Python<'_>) -> PyResult<()> {
         RLock::released(self.raw.get().ok_or_else(never_made)?.unlock())
     }
 }

@@ -76,7 +76,7 @@ impl SemaphoreCore {
         };
         if let Acquired::OwnerDied(death) = acquired {
             if let Err(error) = self.policy.get().told(py, &death, "a permit of the semaphore") {
-                let _ = give(raw, permit, 1);
+                give(py, raw, permit, 1)?;
                 return Err(error);
             }
         }
@@ -84,18 +84,22 @@ impl SemaphoreCore {
         Ok(true)
     }
 
+    /// Gives it back if nobody is in the middle of a step; false says nothing but that nothing was done.
     #[inline]
     fn give_if_room(&self, permit: Permit, count: u32) -> bool {
-        let given = self.raw.get().is_some_and(|raw| give(raw, permit, count));
+        let given = self.raw.get().is_some_and(|raw| match permit {
+            Permit::Bare => raw.release(count),
+            Permit::Owned => raw.release_owned_quickly(),
+        });
         if given {
             self.holding.given(count);
         }
         given
     }
 
-    fn give(&self, permit: Permit, count: u32) -> PyResult<()> {
-        self.raw()?;
-        if self.give_if_room(permit, count) {
+    fn give(&self, py: Python<'_>, permit: Permit, count: u32) -> PyResult<()> {
+        if give(py, self.raw()?, permit, count)? {
+            self.holding.given(count);
             return Ok(());
         }
         Err(PyValueError::new_err("semaphore or lock released too many times"))
@@ -117,8 +121,8 @@ impl Takeable for SemaphoreCore {
         self.take(py, Permit::Bare, patience)
     }
 
-    fn give(&self) -> PyResult<()> {
-        self.give(Permit::Bare, 1)
+    fn give(&self, py: Python<'_>) -> PyResult<()> {
+        self.give(py, Permit::Bare, 1)
     }
 
     #[inline]
@@ -135,8 +139,8 @@ impl Takeable for SemaphoreCore {
         self.take(py, Permit::Owned, Patience::Forever)
     }
 
-    fn leave(&self) -> PyResult<()> {
-        self.give(Permit::Owned, 1)
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        self.give(py, Permit::Owned, 1)
     }
 }
 
@@ -156,11 +160,11 @@ impl Holder for Semaphore {
         &self.doors
     }
 
-    fn give_many(&self, n: i64) -> PyResult<()> {
+    fn give_many(&self, py: Python<'_>, n: i64) -> PyResult<()> {
         if n < 1 {
             return Err(PyValueError::new_err("n must be one or more"));
         }
-        self.core.give(Permit::Bare, u32::try_from(n).unwrap_or(u32::MAX))
+        self.core.give(py, Permit::Bare, u32::try_from(n).unwrap_or(u32::MAX))
     }
 }
 
@@ -192,11 +196,11 @@ fn take_later(
     })
 }
 
-#[inline]
-fn give(raw: &RawSemaphore, permit: Permit, count: u32) -> bool {
+/// Gives it back, without the interpreter should somebody have been stopped in the middle of a step; whether there was room.
+fn give(py: Python<'_>, raw: &RawSemaphore, permit: Permit, count: u32) -> PyResult<bool> {
     match permit {
-        Permit::Bare => raw.release(count),
-        Permit::Owned => raw.release_owned(),
+        Permit::Bare => Ok(raw.release(count)),
+        Permit::Owned => Patience::step(py, |wait| raw.release_owned_within(wait)),
     }
 }
 

@@ -1,16 +1,18 @@
 //! The users' semaphore: permits in a pool, and a ledger of who owns some, so that those of the dead come back.
 //!
 //! ```text
-//! lock     everything below changes under it
-//! bell     rung before permits come
-//! pool     permits that no bare acquire took
-//! owned    the sum of the ledger; added up anew by who repairs
+//! lock     a robust lock: the ledger changes under it
+//! bell     a sleep word: permits came
+//! permits  u64: bits 0-31 pool, permits that no bare acquire took | bits 32-63 owned, the sum of the ledger
 //! looked   the half second in which a sleeper last looked for dead owners
 //! died     a death that nobody has been told of yet
 //! ledger   [n] u64: bits 0-29 token of the owner, 0 = free entry | bits 32-63 how many permits it owns
 //! ```
-//! Available are `pool - owned`. Each operation commits with one store: `README.md` has the steps and what is feared.
+//! Available are `pool - owned`. What is nobody's changes by one compare-and-swap, without the lock: nobody who was stopped
+//! somewhere keeps others from it. `README.md` has the steps and what is feared.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
+
+use std::time::Duration;
 
 use crate::layout::lock::{Acquired, NotAcquired};
 use crate::segment::death::DeathWords;
@@ -28,6 +30,9 @@ pub(crate) fn owners(initial: u32) -> usize {
     (initial as usize).clamp(FEWEST_OWNERS, MOST_OWNERS)
 }
 
+/// After so long the owners are looked at for the first time: what is over sooner needs nobody to look.
+const FIRST_LOOK: Duration = if cfg!(loom) { SLICE } else { Duration::from_millis(5) };
+
 pub(crate) const FEWEST_OWNERS: usize = 8;
 /// What still fits into the arenas that small objects share.
 pub(crate) const MOST_OWNERS: usize = 500;
@@ -38,8 +43,7 @@ pub(crate) const MOST_OWNERS: usize = 500;
 pub(crate) struct SemaphoreWords {
     pub(super) lock: RobustLock,
     pub(super) bell: SleepWord,
-    pool: AtomicU32,
-    pub(super) owned: AtomicU32,
+    pub(super) permits: AtomicU64,
     looked: AtomicU32,
     died: DeathWords,
 }
@@ -71,6 +75,33 @@ pub(crate) struct SemaphoreView<'a> {
     pub(crate) max: u32,
 }
 
+/// The two numbers in `permits`.
+#[derive(Clone, Copy)]
+struct Permits {
+    pool: u32,
+    owned: u32,
+}
+
+impl Permits {
+    fn new(word: u64) -> Permits {
+        Permits { pool: word as u32, owned: (word >> 32) as u32 }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.pool) | u64::from(self.owned) << 32
+    }
+
+    fn available(self) -> u32 {
+        self.pool.saturating_sub(self.owned)
+    }
+
+    /// So many owned ones less, or all: never more than `max` are available for that.
+    fn disowned(self, count: u32, max: u32) -> Permits {
+        let owned = self.owned.saturating_sub(count);
+        Permits { owned, pool: self.pool.min(owned.saturating_add(max)) }
+    }
+}
+
 fn entry(owner: Token, count: u32) -> u64 {
     if count == 0 { 0 } else { u64::from(owner.bits()) | u64::from(count) << 32 }
 }
@@ -89,8 +120,7 @@ impl SemaphoreWords {
         SemaphoreWords {
             lock: RobustLock::new(),
             bell: SleepWord::new(),
-            pool: AtomicU32::new(0),
-            owned: AtomicU32::new(0),
+            permits: AtomicU64::new(0),
             looked: AtomicU32::new(0),
             died: DeathWords::new(),
         }
@@ -98,7 +128,7 @@ impl SemaphoreWords {
 
     /// Before anybody else has the semaphore.
     pub(crate) fn begin(&self, initial: u32) {
-        self.pool.store(initial, Ordering::Relaxed);
+        self.permits.store(u64::from(initial), Ordering::Relaxed);
     }
 }
 
@@ -123,54 +153,97 @@ impl SemaphoreView<'_> {
         permit: Permit,
         wait: &mut Wait<'_>,
     ) -> Result<Option<Acquired>, GaveUp> {
-        let held = self.enter(wait)?;
-        Ok(self.take(&held, permit))
+        match permit {
+            Permit::Bare => Ok(self.take_bare().then(|| self.news())),
+            Permit::Owned(me) => {
+                if self.available() == 0 && !self.words.lock.is_held() {
+                    return Ok(None);
+                }
+                let held = self.enter(wait)?;
+                Ok(self.take_owned(&held, me).then(|| self.news_inside(&held)))
+            }
+        }
     }
 
     /// Takes a permit without waiting for anything; false says nothing but that `acquire` has to look.
     #[inline]
     pub(crate) fn take_quickly(self, permit: Permit) -> bool {
-        let Some(held) = self.words.lock.try_lock() else { return false };
-        self.repair(&held);
-        !self.words.died.is_noted() && self.take(&held, permit).is_some()
+        if self.words.died.is_noted() {
+            return false;
+        }
+        match permit {
+            Permit::Bare => self.take_bare(),
+            Permit::Owned(me) => {
+                let Some(held) = self.words.lock.try_lock() else { return false };
+                self.repair(&held);
+                self.take_owned(&held, me)
+            }
+        }
     }
 
     /// Adds `count` permits, which were nobody's.
     #[inline]
     pub(crate) fn release(self, count: u32) -> Result<(), TooMany> {
-        let _held = self.enter_for_sure();
-        self.release_bare(count)
+        let added = self.change(|permits| {
+            let room = self.max.saturating_sub(permits.available());
+            let pool = permits.pool.saturating_add(count);
+            (count <= room).then_some(Permits { pool, ..permits })
+        });
+        if added.is_none() {
+            return Err(TooMany);
+        }
+        kill_point!(SemaphoreGiven);
+        self.words.bell.ring_committed(count);
+        Ok(())
     }
 
-    /// Gives back a permit that this process owns; if it owns none, as `release`.
+    /// Gives back a permit that this process owns; if it owns none, as `release`. Nothing is done if the wait is given up.
     #[inline]
-    pub(crate) fn release_owned(self, me: Token) -> Result<(), TooMany> {
-        let _held = self.enter_for_sure();
-        let Some((place, seen)) = self.find(me, |seen| owner_of(seen) == Some(me)) else {
-            return self.release_bare(1);
-        };
-        let enough = self.available() >= self.max;
-        if enough {
-            // Others released what this process owned. In this order a death in between leaves it to the ledger.
-            let pool = self.words.pool.load(Ordering::Relaxed);
-            self.words.pool.store(pool.saturating_sub(1), Ordering::Relaxed);
-        } else {
-            self.words.bell.ring(1);
-            kill_point!(SemaphoreRung);
+    pub(crate) fn release_owned(
+        self,
+        me: Token,
+        wait: &mut Wait<'_>,
+    ) -> Result<Result<(), TooMany>, GaveUp> {
+        let held = self.enter(wait)?;
+        Ok(self.give_owned(held, me))
+    }
+
+    /// `release_owned` if nobody is inside and there is room; None says nothing but that it was not done.
+    #[inline]
+    pub(crate) fn release_owned_quickly(self, me: Token) -> Option<Result<(), TooMany>> {
+        let held = self.words.lock.try_lock()?;
+        self.repair(&held);
+        if self.available() >= self.max {
+            return None;
         }
+        Some(self.give_owned(held, me))
+    }
+
+    #[inline]
+    fn give_owned(self, held: Held<'_>, me: Token) -> Result<(), TooMany> {
+        let Some((place, seen)) = self.find(me, |seen| owner_of(seen) == Some(me)) else {
+            drop(held);
+            return self.release(1);
+        };
         place.store(entry(me, count_of(seen) - 1), Ordering::Relaxed);
+        kill_point!(SemaphoreDisowned);
+        let before = self.disown(1);
+        drop(held);
+        // Others may have released what this process owned: then there is no room for it any more.
+        if before.available() >= self.max {
+            return Err(TooMany);
+        }
         kill_point!(SemaphoreGiven);
-        self.count_owned(-1);
-        if enough { Err(TooMany) } else { Ok(()) }
+        self.words.bell.ring_committed(1);
+        Ok(())
     }
 
     /// How many permits are available, those of the dead among them.
     pub(crate) fn value(self) -> u32 {
-        if self.words.owned.load(Ordering::Relaxed) > 0 {
-            let done = self.reclaim(&mut Wait::forever());
-            debug_assert!(done.is_ok(), "a wait without deadline and check does not give up");
+        self.mend();
+        if self.permits().owned > 0 {
+            let _ = self.reclaim(&mut Wait::attempt()); // later, if somebody was stopped inside
         }
-        let _held = self.enter_for_sure();
         self.available()
     }
 
@@ -181,7 +254,12 @@ impl SemaphoreView<'_> {
                 return Ok(acquired);
             }
         }
-        self.reclaim(wait)?;
+        self.mend();
+        // Looking at the owners asks the kernel five things about each: most waits are over before that is worth it.
+        let mut looked = wait.is_now() || cfg!(loom);
+        if looked {
+            self.reclaim(wait)?;
+        }
         if wait.is_now() {
             let taken = self.take_if_available(permit, wait)?;
             return taken.ok_or(NotAcquired::GaveUp(GaveUp::TimedOut));
@@ -189,37 +267,56 @@ impl SemaphoreView<'_> {
         loop {
             let announced = self.words.bell.announce();
             kill_point!(SemaphoreAnnounced);
-            if let Some(acquired) = self.take_if_available(permit, wait)? {
-                return Ok(acquired);
-            }
-            if let Err(why) = self.words.bell.sleep(announced, wait) {
-                return self.give_up(permit, why);
-            }
-            self.reclaim_in_turn(wait)?;
-            if let Some(acquired) = self.take_if_available(permit, wait)? {
-                return Ok(acquired);
+            let longest = if looked { SLICE * 2 } else { FIRST_LOOK };
+            let slept = match self.take_if_available(permit, wait) {
+                Ok(Some(acquired)) => return Ok(acquired),
+                Ok(None) => self.words.bell.sleep_for(announced, wait, longest),
+                Err(why) => Err(why),
+            };
+            let woken = slept.and_then(|()| self.take_after_sleep(permit, &mut looked, wait));
+            match woken {
+                Ok(Some(acquired)) => return Ok(acquired),
+                Ok(None) => {}
+                Err(why) => return self.give_up(permit, why, looked),
             }
         }
+    }
+
+    fn take_after_sleep(
+        self,
+        permit: Permit,
+        looked: &mut bool,
+        wait: &mut Wait<'_>,
+    ) -> Result<Option<Acquired>, GaveUp> {
+        if let Some(acquired) = self.take_if_available(permit, wait)? {
+            return Ok(Some(acquired));
+        }
+        self.mend();
+        if *looked {
+            self.reclaim_in_turn(wait)?;
+        } else {
+            *looked = true;
+            self.reclaim(wait)?;
+        }
+        self.take_if_available(permit, wait)
     }
 
     /// The last look of one that may have been woken for a permit.
-    fn give_up(self, permit: Permit, why: GaveUp) -> Result<Acquired, NotAcquired> {
-        let held = self.enter(&mut Wait::now())?;
-        match why {
-            GaveUp::TimedOut => self.take(&held, permit).ok_or_else(|| why.into()),
-            GaveUp::Interrupted => {
-                if self.available() > 0 {
-                    self.words.bell.ring(1);
-                }
-                Err(why.into())
+    fn give_up(self, permit: Permit, why: GaveUp, looked: bool) -> Result<Acquired, NotAcquired> {
+        if why == GaveUp::TimedOut {
+            self.mend();
+            if !looked {
+                let _ = self.reclaim(&mut Wait::attempt()); // not if somebody was stopped inside
+            }
+            if let Ok(Some(acquired)) = self.take_if_available(permit, &mut Wait::attempt()) {
+                return Ok(acquired);
             }
         }
-    }
-
-    fn enter_for_sure(&self) -> Held<'_> {
-        let held = self.words.lock.lock();
-        self.repair(&held);
-        held
+        // The ring that this one may have used up goes on: a ring comes after its permits.
+        if self.available() > 0 {
+            self.words.bell.ring_committed(1);
+        }
+        Err(why.into())
     }
 
     #[inline]
@@ -229,53 +326,88 @@ impl SemaphoreView<'_> {
         Ok(held)
     }
 
-    /// After a death inside: one store committed or did not, and the sum may not know.
+    /// Looks whether somebody died inside; not if somebody is there.
+    #[inline]
+    fn mend(&self) {
+        if self.words.lock.is_held() {
+            if let Some(held) = self.words.lock.try_lock() {
+                self.repair(&held);
+            }
+        }
+    }
+
+    /// After a death inside: the ledger says what is owned, and the sum may not know.
     #[inline]
     fn repair(&self, held: &Held<'_>) {
         if held.must_repair() {
             let count = |entry: &AtomicU64| count_of(entry.load(Ordering::Relaxed));
             let owned = self.ledger.iter().map(count).fold(0, u32::saturating_add);
-            self.words.owned.store(owned, Ordering::Relaxed);
+            self.change(|permits| Some(Permits { owned, ..permits }.disowned(0, self.max)));
             self.words.bell.ring_all();
         }
     }
 
     #[inline]
-    fn available(&self) -> u32 {
-        let owned = self.words.owned.load(Ordering::Relaxed);
-        self.words.pool.load(Ordering::Relaxed).saturating_sub(owned)
-    }
-
-    fn count_owned(&self, change: i32) {
-        let owned = self.words.owned.load(Ordering::Relaxed);
-        self.words.owned.store(owned.saturating_add_signed(change), Ordering::Relaxed);
+    fn permits(&self) -> Permits {
+        // SYNC: SeqCst, after `announce` of a sleeper and before `ring` of a releaser; Acquire is with the swap in `change`.
+        Permits::new(self.words.permits.load(Ordering::SeqCst))
     }
 
     #[inline]
-    fn take(self, _held: &Held<'_>, permit: Permit) -> Option<Acquired> {
-        if self.available() == 0 {
-            return None;
-        }
-        let place = match permit {
-            Permit::Bare => None,
-            Permit::Owned(me) => {
-                let mine_or_free = |seen| owner_of(seen).is_none_or(|owner| owner == me);
-                self.find(me, mine_or_free).map(|found| (me, found))
+    fn available(&self) -> u32 {
+        self.permits().available()
+    }
+
+    /// Replaces the two numbers by what `next` makes of them, and returns those before; None when `next` says so.
+    #[inline]
+    fn change(&self, next: impl Fn(Permits) -> Option<Permits>) -> Option<Permits> {
+        let word = &self.words.permits;
+        // SYNC: SeqCst, after `announce` of a sleeper.
+        let mut seen = word.load(Ordering::SeqCst);
+        loop {
+            let permits = Permits::new(seen);
+            let changed = next(permits)?.word();
+            // SYNC: SeqCst, with the load in `permits`: a release is seen by who announced itself before it rings.
+            match word.compare_exchange_weak(seen, changed, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return Some(permits),
+                Err(other) => seen = other,
             }
+        }
+    }
+
+    #[inline]
+    fn take_bare(self) -> bool {
+        let taken = self.change(|permits| {
+            (permits.available() > 0).then(|| Permits { pool: permits.pool - 1, ..permits })
+        });
+        if taken.is_some() {
+            kill_point!(SemaphoreTakenBare);
+        }
+        taken.is_some()
+    }
+
+    #[inline]
+    fn take_owned(self, _held: &Held<'_>, me: Token) -> bool {
+        let mine_or_free = |seen| owner_of(seen).is_none_or(|owner| owner == me);
+        let Some((place, seen)) = self.find(me, mine_or_free) else {
+            return self.take_bare(); // more owners than the ledger has entries
         };
-        match place {
-            Some((me, (place, seen))) => {
-                place.store(entry(me, count_of(seen).saturating_add(1)), Ordering::Relaxed);
-                kill_point!(SemaphoreTaken);
-                self.count_owned(1);
-            }
-            None => {
-                let pool = self.words.pool.load(Ordering::Relaxed);
-                self.words.pool.store(pool.saturating_sub(1), Ordering::Relaxed);
-                kill_point!(SemaphoreTakenBare);
-            }
+        let taken = self.change(|permits| {
+            let owned = permits.owned.saturating_add(1);
+            (permits.available() > 0).then_some(Permits { owned, ..permits })
+        });
+        if taken.is_none() {
+            return false;
         }
-        Some(self.news())
+        kill_point!(SemaphoreTaken);
+        place.store(entry(me, count_of(seen).saturating_add(1)), Ordering::Relaxed);
+        true
+    }
+
+    /// So many permits are not owned any more, which the ledger knows already; the numbers before.
+    fn disown(&self, count: u32) -> Permits {
+        let changed = self.change(|permits| Some(permits.disowned(count, self.max)));
+        changed.unwrap_or(Permits { pool: 0, owned: 0 })
     }
 
     /// The entry of the ledger that suits, from this process's usual place on.
@@ -288,8 +420,15 @@ impl SemaphoreView<'_> {
             .find(|(_, seen)| suits(*seen))
     }
 
-    /// The death that nobody was told of yet.
+    /// The death that nobody was told of yet; the next one is told if somebody is inside for long.
     fn news(&self) -> Acquired {
+        if !self.words.died.is_noted() {
+            return Acquired::Clean;
+        }
+        self.enter(&mut Wait::attempt()).map_or(Acquired::Clean, |held| self.news_inside(&held))
+    }
+
+    fn news_inside(&self, _held: &Held<'_>) -> Acquired {
         match self.words.died.read() {
             None => Acquired::Clean,
             Some(death) => {
@@ -297,18 +436,6 @@ impl SemaphoreView<'_> {
                 Acquired::OwnerDied(death)
             }
         }
-    }
-
-    fn release_bare(&self, count: u32) -> Result<(), TooMany> {
-        if count > self.max.saturating_sub(self.available()) {
-            return Err(TooMany);
-        }
-        self.words.bell.ring(count);
-        kill_point!(SemaphoreRung);
-        let pool = self.words.pool.load(Ordering::Relaxed);
-        self.words.pool.store(pool.saturating_add(count), Ordering::Relaxed);
-        kill_point!(SemaphoreGiven);
-        Ok(())
     }
 
     /// `reclaim`, by one sleeper in each half second.
@@ -333,27 +460,19 @@ impl SemaphoreView<'_> {
                 continue;
             }
             let death = roster.death_of(owner, 0);
-            let _held = self.enter(wait)?;
+            let held = self.enter(wait)?;
             let seen = place.load(Ordering::Relaxed);
             if owner_of(seen) != Some(owner) {
                 continue; // somebody else did it
             }
             self.words.died.note(&death);
             kill_point!(SemaphoreNoted);
-            self.give_back(place, count_of(seen));
+            place.store(0, Ordering::Relaxed);
+            kill_point!(SemaphoreReclaimed);
+            self.disown(count_of(seen));
+            drop(held);
+            self.words.bell.ring_committed(count_of(seen));
         }
         Ok(())
-    }
-
-    fn give_back(&self, place: &AtomicU64, count: u32) {
-        let room = self.max.saturating_sub(self.available());
-        if count > room {
-            let pool = self.words.pool.load(Ordering::Relaxed);
-            self.words.pool.store(pool.saturating_sub(count - room), Ordering::Relaxed);
-        }
-        self.words.bell.ring(count.min(room));
-        place.store(0, Ordering::Relaxed);
-        kill_point!(SemaphoreReclaimed);
-        self.count_owned(-i32::try_from(count).unwrap_or(i32::MAX));
     }
 }

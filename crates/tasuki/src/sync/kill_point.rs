@@ -113,17 +113,17 @@ kill_points! {
     SharedMemoryNamed,
     /// semaphore: a waiter has announced itself and does not sleep yet.
     SemaphoreAnnounced,
-    /// semaphore: the ledger says that this process owns a permit, the sum does not.
+    /// semaphore: the sum says that this process owns a permit, the ledger does not.
     SemaphoreTaken,
     /// semaphore: a permit that nobody owns was just taken.
     SemaphoreTakenBare,
-    /// semaphore: sleepers were woken, the permits are not there yet.
-    SemaphoreRung,
-    /// semaphore: the permits are there, the lock still held.
+    /// semaphore: the ledger says that this process owns a permit less, the sum does not.
+    SemaphoreDisowned,
+    /// semaphore: the permits are there, sleepers are not woken yet.
     SemaphoreGiven,
     /// semaphore: the death of an owner is noted, its permits are not back.
     SemaphoreNoted,
-    /// semaphore: a dead owner's permits are back, the lock still held.
+    /// semaphore: the ledger is rid of a dead owner, the sum is not.
     SemaphoreReclaimed,
 
     // layout/queue/ends.rs

@@ -8,9 +8,11 @@
 //! A sleeper: `announce`, look again, go through the ringer's lock if that is held, `sleep`. A ringer, holding its
 //! lock: `ring`, then commit, then unlock. Why no wake-up is lost, a killed ringer included, is in `README.md`.
 
+use std::time::Duration;
+
 use super::atomic::{AtomicU32, Ordering, in_single_order};
 use super::futex::{self, Woken};
-use super::wait::{GaveUp, Wait};
+use super::wait::{GaveUp, SLICE, Wait};
 
 const SLEEPERS: u32 = 1;
 const ONE_RING: u32 = 2;
@@ -41,7 +43,17 @@ impl SleepWord {
     /// Sleeps unless the bell was rung since `announce`; returns after a ring, a slice of time, a signal, or for
     /// no reason.
     pub(crate) fn sleep(&self, announced: Announced, wait: &mut Wait<'_>) -> Result<(), GaveUp> {
-        let slice = wait.slice()?;
+        self.sleep_for(announced, wait, SLICE * 2)
+    }
+
+    /// As `sleep`, at most for so long.
+    pub(crate) fn sleep_for(
+        &self,
+        announced: Announced,
+        wait: &mut Wait<'_>,
+        longest: Duration,
+    ) -> Result<(), GaveUp> {
+        let slice = wait.slice()?.min(longest);
         let _: Woken = futex::wait(&self.0, announced.0, Some(slice));
         Ok(())
     }
@@ -68,6 +80,29 @@ impl SleepWord {
                 Ordering::SeqCst,
                 Ordering::Relaxed,
             );
+        }
+    }
+
+    /// As `ring`, by a ringer without a lock, after its commit: killed in between, sleepers learn of it when their slice ends.
+    #[inline]
+    pub(crate) fn ring_committed(&self, count: u32) {
+        // SYNC: SeqCst, with the fetch_or in `announce`: either the bit is seen here, or the commit there.
+        in_single_order();
+        if self.0.load(Ordering::SeqCst) & SLEEPERS != 0 {
+            self.ring_anybody(count);
+        }
+    }
+
+    #[cold]
+    fn ring_anybody(&self, count: u32) {
+        let rung = self.0.fetch_add(ONE_RING, Ordering::SeqCst).wrapping_add(ONE_RING);
+        if futex::wake(&self.0, count) < count as usize {
+            let quiet = rung.wrapping_add(ONE_RING) & !SLEEPERS;
+            let swap = self.0.compare_exchange(rung, quiet, Ordering::SeqCst, Ordering::Relaxed);
+            if swap.is_ok() {
+                // Who announced itself after the ring may have fallen asleep just before the swap.
+                futex::wake(&self.0, u32::MAX);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::raw::Failure;
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
 use crate::sync::atomic::AtomicU64;
-use crate::sync::{Spin, Wait};
+use crate::sync::{GaveUp, Spin, Wait};
 
 /// A number of permits that processes acquire and release.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl RawSemaphore {
     #[inline]
     pub fn acquire_free_owned(&self) -> Option<Acquired> {
         let me = self.slot.segment().known_row()?;
-        self.view().take_if_available(Permit::Owned(me), &mut Wait::now()).ok().flatten()
+        self.view().take_if_available(Permit::Owned(me), &mut Wait::attempt()).ok().flatten()
     }
 
     /// Takes a permit if one is free and there is nothing to tell; false says nothing but that `acquire` has to look.
@@ -120,10 +120,25 @@ impl RawSemaphore {
     #[inline]
     #[must_use]
     pub fn release_owned(&self) -> bool {
+        let done = self.release_owned_within(&mut Wait::forever());
+        debug_assert!(done.is_ok(), "a wait without deadline and check does not give up");
+        done.unwrap_or(false)
+    }
+
+    /// As `release_owned`. A wait that is given up, since somebody was stopped in the middle of a step, changes nothing.
+    pub fn release_owned_within(&self, wait: &mut Wait<'_>) -> Result<bool, GaveUp> {
         match self.slot.segment().known_row() {
-            Some(me) => self.view().release_owned(me).is_ok(),
-            None => self.release(1),
+            Some(me) => Ok(self.view().release_owned(me, wait)?.is_ok()),
+            None => Ok(self.release(1)),
         }
+    }
+
+    /// The quick part of `release_owned`: false says nothing but that nothing was done.
+    #[inline]
+    #[must_use]
+    pub fn release_owned_quickly(&self) -> bool {
+        let me = self.slot.segment().known_row();
+        me.is_some_and(|me| matches!(self.view().release_owned_quickly(me), Some(Ok(()))))
     }
 
     /// Whether this process is the one that acquired: a forked child is not its parent.
