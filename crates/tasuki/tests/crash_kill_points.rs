@@ -177,6 +177,8 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::PipeMidway
         | KillPoint::PipePolled
         | KillPoint::PipePolledLit => &[],
+        // `queue_room.rs`
+        KillPoint::PutPlaceTaken | KillPoint::PutGapMoved => &[],
         // `crash_beacon.rs`
         KillPoint::BeaconLighting
         | KillPoint::BeaconLit

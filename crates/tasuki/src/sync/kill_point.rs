@@ -25,6 +25,10 @@ kill_points! {
     LockFreedBeforeWake,
     /// put: a block of its own is claimed and not yet filled.
     PutBlockClaimed,
+    /// put: a free block has lost its place for others, and is not free yet.
+    PutPlaceTaken,
+    /// put: the room for blocks is found anew and not yet told.
+    PutGapMoved,
     /// put: the block is full, the queue's lock not yet taken.
     PutBlockFilled,
     /// put: under the lock, before anything is written.

@@ -87,7 +87,7 @@ impl SharedQueue {
         let mut socket_was_full_at = None;
         while put < messages.len() {
             if ready.is_empty() {
-                let prepared = self.prepare(&messages[put..], &mut ready);
+                let prepared = self.prepare(&messages[put..], &mut ready, wait);
                 // What is wrong with a later message is said when those before it are put.
                 if let (Err(why), true) = (prepared, ready.is_empty()) {
                     return (put, Err(why));
@@ -181,11 +181,12 @@ impl SharedQueue {
         self: &Arc<Self>,
         messages: &[Outbound<'_>],
         ready: &mut VecDeque<Ready>,
+        wait: &mut Wait<'_>,
     ) -> Result<(), NotPut> {
         let (mut frames, mut ahead) = (0, 0);
         for message in messages {
             let len = self.checked_len(message)?;
-            let block = if len > INLINE { self.filled_block(message, len)? } else { None };
+            let block = if len > INLINE { self.filled_block(message, len, wait)? } else { None };
             frames += ring::frame_len(if block.is_some() { BlockId::LEN } else { len });
             ahead += if block.is_some() { len } else { 0 };
             ready.push_back((len, block));

@@ -9,18 +9,19 @@
 //!                                                         FREE by a repair, when no such message is queued
 //!   HELD     owner reads it                            -> FREE by the owner, or taken over once it is dead
 //! ```
-//! Blocks come in sizes of 8 KiB times a power of two. The numbers are virtual: a block has memory only up to the
+//! Blocks come in sizes of 8 KiB times a power of two; [`room`](super::room) says where they lie. The numbers are virtual: a block has memory only up to the
 //! longest message it carried, and gives it back when the queue keeps more than [`KEPT`] in free blocks.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 use std::sync::Arc;
 
 use super::geometry::AREAS;
-use super::{SharedQueue, corrupt};
+use super::room::Gap;
+use super::{NotPut, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::segment::{Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::kill_point;
+use crate::sync::{RobustLock, Wait, kill_point, wait};
 use crate::sys::fork;
 use crate::sys::memory::PAGE;
 use crate::sys::private_memory::PrivateMemory;
@@ -56,10 +57,14 @@ unsafe impl Shared for Entry {}
 
 #[repr(C, align(64))]
 pub(super) struct Control {
-    /// Where the next new block may begin, by area; 0: at the area's start.
-    unused_from: [AtomicU64; AREAS],
+    /// For who gives a block a place; see [`room`](super::room).
+    pub(super) lock: RobustLock,
+    /// When somebody last looked for blocks of the dead; see [`wait::look_number`].
+    looked: AtomicU32,
+    /// Where new blocks may lie, by area.
+    pub(super) gaps: [Gap; AREAS],
     /// Memory in free blocks; a hint, since a death may leave it off.
-    free_bytes: AtomicU64,
+    pub(super) free_bytes: AtomicU64,
     /// Entries that were ever used, by class.
     high: [AtomicU32; CLASSES],
     /// The entry that was freed last, by class.
@@ -76,6 +81,14 @@ pub(super) struct BlockId {
 }
 
 impl BlockId {
+    pub(super) fn new(class: u32, index: u32) -> BlockId {
+        BlockId { class, index }
+    }
+
+    pub(super) fn class(self) -> u32 {
+        self.class
+    }
+
     /// The frame's body.
     pub(super) const LEN: usize = 16;
 
@@ -211,30 +224,36 @@ impl SharedQueue {
     }
 
     /// How many entries of a class were ever used.
-    fn high(&self, class: u32) -> u32 {
+    pub(super) fn high(&self, class: u32) -> u32 {
         let high = self.head().blocks.high[class as usize].load(Ordering::Relaxed);
         high.min(self.geometry.entries(class))
     }
 
     /// Takes a block for a message of `len` bytes, with memory.
-    pub(super) fn claim_block(self: &Arc<Self>, len: usize) -> Result<Block, Error> {
+    pub(super) fn claim_block(
+        self: &Arc<Self>,
+        len: usize,
+        wait: &mut Wait<'_>,
+    ) -> Result<Block, NotPut> {
         let class = len.div_ceil(SMALLEST).next_power_of_two().trailing_zeros();
         let me = self.segment.my_row()?;
+        self.free_blocks_of_the_dead();
         if class as usize >= CLASSES {
-            return Err(self.too_large(len));
+            return Err(self.too_large(len).into());
         }
         let entries = self.geometry.entries(class);
         if entries == 0 {
-            return Err(self.too_large(len));
+            return Err(self.too_large(len).into());
         }
         let Some(index) = self.find_block(class, me)? else {
             return Err(Error::Limit(format!(
                 "the queue holds {entries} messages of about {len} bytes already, the most it can"
-            )));
+            ))
+            .into());
         };
         let id = BlockId { class, index };
         kill_point!(PutBlockClaimed);
-        match self.give_block_memory(id, len) {
+        match self.give_block_memory(id, len, me, wait) {
             Ok(offset) => Ok(Block {
                 queue: self.clone(),
                 id,
@@ -244,7 +263,7 @@ impl SharedQueue {
                 owned: true,
             }),
             Err(error) => {
-                self.block(id)?.state.store(FREE, Ordering::Release);
+                self.set_free(id)?;
                 Err(error)
             }
         }
@@ -305,14 +324,19 @@ impl SharedQueue {
     }
 
     /// Gives a block a place and memory, and maps it here.
-    fn give_block_memory(&self, id: BlockId, len: usize) -> Result<usize, Error> {
+    fn give_block_memory(
+        self: &Arc<Self>,
+        id: BlockId,
+        len: usize,
+        me: Token,
+        wait: &mut Wait<'_>,
+    ) -> Result<usize, NotPut> {
         let control = &self.head().blocks;
         let entry = self.block(id)?;
         let size = SMALLEST << id.class;
         if entry.offset.load(Ordering::Relaxed) == 0 {
-            let place = (0..AREAS)
-                .find_map(|area| self.take_place(area, size))
-                .ok_or_else(|| self.too_large(len))?;
+            let place = self.place_for_block(size, me, wait)?;
+            let place = place.ok_or_else(|| self.too_large(len))?;
             entry.offset.store(place as u64, Ordering::Relaxed);
         }
         let offset = self.checked_offset(id, size)?;
@@ -330,16 +354,65 @@ impl SharedQueue {
         Ok(offset)
     }
 
-    /// Takes a place of `size` bytes that was never used out of an area.
-    fn take_place(&self, area: usize, size: usize) -> Option<usize> {
-        let (start, end) = self.geometry.area(area);
-        let next = |from: u64| (from as usize).max(start).checked_add(size);
-        let before = self.head().blocks.unused_from[area]
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |from| {
-                next(from).filter(|&to| to <= end).map(|to| to as u64)
-            })
-            .ok()?;
-        Some((before as usize).max(start))
+    /// Makes a block this process's if it is nobody's, or a dead process's.
+    pub(super) fn claim_unused(&self, id: BlockId, me: Token) -> Result<bool, Error> {
+        let entry = self.block(id)?;
+        let state = entry.state.load(Ordering::Acquire);
+        let mine = WRITING | u64::from(me.bits()) << 32;
+        // SYNC: Acquire, with the Release that freed it.
+        let claim = || {
+            entry.state.compare_exchange(state, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        };
+        Ok((state & STATE == FREE || self.is_orphan(state, me)) && claim())
+    }
+
+    /// Takes away the place of a block that this process has claimed. First the memory: who dies in between leaves none that
+    /// nobody knows of.
+    pub(super) fn take_place_away(&self, id: BlockId) -> Result<(), Error> {
+        let entry = self.block(id)?;
+        if entry.committed.swap(0, Ordering::Relaxed) > 0 {
+            if let Ok(offset) = self.checked_offset(id, SMALLEST << id.class) {
+                self.segment.give_back(offset, SMALLEST << id.class);
+            }
+        }
+        entry.offset.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn set_free(&self, id: BlockId) -> Result<(), Error> {
+        self.block(id)?.state.store(FREE, Ordering::Release);
+        Ok(())
+    }
+
+    /// Where a block lies, if it has a place.
+    pub(super) fn place_of(&self, id: BlockId) -> Result<Option<usize>, Error> {
+        let offset = self.block(id)?.offset.load(Ordering::Relaxed) as usize;
+        Ok((offset != 0).then_some(offset))
+    }
+
+    /// Frees what killed processes held, so that its memory is given back though nobody needs a block of that size. For those
+    /// who put large messages and those who wait: once in half a second somebody looks.
+    pub(super) fn free_blocks_of_the_dead(&self) {
+        let looked = &self.head().blocks.looked;
+        let now = wait::look_number();
+        if looked.load(Ordering::Relaxed) == now || looked.swap(now, Ordering::Relaxed) == now {
+            return;
+        }
+        let Ok(me) = self.segment.my_row() else { return };
+        // Many blocks in a row are mostly one process's, which is asked for once.
+        let mut living = 0;
+        for id in self.used_blocks() {
+            let Ok(entry) = self.block(id) else { return };
+            let state = entry.state.load(Ordering::Acquire);
+            if !matches!(state & STATE, WRITING | HELD) || state >> 32 == living {
+                continue;
+            }
+            if !self.is_orphan(state, me) {
+                living = state >> 32;
+            } else if self.claim_unused(id, me).unwrap_or(false) {
+                self.free_block(id);
+            }
+        }
     }
 
     /// A block's place, checked to lie where blocks lie.

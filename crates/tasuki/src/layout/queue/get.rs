@@ -322,6 +322,9 @@ impl SharedQueue {
             self.note_reader(self.segment.my_row()?);
             while !over() {
                 sleep_until(&head.nonempty.0, &head.put.lock, over, enter, wait)?;
+                if !over() {
+                    self.free_blocks_of_the_dead();
+                }
             }
         }
         if self.has_message() {

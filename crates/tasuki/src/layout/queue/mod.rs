@@ -18,6 +18,7 @@ mod put;
 mod readers;
 mod repair;
 mod ring;
+mod room;
 mod shutdown;
 mod side;
 mod tally;

@@ -60,7 +60,7 @@ impl SharedQueue {
         if len <= INLINE {
             return self.put_frame(message, message.parts, len, None, wait);
         }
-        let Some(block) = self.filled_block(message, len)? else {
+        let Some(block) = self.filled_block(message, len, wait)? else {
             return self.put_frame(message, message.parts, len, None, wait);
         };
         let body = block.id().to_bytes(len);
@@ -95,10 +95,13 @@ impl SharedQueue {
         self: &Arc<Self>,
         message: &Outbound<'_>,
         len: usize,
+        wait: &mut Wait<'_>,
     ) -> Result<Option<Block>, NotPut> {
-        let block = match self.claim_block(len) {
+        let block = match self.claim_block(len, wait) {
             // So many blocks of that size are queued already: in the ring there is room for any number.
-            Err(Error::Limit(_)) if ring::frame_len(len) + ring::HEADER <= ring::CHUNK => {
+            Err(NotPut::Failed(Error::Limit(_)))
+                if ring::frame_len(len) + ring::HEADER <= ring::CHUNK =>
+            {
                 return Ok(None);
             }
             other => other?,
@@ -338,6 +341,10 @@ impl SharedQueue {
         }
         let enter = |wait: &mut Wait<'_>| Ok::<_, NotPut>(self.visit_get(wait)?);
         sleep_until(&head.nonfull.0, &head.get.lock, changed, enter, wait)?;
-        if changed() { Ok(()) } else { self.look_for_readers() }
+        if changed() {
+            return Ok(());
+        }
+        self.free_blocks_of_the_dead();
+        self.look_for_readers()
     }
 }

@@ -1,0 +1,118 @@
+//! Places for blocks: where one lies that has none yet, and how places that nobody uses become places of another size.
+//!
+//! ```text
+//! gap, one per area   [from, to): no block lies there. A place is cut off at its lower end
+//! ```
+//! A block keeps its place when it is free, so most messages never come here. When no gap has room, everything that is free, or
+//! held by the dead, loses its place and its memory; what is left in use says where the gaps are now. Only the holder of the lock
+//! changes gaps and takes places away. Whoever dies here leaves a block that is WRITING by a dead token, and a gap that is too
+//! small: both are found at the next time, since everything is computed from the blocks.
+
+use std::sync::Arc;
+
+use super::blocks::{BlockId, CLASSES, Control, SMALLEST};
+use super::geometry::AREAS;
+use super::{NotPut, SharedQueue};
+use crate::segment::Token;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Held, Wait, kill_point};
+
+/// One area's gap.
+#[repr(C)]
+pub(super) struct Gap {
+    /// 0: the area's start.
+    from: AtomicU64,
+    /// 0: the area's end.
+    to: AtomicU64,
+}
+
+impl SharedQueue {
+    /// A place of `size` bytes that is nobody's.
+    pub(super) fn place_for_block(
+        self: &Arc<Self>,
+        size: usize,
+        me: Token,
+        wait: &mut Wait<'_>,
+    ) -> Result<Option<usize>, NotPut> {
+        // Nothing is to be repaired after a death: see the file's head.
+        let held = self.head().blocks.lock.lock_within(wait)?;
+        if let Some(place) = (0..AREAS).find_map(|area| self.cut_off(&held, area, size)) {
+            return Ok(Some(place));
+        }
+        self.take_places_away(&held, me)?;
+        self.find_gaps(&held, size)?;
+        Ok((0..AREAS).find_map(|area| self.cut_off(&held, area, size)))
+    }
+
+    fn gap(&self, area: usize) -> (&Gap, usize, usize) {
+        let gap = &self.head().blocks.gaps[area];
+        let (start, end) = self.geometry.area(area);
+        let to = match gap.to.load(Ordering::Relaxed) as usize {
+            0 => end,
+            to => to.min(end),
+        };
+        (gap, (gap.from.load(Ordering::Relaxed) as usize).max(start), to)
+    }
+
+    fn cut_off(&self, _held: &Held<'_>, area: usize, size: usize) -> Option<usize> {
+        let (gap, from, to) = self.gap(area);
+        let next = from.checked_add(size).filter(|&next| next <= to)?;
+        gap.from.store(next as u64, Ordering::Relaxed);
+        Some(from)
+    }
+
+    /// Takes the places of all blocks that are free or a dead process's, and gives their memory back.
+    fn take_places_away(&self, _held: &Held<'_>, me: Token) -> Result<(), NotPut> {
+        for id in self.used_blocks() {
+            if self.claim_unused(id, me)? {
+                self.take_place_away(id)?;
+                kill_point!(PutPlaceTaken);
+                self.set_free(id)?;
+            }
+        }
+        let control: &Control = &self.head().blocks;
+        control.free_bytes.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes the gap of each area the first one of `size` bytes or more between blocks, or the largest one.
+    fn find_gaps(&self, _held: &Held<'_>, size: usize) -> Result<(), NotPut> {
+        let mut used = Vec::new();
+        for id in self.used_blocks() {
+            if let Some(start) = self.place_of(id)? {
+                used.push((start, start + (SMALLEST << id.class())));
+            }
+        }
+        used.sort_unstable();
+        for area in 0..AREAS {
+            let (start, end) = self.geometry.area(area);
+            let inside = used.iter().filter(|&&(from, to)| from < end && to > start);
+            let mut best = (0, 0);
+            let mut at = start;
+            for &(from, to) in inside.chain(&[(end, end)]) {
+                let gap = from.saturating_sub(at);
+                if gap > best.1 {
+                    best = (at, gap);
+                }
+                if best.1 >= size {
+                    break;
+                }
+                at = at.max(to);
+            }
+            let gap = &self.head().blocks.gaps[area];
+            let (from, to) = (best.0, best.0 + best.1);
+            // No room first: who dies in between leaves no gap with blocks in it.
+            gap.from.store(u64::MAX, Ordering::SeqCst);
+            gap.to.store(to.max(1) as u64, Ordering::SeqCst);
+            kill_point!(PutGapMoved);
+            gap.from.store(from as u64, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// All blocks that were ever used.
+    pub(super) fn used_blocks(&self) -> impl Iterator<Item = BlockId> {
+        (0..CLASSES as u32)
+            .flat_map(|class| (0..self.high(class)).map(move |index| BlockId::new(class, index)))
+    }
+}
