@@ -7,6 +7,7 @@ mod buffers;
 mod command;
 mod connection;
 mod errors;
+mod forking_pickler;
 mod handles;
 mod msgpack;
 mod native;

@@ -15,6 +15,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::buffers::{self, OutOfBand};
+use crate::forking_pickler::{self, Place};
 
 /// Idle picklers. One is taken out while it works: pickling an object may run code that pickles another one.
 static IDLE: Mutex<Vec<Pickler>> = Mutex::new(Vec::new());
@@ -129,10 +130,23 @@ pub fn dumps(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Vec<PyUnt
     Ok(buffers)
 }
 
+/// As `dumps`, with the pickler that a program has put in the place of the standard library's.
+#[cold]
+pub fn dumps_with(object: &Bound<'_, PyAny>, place: Place, out: &mut Vec<u8>) -> PyResult<()> {
+    let pickle = forking_pickler::dumps(object, place)?;
+    let buffer = buffers::contiguous(&pickle)?;
+    // SAFETY: in one piece, and copied before anything else is done.
+    out.extend_from_slice(unsafe { buffers::bytes_of(&buffer) });
+    Ok(())
+}
+
 /// The object in a pickle.
-pub fn loads<'py>(bytes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub fn loads<'py>(bytes: &Bound<'py, PyAny>, place: Place) -> PyResult<Bound<'py, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = bytes.py();
+    if let Some(class) = forking_pickler::replaced(py, place)? {
+        return class.call_method1(intern!(py, "loads"), (bytes,));
+    }
     let loads = LOADS.get_or_try_init(py, || {
         py.import("pickle")?.getattr(intern!(py, "loads")).map(Bound::unbind)
     })?;

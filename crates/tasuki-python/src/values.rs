@@ -13,6 +13,7 @@ use tasuki::protocol::transfer::{self, Incoming, Outgoing};
 use tasuki::raw::LargeMessage;
 
 use crate::buffers::{self, Framed};
+use crate::forking_pickler::{self, Place};
 use crate::{handles, pickling};
 
 /// An object written for the wire. Bytes and strings are borrowed from the object, which must outlive this.
@@ -66,6 +67,7 @@ impl<'a> Encoded<'a> {
 pub fn encode<'a>(
     object: &'a Bound<'_, PyAny>,
     structured: StructuredCodec,
+    place: Place,
 ) -> PyResult<Encoded<'a>> {
     if object.is_exact_instance_of::<PyInt>() {
         if let Some(encoded) = encode_int(object)? {
@@ -92,7 +94,10 @@ pub fn encode<'a>(
     let mut bytes = Vec::new();
     let (written, handles) = handles::collect(|| match structured {
         StructuredCodec::MessagePack => handles::pack(object, &mut bytes).map(|()| Vec::new()),
-        _ => pickling::dumps(object, &mut bytes),
+        _ => match forking_pickler::replaced(object.py(), place)? {
+            None => pickling::dumps(object, &mut bytes),
+            Some(_) => pickling::dumps_with(object, place, &mut bytes).map(|()| Vec::new()),
+        },
     });
     let buffers = written?;
     Ok(if structured == StructuredCodec::MessagePack {
@@ -146,6 +151,7 @@ pub fn decode<'py>(
     codec: u16,
     bytes: &[u8],
     handles: Incoming,
+    place: Place,
 ) -> PyResult<Bound<'py, PyAny>> {
     let eight = || {
         <[u8; 8]>::try_from(bytes)
@@ -165,7 +171,9 @@ pub fn decode<'py>(
             [byte @ (0 | 1)] => Ok(PyBool::new(py, *byte == 1).to_owned().into_any()),
             _ => Err(PyValueError::new_err("a broken message: a bool that is neither 0 nor 1")),
         },
-        Some(Codec::Pickle | Codec::Raw) => decode_bytes(codec, &PyBytes::new(py, bytes), handles),
+        Some(Codec::Pickle | Codec::Raw) => {
+            decode_bytes(codec, &PyBytes::new(py, bytes), handles, place)
+        }
         Some(Codec::PickleBuffers) => {
             let (pickle, buffers) = buffers::copied(py, bytes)?;
             transfer::provide(handles, || pickling::loads_with(&pickle, &buffers))
@@ -184,14 +192,15 @@ pub fn decode_bytes<'py>(
     codec: u16,
     bytes: &Bound<'py, PyBytes>,
     handles: Incoming,
+    place: Place,
 ) -> PyResult<Bound<'py, PyAny>> {
     match Codec::from_tag(codec) {
         Some(Codec::Bytes) => Ok(bytes.clone().into_any()),
         // What `send_bytes` sent is for the receiver to know; who asks for an object says that it is a pickle.
         Some(Codec::Pickle | Codec::Raw) => {
-            transfer::provide(handles, || pickling::loads(bytes.as_any()))
+            transfer::provide(handles, || pickling::loads(bytes.as_any(), place))
         }
-        _ => decode(bytes.py(), codec, bytes.as_bytes(), handles),
+        _ => decode(bytes.py(), codec, bytes.as_bytes(), handles, place),
     }
 }
 
@@ -201,12 +210,13 @@ pub fn decode_large<'py>(
     codec: u16,
     large: LargeMessage,
     handles: Incoming,
+    place: Place,
 ) -> PyResult<Bound<'py, PyAny>> {
     if Codec::from_tag(codec) == Some(Codec::PickleBuffers) {
         let (pickle, buffers) = buffers::in_place(py, large)?;
         return transfer::provide(handles, || pickling::loads_with(&pickle, &buffers));
     }
-    decode_bytes(codec, &large_bytes(py, large)?, handles)
+    decode_bytes(codec, &large_bytes(py, large)?, handles, place)
 }
 
 /// As `decode_large`, with a view instead of the bytes or bytearray that the message is.
@@ -215,6 +225,7 @@ pub fn view_large<'py>(
     codec: u16,
     large: LargeMessage,
     handles: Incoming,
+    place: Place,
 ) -> PyResult<Bound<'py, PyAny>> {
     match Codec::from_tag(codec) {
         Some(Codec::Bytes) => Ok(buffers::whole(py, large)?.into_any()),
@@ -225,7 +236,7 @@ pub fn view_large<'py>(
             }
             transfer::provide(handles, || pickling::loads_with(&pickle, &buffers))
         }
-        _ => view(&decode_large(py, codec, large, handles)?),
+        _ => view(&decode_large(py, codec, large, handles, place)?),
     }
 }
 

@@ -98,8 +98,8 @@ class _Common(_tasuki.Queue, Generic[_T]):
         return self.__dict__.setdefault("_tasuki_turn", ends.Turn())  # type: ignore[no-any-return]
 
     @property
-    def _wlock(self) -> ends.NoLock:
-        return ends.NoLock()
+    def _wlock(self) -> behind.NoLock:
+        return behind.NoLock()
 
     @property
     def _poll(self) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing.synchronize as _standard
 
 from tasuki import _tasuki
-from tasuki._private import behind, ends, handles
+from tasuki._private import behind, handles
 from tasuki.context import OwnerDied, OwnerDiedWarning
 
 TYPE_CHECKING = False
@@ -209,8 +209,8 @@ class Barrier(_tasuki.Barrier, _standard.Barrier):
         return self.n_waiting
 
     @property
-    def _cond(self) -> ends.NoLock:
-        return ends.NoLock()
+    def _cond(self) -> behind.NoLock:
+        return behind.NoLock()
 
     def _check_bare(self) -> None:
         if self._action:

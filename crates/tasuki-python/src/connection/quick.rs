@@ -16,6 +16,7 @@ use tasuki::raw::connection::Received;
 use super::transport::{bytes_of_message, give_back, take_scratch};
 use super::{Connection, plain};
 use crate::buffers;
+use crate::forking_pickler::Place;
 use crate::native::{arguments, definition, method, nothing, slowly, this, truth};
 use crate::values;
 use crate::waiting::{Blocking, Patience};
@@ -104,7 +105,7 @@ unsafe extern "C" fn recv(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mu
     match quickly {
         Now::Object(object) => object,
         Now::Message(Received { codec, fds }, bytes) => slowly(|py| {
-            let object = values::decode(py, codec, &bytes, Incoming::new(fds));
+            let object = values::decode(py, codec, &bytes, Incoming::new(fds), Place::Connection);
             give_back(bytes);
             Ok(object?.into_ptr())
         }),

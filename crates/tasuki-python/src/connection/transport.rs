@@ -10,9 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyBrokenPipeError, PyEOFError, PyOSError, PyRuntimeError};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 use tasuki::Error;
 use tasuki::protocol::codec::{Codec, StructuredCodec};
@@ -20,6 +18,7 @@ use tasuki::protocol::transfer::Incoming;
 use tasuki::raw::connection::{RawConnection, RawStream, Received, StreamError, StreamLimits};
 use tasuki::raw::{self, Failure, GaveUp, Wait};
 
+use crate::forking_pickler::{self, Place};
 use crate::waiting::Patience;
 use crate::{buffers, errors, pickling, values};
 
@@ -120,13 +119,13 @@ impl Transport {
         let py = object.py();
         match self {
             Transport::Pipe(pipe) => {
-                let message = values::encode(object, structured)?;
+                let message = values::encode(object, structured, Place::Connection)?;
                 let codec = message.codec.tag();
                 let fds = message.handles.into_descriptors();
                 send_frame(py, pipe, codec, &message.bytes.parts(), &fds)
             }
             Transport::Stream(_) | Transport::NotOpen(_) => {
-                let pickle = pickled(object)?;
+                let pickle = forking_pickler::dumps(object, Place::Connection)?;
                 let buffer = buffers::contiguous(&pickle)?;
                 // SAFETY: in one piece, and nobody else knows of this pickle.
                 self.send_bytes(py, unsafe { buffers::bytes_of(&buffer) })
@@ -150,11 +149,11 @@ impl Transport {
         match self {
             Transport::Pipe(pipe) => with_scratch(|buffer| {
                 let Received { codec, fds } = receive_frame(py, pipe, buffer, usize::MAX)?;
-                Ok(values::decode(py, codec, buffer, Incoming::new(fds))?)
+                Ok(values::decode(py, codec, buffer, Incoming::new(fds), Place::Connection)?)
             }),
             Transport::Stream(_) | Transport::NotOpen(_) => {
                 let pickle = self.receive_bytes(py, None)?;
-                Ok(pickling::loads(pickle.as_any())?)
+                Ok(pickling::loads(pickle.as_any(), Place::Connection)?)
             }
         }
     }
@@ -321,21 +320,10 @@ pub fn bytes_of_message<'py>(
     if codec == Codec::Raw.tag() || codec == Codec::Pickle.tag() {
         return Ok(PyBytes::new(py, bytes));
     }
-    let object = values::decode(py, codec, bytes, handles)?;
-    let pickle = buffers::contiguous(&pickled(&object)?)?;
+    let object = values::decode(py, codec, bytes, handles, Place::Connection)?;
+    let pickle = buffers::contiguous(&forking_pickler::dumps(&object, Place::Connection)?)?;
     // SAFETY: in one piece, and nobody else knows of this pickle.
     Ok(PyBytes::new(py, unsafe { buffers::bytes_of(&pickle) }))
-}
-
-/// The pickle of an object, written as the standard library writes it: any version of it can be the other end.
-fn pickled<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = object.py();
-    let dumps = DUMPS.get_or_try_init(py, || {
-        let pickler = py.import("multiprocessing.reduction")?.getattr("ForkingPickler")?;
-        pickler.getattr(intern!(py, "dumps")).map(Bound::unbind)
-    })?;
-    dumps.bind(py).call1((object,))
 }
 
 fn not_open() -> PyErr {

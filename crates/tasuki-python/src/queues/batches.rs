@@ -12,6 +12,7 @@ use tasuki::raw::{Batch, Failure, GaveUp, OutboundMessage, Wait};
 
 use super::put::{DETACH, open, refused};
 use super::{Queue, failures, get};
+use crate::forking_pickler::Place;
 use crate::values::{self, Bytes};
 use crate::waiting::Patience;
 
@@ -61,7 +62,7 @@ pub fn put_many(
     let objects = objects.try_iter()?.collect::<PyResult<Vec<_>>>()?;
     let mut written = Vec::with_capacity(objects.len());
     for object in &objects {
-        match values::encode(object, raw.structured()) {
+        match values::encode(object, raw.structured(), Place::Queue) {
             Ok(message) => written.push(Written {
                 codec: message.codec.tag(),
                 fds: message.handles.into_descriptors(),
@@ -141,8 +142,8 @@ pub fn get_many<'py>(
     for message in batch.drain() {
         let handles = Incoming::new(message.fds);
         let object = match message.large {
-            None => values::decode(py, message.codec, message.bytes, handles),
-            Some(large) => values::decode_large(py, message.codec, large, handles),
+            None => values::decode(py, message.codec, message.bytes, handles, Place::Queue),
+            Some(large) => values::decode_large(py, message.codec, large, handles, Place::Queue),
         };
         match object {
             Ok(object) => objects.push(object),

@@ -8,6 +8,7 @@ use tasuki::protocol::transfer::Incoming;
 use tasuki::raw::{Failure, GaveUp, Taken, Wait};
 
 use super::{Queue, failures};
+use crate::forking_pickler::Place;
 use crate::values;
 use crate::waiting::Patience;
 
@@ -47,12 +48,12 @@ pub fn get<'py>(
     };
     let object = match taken {
         Ok(Taken { codec, large: None, fds }) => {
-            let object = values::decode(py, codec, &scratch, Incoming::new(fds));
+            let object = values::decode(py, codec, &scratch, Incoming::new(fds), Place::Queue);
             if form == As::View { object.and_then(|object| values::view(&object)) } else { object }
         }
         Ok(Taken { codec, large: Some(large), fds }) => match form {
-            As::Object => values::decode_large(py, codec, large, Incoming::new(fds)),
-            As::View => values::view_large(py, codec, large, Incoming::new(fds)),
+            As::Object => values::decode_large(py, codec, large, Incoming::new(fds), Place::Queue),
+            As::View => values::view_large(py, codec, large, Incoming::new(fds), Place::Queue),
         },
         Err(failure) => Err(failures::not_got(py, failure)),
     };

@@ -8,6 +8,7 @@ use tasuki::protocol::codec::Codec;
 use tasuki::raw::{Failure, GaveUp, RawQueue, Wait};
 
 use super::{Queue, failures};
+use crate::forking_pickler::Place;
 use crate::values::{self, Bytes, Encoded};
 use crate::waiting::Patience;
 
@@ -16,7 +17,7 @@ pub const DETACH: usize = 64 << 10;
 
 pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, patience: Patience) -> PyResult<()> {
     let raw = open(slf)?;
-    match values::encode(object, raw.structured()) {
+    match values::encode(object, raw.structured(), Place::Queue) {
         Ok(message) => put_encoded(slf.py(), raw, message, patience),
         Err(error) => refused(slf, &error, object),
     }
@@ -99,7 +100,7 @@ pub struct Prepared {
 /// Writes an object; None if a hook of a subclass has dealt with one that cannot be written.
 pub fn prepare(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>) -> PyResult<Option<Prepared>> {
     let raw = open(slf)?;
-    match values::encode(object, raw.structured()) {
+    match values::encode(object, raw.structured(), Place::Queue) {
         Ok(message) => Ok(Some(Prepared {
             codec: message.codec.tag(),
             bytes: message.bytes.parts().concat(),

@@ -6,14 +6,12 @@ nothing is taken or changed through them. Names that have no meaning here are li
 
 from __future__ import annotations
 
-from tasuki._private.ends import NoLock
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ("Count", "Moment")
+__all__ = ("Count", "Moment", "NoLock")
 
 
 class Count:
@@ -37,6 +35,23 @@ class Count:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(value={self._value()})>"
+
+
+class NoLock:
+    """What stands for a lock that is not needed: everybody may have it at any time."""
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Do nothing, successfully."""
+        return True
+
+    def release(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *exception: object) -> None:
+        """Do nothing."""
 
 
 class Moment(NoLock):

@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import select
 import time
-from multiprocessing.reduction import ForkingPickler
+from multiprocessing import queues
 from queue import Empty
+
+from tasuki._private.behind import NoLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
-__all__ = ("NoLock", "Reader", "Turn", "Writer")
+__all__ = ("Reader", "Turn", "Writer")
 
 
 class _End:
@@ -84,7 +86,7 @@ class Reader(_End):
         """Take the oldest object, as a pickle."""
         if maxlength is not None and maxlength < 0:
             raise ValueError("negative maxlength")
-        data = bytes(ForkingPickler.dumps(self.recv()))
+        data = bytes(queues._ForkingPickler.dumps(self.recv()))  # type: ignore[attr-defined]
         if maxlength is not None and len(data) > maxlength:
             raise OSError("bad message length")
         return data
@@ -149,23 +151,6 @@ class Writer(_End):
         elif offset + size > len(view):
             raise ValueError("buffer length < offset + size")
         self._queue._put_pickle(bytes(view[offset : offset + size]))
-
-
-class NoLock:
-    """What stands for a lock that is not needed: everybody may have it at any time."""
-
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Do nothing, successfully."""
-        return True
-
-    def release(self) -> None:
-        """Do nothing."""
-
-    def __enter__(self) -> bool:
-        return True
-
-    def __exit__(self, *exception: object) -> None:
-        """Do nothing."""
 
 
 class Turn(NoLock):
