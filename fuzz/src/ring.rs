@@ -19,9 +19,9 @@ use tasuki::raw::{
 const CONTROL: u64 = 0x8_1000;
 const TASKS: u64 = CONTROL + 0x1000;
 const CHUNKS: u64 = TASKS + 4096 * 128;
-/// Of a machine with 8 GiB and more; the first tables are of the same length on any.
-const BLOCKS: u64 = 48 << 20;
-const BLOCK_TABLE: u64 = 65_536 * 32;
+/// The first blocks of each size.
+const BLOCKS: u64 = CHUNKS + 0x1000;
+const BLOCK_TABLE: u64 = 32 * 32;
 /// Of a side: its lock, and its two marks, where a position is an offset and a number of bytes.
 const SIDES: [u64; 2] = [CONTROL, CONTROL + 64];
 const MARKS: [u64; 2] = [32, 48];

@@ -12,7 +12,7 @@ use tasuki::raw::{QueueOptions, RawQueue, Wait};
 const CONTROL: u64 = 0x8_1000;
 const TASKS: u64 = CONTROL + 0x1000;
 const CHUNKS: u64 = TASKS + 4096 * 128;
-const BLOCKS: u64 = 48 << 20;
+const BLOCKS: u64 = CHUNKS + 0x1000;
 const LOCKS: [u64; 2] = [CONTROL, CONTROL + 64];
 
 /// Plays the bytes: what is put, what is taken, and what is overwritten with what.

@@ -10,8 +10,10 @@ use support::messages::{CODEC, message};
 use support::{Child, Dice, Ended, fork, soaking, watchdog_of};
 use tasuki::raw::{Batch, LargeMessage, OutboundMessage, QueueOptions, RawQueue, Wait};
 
-/// Where a queue keeps something: its header, roster, control page, and the beginning of tables and chunks.
-const CONTROL: u64 = 0x8_2000;
+/// Where the queue's own part begins, behind header and roster: its control page.
+const PAYLOAD: u64 = 0x8_1000;
+/// Where the tables of the first chunks and blocks lie, behind that of tasks.
+const TABLES: std::ops::Range<u64> = 0x10_2000..0x10_9000;
 
 /// Bytes of the queue's memory that a broken process sees, all of them.
 struct Mapping {
@@ -65,21 +67,21 @@ impl Drop for Mapping {
 /// One piece of nonsense: a random value, a small one, a bit flipped, or one of the queue's own words elsewhere.
 fn scribble(memory: &Mapping, dice: &mut Dice) {
     let at = match dice.below(8) {
-        0 => dice.below(4096),                      // the segment's header
-        1 => 4096 + dice.below(4096),               // the first rows of the roster
-        2..5 => 0x8_1000 + dice.below(4096) % 1024, // the queue's control page
-        5 => CONTROL + dice.below(24) * (memory.len / 4096).min(65_536) * 32, // a table of blocks
+        0 => dice.below(4096),                     // the segment's header
+        1 => 4096 + dice.below(4096),              // the first rows of the roster
+        2..5 => PAYLOAD + dice.below(4096) % 1024, // the queue's control page
+        5 => TABLES.start + dice.below(TABLES.end - TABLES.start),
         6 => {
             // A frame: chunks begin where the tail was at the beginning.
-            memory.read(0x8_1000 + 32) % memory.len
+            memory.read(PAYLOAD + 32) % memory.len
         }
-        _ => dice.below(memory.len / 2),
+        _ => dice.below(memory.len - 7),
     } & !7;
     let value = match dice.below(6) {
         0 => dice.next(),
         1 => dice.below(300),
         2 => memory.read(at) ^ (1 << dice.below(64)),
-        3 => memory.read((0x8_1000 + dice.below(1024)) & !7),
+        3 => memory.read((PAYLOAD + dice.below(1024)) & !7),
         4 => memory.read(at).wrapping_add(dice.below(17)).wrapping_sub(8),
         _ => 0,
     };
@@ -208,4 +210,20 @@ fn a_queue_that_was_overwritten_does_not_harm_another() {
     let mut bytes = Vec::new();
     other.get(&mut bytes, &mut Wait::now()).unwrap();
     assert_eq!(bytes, b"whole");
+}
+
+#[test]
+fn a_large_message_that_claims_to_be_longer_than_its_memory_is_not_read() {
+    let queue = RawQueue::create(QueueOptions::default()).unwrap();
+    queue.put(CODEC, &[&[7; 9000]], &[], &mut Wait::now()).unwrap();
+    let memory = Mapping::new(queue.descriptors()[0]);
+    // The consumers' first mark says where the frame is, which has a header, the number of its block, and a length.
+    let frame = memory.read(PAYLOAD + 64 + 32);
+    assert_eq!(memory.read(frame + 24), 9000);
+    memory.write(frame + 24, 16_000);
+    let error = queue.get(&mut Vec::new(), &mut Wait::now()).unwrap_err();
+    assert!(format!("{error:?}").contains("overwritten"), "{error:?}");
+    memory.write(frame + 24, 9000);
+    let taken = queue.get(&mut Vec::new(), &mut Wait::now()).unwrap();
+    assert_eq!(taken.large.unwrap().to_vec(), [7; 9000]);
 }

@@ -438,6 +438,10 @@ impl SharedQueue {
         if state & STATE != QUEUED || entry.ticket.load(Ordering::Relaxed) != ticket {
             return Err(corrupt("the block of a large message"));
         }
+        // What has no memory is not read: it would get some, or, where there is none, end this process.
+        if len as u64 > entry.committed.load(Ordering::Relaxed) {
+            return Err(corrupt("a block's length"));
+        }
         let offset = self.checked_offset(id, SMALLEST << id.class)?;
         match self.segment.bytes(offset, len) {
             Some(_) => Ok(()),
