@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import multiprocessing.connection
 import os
 import select
 import selectors
@@ -11,6 +13,8 @@ import signal
 import socket
 import threading
 import time
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -380,3 +384,79 @@ def test_who_only_polls_is_told_that_another_process_took_the_message() -> None:
     go.release()
     child.join()
     assert reader.recv() == 2
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time passes, as far as a program's own modules tell: what freezegun does, whose list of exceptions we are not on."""
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+
+
+def test_a_frozen_clock_does_not_stop_a_wait(frozen: None, ends: Any) -> None:
+    assert wait([ends[0]], 0.2) == []
+    queue: Any = tasuki.Queue()
+    for timeout in (0, 0.2):
+        assert not queue._reader.poll(timeout)
+        assert not ends[0].poll(timeout)
+    process = tasuki.get_context("fork").Process(target=ends[0].poll, args=(60,))
+    process.start()
+    process.join(0.2)
+    assert process.is_alive()
+    ends[1].send("go")
+    process.join(60)
+    assert process.exitcode == 0
+    queue.close()
+
+
+def test_any_number_is_a_timeout(ends: Any) -> None:
+    reader, writer = ends
+    for timeout in (Fraction(1, 10), Decimal("0.1"), 0.1, True, -5, -math.inf, Fraction(-1, 3)):
+        if timeout is not True:
+            assert wait([reader], timeout) == []
+            assert not reader.poll(timeout)
+    writer.send("there")
+    for timeout in (Fraction(1, 10), Decimal("0.1"), 1e300, 10**30, math.inf, -1, True):
+        assert wait([reader], timeout) == [reader]
+        assert reader.poll(timeout)
+    for nothing in ("1", [], object()):
+        with pytest.raises(TypeError):
+            wait([reader], nothing)
+    with pytest.raises(OverflowError):
+        wait([reader], 10**400)
+
+
+def test_huge_timeouts_wait(ends: Any) -> None:
+    reader, writer = ends
+    for timeout in (1e300, math.inf, 10**30, None):
+        timer = threading.Timer(0.05, writer.send, ["there"])
+        timer.start()
+        assert wait([reader], timeout) == [reader]
+        assert reader.recv() == "there"
+        timer.join()
+
+
+def test_a_missing_poll_does_not_matter(monkeypatch: pytest.MonkeyPatch, ends: Any) -> None:
+    """As libraries do that let other tasks run meanwhile."""
+    monkeypatch.delattr(select, "poll")
+    assert wait([ends[0]], 0.05) == []
+    queue: Any = tasuki.Queue()
+    assert not queue._reader.poll(0.05)
+    queue.put(1)
+    assert queue._reader.poll(60) and queue.get() == 1
+    queue.close()
+
+
+def test_a_selector_of_the_programs_own_is_used(monkeypatch: pytest.MonkeyPatch, ends: Any) -> None:
+    used = []
+
+    class Selector(selectors.SelectSelector):
+        def select(self, timeout: float | None = None) -> Any:
+            used.append(timeout)
+            return super().select(timeout)
+
+    monkeypatch.setattr(multiprocessing.connection, "_WaitSelector", Selector)
+    assert wait([ends[0]], 0.05) == []
+    assert used
+    ends[1].send(1)
+    assert wait([ends[0]], 60) == [ends[0]]

@@ -12,6 +12,7 @@ mod handles;
 mod msgpack;
 mod native;
 mod pickling;
+mod polling;
 mod process;
 mod queues;
 mod shared_memory;
@@ -37,6 +38,8 @@ mod _tasuki {
     };
     #[pymodule_export]
     use crate::msgpack::{_pack, _unpack};
+    #[pymodule_export]
+    use crate::polling::{deadline, poll};
     #[pymodule_export]
     use crate::process::{note_leaving, set_process_name};
     #[pymodule_export]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, Self, SupportsFloat, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -19,6 +19,8 @@ __all__ = [
     "take_descriptor",
     "_pack",
     "_unpack",
+    "deadline",
+    "poll",
     "note_leaving",
     "set_process_name",
     "Queue",
@@ -374,6 +376,8 @@ def start(
 ) -> Child: ...
 def inherited(name: str) -> Any: ...
 def inherited_names() -> list[str]: ...
+def poll(readers: Sequence[int], timeout: SupportsFloat | None, ends: Sequence[int] = ...) -> list[int]: ...
+def deadline(seconds: SupportsFloat = 0.0) -> float: ...
 def note_leaving() -> None: ...
 def set_process_name(name: str) -> None: ...
 def _pack(obj: Any, handle: Callable[[Any], bytes | None] | None = None) -> bytes: ...

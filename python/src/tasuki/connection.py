@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import multiprocessing.connection as _multiprocessing_connection
 import math
-import select
-import time
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
@@ -191,13 +189,14 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     means that receiving does not block. The list is empty if nothing was ready within `timeout` seconds.
     """
     objects = list(object_list)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None else _tasuki.deadline(timeout)  # type: ignore[arg-type]
     while True:
         ready: list[Any] = []
         asked: dict[int, Any] = {}
+        readers: list[int] = []
+        ends: list[int] = []
         pipes: set[int] = set()
         patience = math.inf
-        poller = select.poll()
         for obj in objects:
             # An end of a pipe tells by a look whether it is ready, and else where it can be heard: a message, or the end.
             sound = obj._arm() if isinstance(obj, _tasuki.Connection) else None
@@ -211,18 +210,18 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
             if number in asked:
                 raise KeyError(f"{obj!r} (FD {number}) is already registered")
             asked[number] = obj
-            poller.register(number, select.POLLIN)
+            readers.append(number)
             if end is not None:
                 asked[end] = obj
-                poller.register(end, 0)
+                ends.append(end)
                 pipes.update((number, end))
                 patience = min(patience, _LOOK_AGAIN)
-        left = 0.0 if ready else math.inf if deadline is None else deadline - time.monotonic()
+        left = 0.0 if ready else math.inf if deadline is None else deadline - _tasuki.deadline()
         left = min(left, patience)
-        found = poller.poll(None if left == math.inf else max(left, 0.0) * 1000) if asked or not ready else []
+        found = _poll(readers, ends, None if left == math.inf else left) if asked or not ready else []
         # A pipe may be heard for nothing: for a message that its sender did not live to finish.
-        ready += [asked[number] for number, _ in found if number not in pipes or asked[number]._arm() is True]
-        if ready or (deadline is not None and time.monotonic() >= deadline):
+        ready += [asked[number] for number in found if number not in pipes or asked[number]._arm() is True]
+        if ready or (deadline is not None and _tasuki.deadline() >= deadline):
             return ready if len(ready) < 2 else [obj for obj in objects if obj in ready]
 
 
@@ -230,6 +229,20 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
 _LOOK_AGAIN = 0.5
 #: And after this many when somebody is just sending on it.
 _SOON = 0.001
+
+
+def _poll(readers: list[int], ends: list[int], left: float | None) -> list[int]:
+    """The descriptors that are readable, or whose other end is gone, waiting `left` seconds for one at most."""
+    selector_class = _standard._WaitSelector
+    poll = getattr(selector_class, "_selector_cls", None)
+    if selector_class.__module__ == "selectors" and getattr(poll, "__module__", None) == "select":
+        return _tasuki.poll(readers, left, ends)
+    # A program put its own selector in that place, so that others of its tasks run meanwhile. None has a word for ends
+    # alone; they are found when pipes are asked again.
+    with selector_class() as selector:
+        for number in readers:
+            selector.register(number, 1)  # EVENT_READ
+        return [key.fd for key, _ in selector.select(left)]
 
 
 def _fileno(obj: Any) -> int:

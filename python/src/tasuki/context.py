@@ -208,6 +208,12 @@ def _close_inherited() -> None:
         handles.close_inherited()
 
 
+def _starting() -> Any:
+    from tasuki._private import starting
+
+    return starting
+
+
 def _prepare(process_obj: Any) -> Any:
     """Before a process is started: see to what killed programs left, and to what this one may leave."""
     from tasuki._private import leftovers
@@ -233,8 +239,15 @@ class ForkProcess(_standard.ForkProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
+        from multiprocessing.popen_fork import Popen
+
         _prepare(process_obj)
-        return _standard.ForkProcess._Popen(process_obj)
+        return _starting().of_child(Popen, process_obj)
+
+    @staticmethod
+    def _after_fork() -> Any:
+        _starting().know_parent()
+        return _standard.ForkProcess._after_fork()  # type: ignore[attr-defined]
 
 
 class SpawnProcess(_standard.SpawnProcess):
@@ -242,11 +255,14 @@ class SpawnProcess(_standard.SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
+        from multiprocessing.popen_spawn_posix import Popen
+
         _prepare(process_obj).note_tracker(process_obj)
-        return _let_go(_standard.SpawnProcess._Popen(process_obj))
+        return _let_go(_starting().of_child(Popen, process_obj))
 
     @staticmethod
     def _after_fork() -> Any:
+        _starting().know_parent()
         _close_inherited()
         return _standard.SpawnProcess._after_fork()  # type: ignore[attr-defined]
 
@@ -261,7 +277,9 @@ class ForkServerProcess(_standard.ForkServerProcess):
         # The server's socket is there.
         leftovers.hold_temporary_folder()
         installing.preload()
-        return _let_go(_standard.ForkServerProcess._Popen(process_obj))
+        from multiprocessing.popen_forkserver import Popen
+
+        return _let_go(_starting().of_server(Popen, process_obj))
 
     @staticmethod
     def _after_fork() -> Any:

@@ -7,8 +7,6 @@ made from `BaseTimer` and the context's `Process`.
 from __future__ import annotations
 
 import os
-import select
-import time
 from multiprocessing import context, process
 
 TYPE_CHECKING = False
@@ -51,7 +49,9 @@ class BaseTimer(process.BaseProcess):
 
     def start(self) -> None:
         """Start the process; the interval counts from here."""
-        self._due = time.monotonic() + self.interval
+        from tasuki import _tasuki
+
+        self._due = _tasuki.deadline(self.interval)
         super().start()
 
     def cancel(self) -> None:
@@ -66,10 +66,12 @@ class BaseTimer(process.BaseProcess):
 
     def _wait(self) -> bool:
         """Returns whether somebody is there to be on time for: False when this is a daemon and its parent has died."""
+        from tasuki import _tasuki
+
         parent = _open_parent() if self.daemon else None
-        while (left := self._due - time.monotonic()) > 0:
+        while (left := self._due - _tasuki.deadline()) > 0:
             if self.daemon:
-                if parent is None or _has_ended(parent):
+                if parent is None or _tasuki.poll([parent], 0):
                     return False
                 left = min(left, _LOOK)
             if self.finished.wait(left):
@@ -107,9 +109,3 @@ def _open_parent() -> int | None:
         return os.dup(parent.sentinel)
     # The number may be another's by now. If the parent lived after the descriptor was opened, it is the parent's.
     return pidfd if parent.is_alive() else None
-
-
-def _has_ended(pidfd: int) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))

@@ -207,6 +207,37 @@ pub fn take_descriptor(pid: u32, number: i32) -> std::io::Result<OwnedFd> {
     crate::sys::descriptors::take_from_process(pid, number)
 }
 
+/// Waits until a read from one of `readers` would not wait, be it for the end or an error, or the other end of one of `ends`
+/// is gone, and says which they are, in this order.
+pub fn wait_for_descriptors(
+    readers: &[BorrowedFd<'_>],
+    ends: &[BorrowedFd<'_>],
+    wait: &mut Wait<'_>,
+) -> std::io::Result<Result<Vec<bool>, GaveUp>> {
+    use crate::sys::readiness::{self, Interest};
+    let readers = readers.iter().map(|fd| (*fd, Interest::Readable));
+    let asked: Vec<_> = readers.chain(ends.iter().map(|fd| (*fd, Interest::HungUp))).collect();
+    let mut ready = Vec::new();
+    loop {
+        let (time, gave_up) = match wait.slice() {
+            Ok(slice) => (slice, None),
+            Err(GaveUp::TimedOut) => (std::time::Duration::ZERO, Some(GaveUp::TimedOut)),
+            Err(GaveUp::Interrupted) => return Ok(Err(GaveUp::Interrupted)),
+        };
+        readiness::poll(&asked, time, &mut ready)?;
+        match gave_up {
+            _ if ready.contains(&true) => return Ok(Ok(ready)),
+            Some(why) => return Ok(Err(why)),
+            None => {}
+        }
+    }
+}
+
+/// The time since the machine was started, by the clock of all deadlines.
+pub fn monotonic() -> std::time::Duration {
+    crate::sys::clock::monotonic()
+}
+
 /// Closes what `fd` refers to in this process, though others here may be using it: they find the end there, and the number
 /// stays open, for nothing, until its owner closes it.
 pub fn hang_up(fd: BorrowedFd<'_>) -> std::io::Result<()> {

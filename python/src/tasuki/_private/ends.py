@@ -8,11 +8,11 @@ the end that it does not use. Here they are views of a queue of the engine, whic
 from __future__ import annotations
 
 import os
-import select
 import time
 from multiprocessing import queues
 from queue import Empty
 
+from tasuki import _tasuki
 from tasuki._private.behind import NoLock
 
 TYPE_CHECKING = False
@@ -104,14 +104,12 @@ class Reader(_End):
             return True
         if timeout is not None and timeout <= 0:
             return False
-        poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else _tasuki.deadline(timeout)
         while self._queue.empty() and not self._queue.is_shutdown:
-            left = None if deadline is None else deadline - time.monotonic()
+            left = None if deadline is None else deadline - _tasuki.deadline()
             if left is not None and left <= 0:
                 return False
-            if poll.poll(None if left is None else left * 1000) and self._queue.empty():
+            if _tasuki.poll([self.fileno()], left) and self._queue.empty():
                 time.sleep(0.001)  # another process was quicker
         return True
 

@@ -1,0 +1,128 @@
+"""What a started process is to its parent: the standard library's Popen, whose sentinel no other process can silence.
+
+Theirs is a pipe that becomes ready when nobody has its other end any more. A process that another thread forks meanwhile
+inherits that end, and so do the child's own children. A pidfd tells of the child alone. Whoever joins gets the exit code,
+also when several threads do so at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from multiprocessing import popen_fork, process
+
+from tasuki import _tasuki
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ("know_parent", "of_child", "of_server")
+
+
+class _OfChild(popen_fork.Popen):
+    """What our processes are started by that are children of this one: on top of one of the standard classes."""
+
+    _reaping: Any
+
+    def _launch(self, process_obj: Any) -> None:
+        self._reaping = threading.Lock()
+        super()._launch(process_obj)  # type: ignore[misc]
+        # Only the parent comes here. Nobody but `poll` lets the system forget the child, so the number is its own.
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            return  # the system has none, or SIGCHLD is ignored and the child gone: the pipe has to do
+        pipe: int = self.sentinel
+        try:
+            # Takes the pipe's place under its number, which is closed with the rest.
+            os.dup2(pidfd, pipe, inheritable=False)
+        finally:
+            os.close(pidfd)
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code, None while the process runs; without `WNOHANG` it is waited for."""
+        if self.returncode is None and not flag & os.WNOHANG:
+            # Without taking it, so that another thread that asks meanwhile, and must not wait, can.
+            try:
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            except OSError:
+                pass  # somebody else has, and `super` says what becomes of that
+        with self._reaping:
+            return super().poll(os.WNOHANG)
+
+    def wait(self, timeout: Any = None) -> int | None:
+        """As `poll`, for `timeout` seconds at most."""
+        if self.returncode is None and timeout is not None and not _tasuki.poll([self.sentinel], timeout):
+            return None
+        return self.poll(os.WNOHANG if timeout == 0.0 else 0)
+
+
+class _OfServer(popen_fork.Popen):
+    """What our processes are started by that are children of the fork server, which writes their exit code into a pipe."""
+
+    _reaping: Any
+
+    def _launch(self, process_obj: Any) -> None:
+        self._reaping = threading.Lock()
+        super()._launch(process_obj)  # type: ignore[misc]
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """As that of a child. It can be read once, by one of those who wait for it."""
+        if self.returncode is None and not flag & os.WNOHANG:
+            _tasuki.poll([self.sentinel], None)
+        with self._reaping:
+            if self.returncode is None and super().poll(os.WNOHANG) is not None:
+                # The pipe is empty now, and silent until the server closes its end; or for longer, if another thread of
+                # this process forked while it made the pipe. One without another end is ready for good.
+                reader, writer = os.pipe()
+                os.close(writer)
+                os.dup2(reader, self.sentinel, inheritable=False)
+                os.close(reader)
+            return self.returncode  # type: ignore[no-any-return]
+
+    def wait(self, timeout: Any = None) -> int | None:
+        """As `poll`, for `timeout` seconds at most."""
+        if self.returncode is None and timeout is not None and not _tasuki.poll([self.sentinel], timeout):
+            return None
+        return self.poll(os.WNOHANG if timeout == 0.0 else 0)
+
+
+_classes: dict[type, type] = {}
+
+
+def of_child(standard: Any, process_obj: Any) -> Any:
+    """Starts a process by a standard class, as a child of this process."""
+    return _with(_OfChild, standard)(process_obj)
+
+
+def of_server(standard: Any, process_obj: Any) -> Any:
+    """Starts a process by a standard class, as a child of the fork server."""
+    return _with(_OfServer, standard)(process_obj)
+
+
+def _with(ours: type, standard: type) -> type:
+    """One of the standard classes, or what a program put in its place, with ours in front."""
+    if standard not in _classes:
+        _classes[standard] = type("Popen", (ours, standard), {"__module__": standard.__module__})
+    return _classes[standard]
+
+
+def know_parent() -> None:
+    """In a child of the process that started it: learn of that one's end from the system.
+
+    The pipe that tells of it otherwise has an end in every sibling that was forked later.
+    """
+    parent: Any = process.parent_process()
+    if parent is None or not isinstance(parent._sentinel, int):
+        return
+    try:
+        pidfd = os.pidfd_open(parent.pid)
+    except OSError:
+        return
+    try:
+        # The number may be another's by now, unless that is the parent still.
+        if os.getppid() == parent.pid:
+            os.dup2(pidfd, parent._sentinel, inheritable=False)
+    finally:
+        os.close(pidfd)
