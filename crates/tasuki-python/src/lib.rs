@@ -9,6 +9,8 @@ mod connection;
 mod errors;
 mod forking_pickler;
 mod handles;
+#[cfg(feature = "kill-points")]
+mod kill_points;
 mod msgpack;
 mod native;
 mod pickling;
@@ -36,6 +38,9 @@ mod _tasuki {
     use crate::handles::{
         Descriptors, carry, is_carrying, open_carried, open_with, take_descriptor,
     };
+    #[cfg(feature = "kill-points")]
+    #[pymodule_export]
+    use crate::kill_points::{arm_stop, kill_points};
     #[pymodule_export]
     use crate::msgpack::{_pack, _unpack};
     #[pymodule_export]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import multiprocessing.synchronize as _standard
 
-from tasuki import _tasuki
-from tasuki._private import behind, handles
+from tasuki import _tasuki, context
+from tasuki._private import behind, handles, installing
 from tasuki.context import OwnerDied, OwnerDiedWarning
 
 TYPE_CHECKING = False
@@ -226,3 +226,7 @@ class Barrier(_tasuki.Barrier, _standard.Barrier):
 
 def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
+
+
+if installing.is_installed():
+    context._install_classes()

@@ -10,7 +10,6 @@ import multiprocessing
 import multiprocessing.context
 import sys
 
-from tasuki import _tasuki
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +41,9 @@ def install() -> None:
     Call it before the libraries that are to use it are imported: a name bound earlier by
     `from multiprocessing import Queue` keeps what it was bound to. Calling it twice changes nothing.
     """
-    global _installed, _get_preparation_data
+    global _installed
     if _installed:
         return
-    from multiprocessing import spawn
-
     import tasuki
     from tasuki import context
 
@@ -62,16 +59,29 @@ def install() -> None:
             for name, value in list(vars(module).items()):
                 if name in names and getattr(value, "__self__", None) is original:
                     setattr(module, name, names[name])
-    context._install_classes()
-    _get_preparation_data = spawn.get_preparation_data
-    spawn.get_preparation_data = _preparation_data_with_install
     _installed = True
     install_reduction()
-    for name, install_module in (("shared_memory", install_shared_memory), ("connection", install_connection)):
+    late = {
+        "connection": install_connection,
+        "shared_memory": install_shared_memory,
+        "spawn": install_spawn,
+        "synchronize": context._install_classes,
+    }
+    for name, install_module in late.items():
         if {f"multiprocessing.{name}", f"tasuki.{name}"} & set(sys.modules):
             install_module()
         else:
             sys.meta_path.insert(0, _Late(name, install_module))
+
+
+def install_spawn() -> None:
+    """Have children that are fresh interpreters install tasuki, too."""
+    global _get_preparation_data
+    from multiprocessing import spawn
+
+    if spawn.get_preparation_data is not _preparation_data_with_install:
+        _get_preparation_data = spawn.get_preparation_data
+        spawn.get_preparation_data = _preparation_data_with_install
 
 
 def install_reduction() -> None:
@@ -99,7 +109,7 @@ def install_shared_memory() -> None:
     import multiprocessing.shared_memory as standard
     from multiprocessing import resource_tracker
 
-    from tasuki import shared_memory
+    from tasuki import _tasuki, shared_memory
 
     if standard.SharedMemory is shared_memory.SharedMemory:
         return  # ours did it itself while it was loaded
@@ -140,8 +150,8 @@ class _Late:
 
                 def exec_module(module: Any) -> None:
                     load(module)
-                    # Unless ours is what imports it: then it installs itself at its end.
-                    if f"tasuki.{self._name}" not in sys.modules:
+                    # Unless ours is what imports it: then it installs itself at its end. Ours of spawn is an alias.
+                    if self._name == "spawn" or f"tasuki.{self._name}" not in sys.modules:
                         self._install()
 
                 setattr(spec.loader, "exec_module", exec_module)

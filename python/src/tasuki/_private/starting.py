@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import os
 import threading
-from multiprocessing import popen_fork, process
-
-from tasuki import _tasuki
+from multiprocessing import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from multiprocessing.popen_fork import Popen as _Popen
     from typing import Any
+else:
+    _Popen = object  # children load this file as well, and start nobody
 
 __all__ = ("know_parent", "of_child", "of_server")
 
 
-class _OfChild(popen_fork.Popen):
+def _poll(numbers: list[int], timeout: Any) -> list[int]:
+    from tasuki import _tasuki
+
+    return _tasuki.poll(numbers, timeout)
+
+
+class _OfChild(_Popen):
     """What our processes are started by that are children of this one: on top of one of the standard classes."""
 
     _reaping: Any
@@ -53,12 +60,12 @@ class _OfChild(popen_fork.Popen):
 
     def wait(self, timeout: Any = None) -> int | None:
         """As `poll`, for `timeout` seconds at most."""
-        if self.returncode is None and timeout is not None and not _tasuki.poll([self.sentinel], timeout):
+        if self.returncode is None and timeout is not None and not _poll([self.sentinel], timeout):
             return None
         return self.poll(os.WNOHANG if timeout == 0.0 else 0)
 
 
-class _OfServer(popen_fork.Popen):
+class _OfServer(_Popen):
     """What our processes are started by that are children of the fork server, which writes their exit code into a pipe."""
 
     _reaping: Any
@@ -70,7 +77,7 @@ class _OfServer(popen_fork.Popen):
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """As that of a child. It can be read once, by one of those who wait for it."""
         if self.returncode is None and not flag & os.WNOHANG:
-            _tasuki.poll([self.sentinel], None)
+            _poll([self.sentinel], None)
         with self._reaping:
             if self.returncode is None and super().poll(os.WNOHANG) is not None:
                 # The pipe is empty now, and silent until the server closes its end; or for longer, if another thread of
@@ -83,7 +90,7 @@ class _OfServer(popen_fork.Popen):
 
     def wait(self, timeout: Any = None) -> int | None:
         """As `poll`, for `timeout` seconds at most."""
-        if self.returncode is None and timeout is not None and not _tasuki.poll([self.sentinel], timeout):
+        if self.returncode is None and timeout is not None and not _poll([self.sentinel], timeout):
             return None
         return self.poll(os.WNOHANG if timeout == 0.0 else 0)
 
