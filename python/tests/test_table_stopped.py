@@ -218,7 +218,6 @@ class Queues(Kind):
             ]
         if self.name == "JoinableQueue":
             calls += [
-                ("join", TIMED, lambda it: it.join(timeout=SHORT)),
                 ("task_done", AT_ONCE, attempt(lambda it: it.task_done())),
             ]
         return calls

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use tasuki::kill_points::{self, KillPoint};
+use tasuki::kill_points::{self as points, KillPoint};
 
 /// The names of all places at which a process can be made to stop.
 #[pyfunction]
@@ -15,6 +15,6 @@ pub fn kill_points() -> Vec<String> {
 pub fn arm_stop(name: &str, nth: u32) -> PyResult<()> {
     let point = KillPoint::ALL.iter().find(|point| format!("{point:?}") == name);
     let point = point.ok_or_else(|| PyValueError::new_err(format!("no kill point {name:?}")))?;
-    kill_points::arm_stop(*point, nth);
+    points::arm_stop(*point, nth);
     Ok(())
 }
