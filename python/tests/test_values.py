@@ -41,6 +41,19 @@ def test_every_type_code(code: Any, values: tuple[Any, ...]) -> None:
         assert tasuki.Value(code, value, lock=False).value == value
 
 
+@pytest.mark.parametrize("code", ["x", "", "ii", None, int, 5])
+def test_what_is_no_type_code(code: Any) -> None:
+    for make in (tasuki.Value, tasuki.RawValue):
+        with pytest.raises(TypeError, match="bad typecode .* c, .*, d"):
+            make(code, 1)
+    if isinstance(code, str):
+        for make in (tasuki.Array, tasuki.RawArray):
+            with pytest.raises(TypeError, match="bad typecode"):
+                make(code, [])
+            with pytest.raises(TypeError, match="bad typecode"):
+                make(code, 2)
+
+
 def test_what_does_not_fit_is_treated_as_ctypes_does() -> None:
     for code, value in (("b", 200), ("B", -1), ("i", 2**40 + 5), ("q", 2**63), ("Q", -1), ("f", 0.1), ("d", 3)):
         plain = tasuki.sharedctypes.typecode_to_type[code](value)

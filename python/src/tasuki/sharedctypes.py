@@ -90,7 +90,11 @@ def _with_lock(obj: Any, lock: Any) -> Any:
 
 def _new(type_: Any, is_array: bool = False) -> Any:
     """Zeroes in shared memory, seen as this type."""
-    size = ctypes.sizeof(type_)
+    try:
+        size = ctypes.sizeof(type_)
+    except TypeError as error:
+        codes = ", ".join(_typecodes)
+        raise TypeError(f"bad typecode (must be a ctypes type or one of {codes})") from error
     block = BufferWrapper.__new__(BufferWrapper)
     if is_array:
         # The engine has no arrays of elements without bytes.
