@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import struck_asleep, until_asleep, when_asleep
+from patience import struck_asleep, until, until_asleep, when_asleep
 from tasuki.connection import Connection
 
 PLAIN = [
@@ -527,15 +527,14 @@ class _Struck(Exception):
 
 @pytest.fixture
 def alarm() -> Any:
-    """Sets a handler of SIGALRM, which comes a moment later, as often as it is called."""
+    """`with alarm(handler):` calls the handler, of SIGALRM, when what is in the block sleeps; as often as it is used."""
     before = signal.getsignal(signal.SIGALRM)
 
-    def strike(handler: Any) -> None:
+    def strike(handler: Any) -> Any:
         signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return struck_asleep(signal.SIGALRM)
 
     yield strike
-    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
@@ -548,8 +547,7 @@ def test_a_message_that_comes_while_a_handler_raises_is_not_lost(ends: Any, alar
         raise _Struck
 
     for wait in (reader.recv, reader.recv_bytes, lambda: reader.poll(None), lambda: reader.poll(1000)):
-        alarm(send_and_raise)
-        with pytest.raises(_Struck):
+        with pytest.raises(_Struck), alarm(send_and_raise):
             wait()
         assert reader.poll(0)
         assert reader.recv() == "precious"
@@ -568,9 +566,9 @@ def test_a_handler_that_sends_where_a_send_waits_gets_an_error(ends: Any, alarm:
         threading.Thread(target=_drain, args=(reader, received), daemon=True).start()
 
     received: list[bytes] = []
-    alarm(send_status)
-    writer.send_bytes(b"x" * 1_000_000)
-    _until(lambda: len(received) == 1)
+    with alarm(send_status):
+        writer.send_bytes(b"x" * 1_000_000)
+    until(lambda: len(received) == 1)
     assert len(refused) == 1 and len(received[0]) == 1_000_000
 
 
@@ -586,7 +584,7 @@ def test_a_handler_that_receives_where_a_receive_is_midway_gets_an_error(ends: A
             os._exit(0)
     try:
         # It waits for room in the middle of its message.
-        _until(lambda: reader.poll(0))
+        until(lambda: reader.poll(0))
         os.kill(pid, signal.SIGSTOP)
 
         def receive(*_: object) -> None:
@@ -597,8 +595,8 @@ def test_a_handler_that_receives_where_a_receive_is_midway_gets_an_error(ends: A
                 refused.append(error)
             os.kill(pid, signal.SIGCONT)
 
-        alarm(receive)
-        assert reader.recv_bytes() == b"y" * 3_000_000
+        with alarm(receive):
+            assert reader.recv_bytes() == b"y" * 3_000_000
         assert len(refused) == 1
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -607,13 +605,6 @@ def test_a_handler_that_receives_where_a_receive_is_midway_gets_an_error(ends: A
 
 def _drain(reader: Any, received: list[bytes]) -> None:
     received.append(reader.recv_bytes())
-
-
-def _until(done: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_many_threads_share_an_end() -> None:

@@ -79,12 +79,12 @@ def test_freeze_support_acts_at_its_call(tmp_path: Path, first: str) -> None:
     "TASUKI_SOAK" not in os.environ or importlib.util.find_spec("PyInstaller") is None,
     reason="freezing takes half a minute for each program: part of make soak, where PyInstaller is to be had",
 )
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("first", ["installed", "by name"])
 def test_a_program_frozen_by_pyinstaller(tmp_path: Path, first: str) -> None:
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM).replace("{first}", FIRST[first]))
     freeze = [sys.executable, "-m", "PyInstaller", "--log-level", "ERROR", "--onedir", "program.py"]
     environment = {**os.environ, "PYINSTALLER_CONFIG_DIR": str(tmp_path / "cache")}
-    subprocess.run(freeze, cwd=tmp_path, env=environment, check=True, timeout=300)
+    subprocess.run(freeze, cwd=tmp_path, env=environment, check=True, timeout=600)
     done = subprocess.run(["dist/program/program"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout == EXPECTED, done.stderr
