@@ -281,9 +281,7 @@ fn who_waits_learns_that_the_owner_of_the_lock_died() {
     until("the lock is held", || lock.try_lock().is_err());
     owner.kill();
     owner.wait();
-    let start = Instant::now();
     assert_eq!(waiting.wait(), Ended::WELL);
-    assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(words[0].load(SeqCst), u64::from(owner.pid()));
 }
 

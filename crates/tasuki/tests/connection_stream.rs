@@ -400,11 +400,18 @@ fn a_client_gives_up_on_a_listener_without_room() {
 fn a_message_in_another_threads_hands_at_a_fork_is_an_error_in_the_child() {
     let _watchdog = watchdog();
     let (stream, mut bare) = end(StreamLimits::default());
+    let stream = &stream;
     thread::scope(|scope| {
-        let receiver = scope.spawn(|| recv(&stream, &mut Wait::forever()).unwrap());
-        thread::sleep(SOON);
+        let (tell, told) = std::sync::mpsc::channel();
+        let receiver = scope.spawn(move || {
+            // SAFETY: asks for a number.
+            #[allow(unsafe_code)]
+            tell.send(unsafe { libc::gettid() } as u32).unwrap();
+            recv(stream, &mut Wait::forever()).unwrap()
+        });
+        support::wait_until_asleep(told.recv().unwrap());
         in_own_process(|| {
-            let lost = recv(&stream, &mut Wait::forever());
+            let lost = recv(stream, &mut Wait::forever());
             assert!(matches!(lost, Err(StreamError::LostByFork)), "{lost:?}");
         });
         bare.write_all(&[header(2).as_bytes(), b"ok"].concat()).unwrap();

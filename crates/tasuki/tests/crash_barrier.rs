@@ -6,16 +6,13 @@ mod support;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::{
     Child, Dice, Ended, NEVER, Words, fork, in_own_process, soaking, until, watchdog, watchdog_of,
 };
 use tasuki::kill_points::{KillPoint, arm};
 use tasuki::raw::{Broken, NotPassed, RawArrived, RawBarrier, Wait};
-
-/// The promise is a second; the rest is for loaded machines.
-const SOON: Duration = Duration::from_secs(5);
 
 /// What the others get when a party dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +83,9 @@ fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
     victim.pid()
 }
 
-/// Everybody who waits gets an answer soon, the same, and it is the right one.
+/// Everybody who waits gets an answer, the same, and it is the right one.
 fn all_get(answers: &[AtomicU64], fate: Fate, victim: u32, what: &str) {
-    let start = Instant::now();
     until(what, || answers.iter().all(|answer| answer.load(SeqCst) != 0));
-    assert!(start.elapsed() < SOON, "{what}: it took {:?}", start.elapsed());
     let first = answers[0].load(SeqCst);
     assert!(answers.iter().all(|answer| answer.load(SeqCst) == first), "{what}: {answers:x?}");
     let died = fate == Fate::PassedOrDied && first == expected(Fate::Died, victim);
@@ -272,11 +267,9 @@ fn at_random_moments() {
         let victim = dice.below(PARTIES as u64) as usize;
         parties[victim].kill();
         parties[victim].wait();
-        let start = Instant::now();
         until("all others are told", || {
             (0..PARTIES).all(|who| who == victim || words[who].load(SeqCst) == life + 1)
         });
-        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
         barrier.reset().unwrap();
         words[GO].store(life + 1, SeqCst);
         parties[victim] = party(victim);

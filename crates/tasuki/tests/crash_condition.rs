@@ -6,14 +6,11 @@ mod support;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::{Child, Dice, Ended, NEVER, Words, fork, soaking, until, watchdog_of};
 use tasuki::kill_points::{KillPoint, arm};
 use tasuki::raw::{Acquired, GaveUp, RawCondition, RawLock, UserLockRef, Wait, Woken};
-
-/// The promise is a second; the rest is for loaded machines.
-const SOON: Duration = Duration::from_secs(5);
 
 const NOTIFIED: u64 = 1;
 /// And the pid of the dead owner.
@@ -54,12 +51,6 @@ fn notify(condition: &RawCondition, count: usize) {
     let (lock, _) = lock(condition);
     condition.notify(count);
     assert!(lock.release());
-}
-
-fn soon(what: &str, done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    until(what, done);
-    assert!(start.elapsed() < SOON, "{what}: it took {:?}", start.elapsed());
 }
 
 fn victim(point: KillPoint, work: impl FnOnce()) -> Child {
@@ -107,7 +98,7 @@ fn one_that_waits_dies_and_the_next_one_gets_its_notification() {
         let mut living = waiter(&condition, &words[0]);
         living.wait_until_asleep();
         notify(&condition, 1);
-        soon(&format!("{point:?}"), || words[0].load(SeqCst) == NOTIFIED);
+        until(&format!("{point:?}"), || words[0].load(SeqCst) == NOTIFIED);
         assert_eq!(living.wait(), Ended::WELL);
         works_again(&condition);
     }
@@ -127,7 +118,7 @@ fn one_that_was_notified_dies_and_another_one_goes_on_in_its_stead() {
         assert_eq!(dying.wait(), Ended::DEAD, "{point:?}");
         // It may also be the one that finds the lock's owner dead.
         let told = TOLD | u64::from(dying.pid());
-        soon(&format!("{point:?}"), || [NOTIFIED, told].contains(&words[0].load(SeqCst)));
+        until(&format!("{point:?}"), || [NOTIFIED, told].contains(&words[0].load(SeqCst)));
         assert!(heirs.iter_mut().all(|heir| heir.wait() == Ended::WELL));
         notify(&condition, 0); // hears of the lock's owner, if the heir did not
         works_again(&condition);
@@ -189,7 +180,7 @@ fn one_that_is_interrupted_after_it_was_notified_passes_that_on_even_if_it_dies_
         });
         until("it waits", || condition.waiting() == 1);
         let mut second = waiter(&condition, &words[0]);
-        soon("the second one goes on", || words[0].load(SeqCst) == NOTIFIED);
+        until("the second one goes on", || words[0].load(SeqCst) == NOTIFIED);
         assert_eq!(first.wait(), if dies { Ended::DEAD } else { Ended::WELL });
         assert_eq!(second.wait(), Ended::WELL);
         works_again(&condition);
@@ -216,7 +207,7 @@ fn a_notifier_dies_and_those_who_wait_go_on_or_are_told() {
         let told = TOLD | u64::from(notifier.pid());
         let answered =
             |answer: u64| words.iter().filter(|word| word.load(SeqCst) == answer).count();
-        soon(&format!("{point:?}"), || answered(told) == 1);
+        until(&format!("{point:?}"), || answered(told) == 1);
         // What to do is for the one that was told; here it is to notify once more.
         notify(&condition, usize::MAX);
         until("all go on", || answered(told) + answered(NOTIFIED) == 3);
@@ -244,7 +235,7 @@ fn at_random_moments() {
         })
     };
     let mut waiters: Vec<Child> = (0..WAITERS).map(work).collect();
-    for round in 0..rounds {
+    for _ in 0..rounds {
         // Notifies without pause, so that the kill finds all steps.
         let notifier = fork(|| {
             loop {
@@ -260,11 +251,9 @@ fn at_random_moments() {
         }
         waiters[victim] = work(victim);
         let before: Vec<u64> = words.iter().map(|word| word.load(SeqCst)).collect();
-        let start = Instant::now();
         until("everybody goes on", || {
             notify(&condition, 1);
             words.iter().zip(&before).all(|(word, before)| word.load(SeqCst) > *before)
         });
-        assert!(start.elapsed() < 2 * SOON, "round {round}: {:?}", start.elapsed());
     }
 }

@@ -12,9 +12,6 @@ use tasuki::Semaphore;
 use tasuki::kill_points::{KillPoint, arm};
 use tasuki::raw::{RawSemaphore, Wait};
 
-/// What survivors are promised, with some slack for a loaded machine.
-const SOON: Duration = Duration::from_secs(5);
-
 /// What a process does when it dies.
 #[derive(Clone, Copy, Debug)]
 enum Work {
@@ -85,14 +82,13 @@ fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
     victim.pid()
 }
 
-/// All permits that are left can be had, at once, and no more; says whether a death was told.
+/// All permits that are left can be had, and no more; says whether a death was told.
 fn take_all(semaphore: &Semaphore, permits: u32) -> bool {
-    let start = Instant::now();
     assert_eq!(semaphore.value(), permits);
-    let guards: Vec<_> =
-        (0..permits).map(|_| semaphore.acquire_timeout(SOON).expect("a permit")).collect();
+    let guards: Vec<_> = (0..permits)
+        .map(|_| semaphore.acquire_timeout(support::NEVER).expect("a permit"))
+        .collect();
     assert!(semaphore.try_acquire().unwrap_err().is_timed_out(), "one too many");
-    assert!(start.elapsed() < SOON);
     guards.iter().any(|guard| guard.owner_died().is_some())
 }
 
@@ -120,10 +116,8 @@ fn one_of_a_crowd_dies(point: KillPoint, nth: u32, others: usize) {
     };
     let mut crowd: Vec<Child> = (0..others).map(|_| fork(work)).collect();
     dies_at(point, nth, || (0..100_000).for_each(|_| enter(true)));
-    let start = Instant::now();
     let before = passed.load(SeqCst);
     until("the others go on", || passed.load(SeqCst) > before + 50);
-    assert!(start.elapsed() < SOON);
     stop.store(1, SeqCst);
     assert!(crowd.iter_mut().all(|child| child.wait() == Ended::WELL));
     take_all(&semaphore, PERMITS);
@@ -155,12 +149,10 @@ fn a_giver_dies(point: KillPoint, nth: u32) {
     let mut takers: Vec<Child> = (0..3).map(|_| fork(take)).collect();
     takers.iter().for_each(Child::wait_until_asleep);
     dies_at(point, nth, || (0..3).for_each(|_| semaphore.release(1).unwrap()));
-    let start = Instant::now();
     let given = u64::from(nth);
     until("what was given is taken", || got[0].load(SeqCst) == given);
     semaphore.release(3 - given as u32).unwrap();
     assert!(takers.iter_mut().all(|taker| taker.wait() == Ended::WELL));
-    assert!(start.elapsed() < SOON);
     assert_eq!(semaphore.value(), 0);
 }
 
@@ -169,10 +161,8 @@ fn a_waiter_dies(point: KillPoint, nth: u32) {
     let mut sleeper = fork(|| assert_eq!(semaphore.wait().unwrap(), None));
     sleeper.wait_until_asleep();
     dies_at(point, nth, || drop(semaphore.acquire()));
-    let start = Instant::now();
     semaphore.release(1).unwrap();
     assert_eq!(sleeper.wait(), Ended::WELL);
-    assert!(start.elapsed() < SOON);
     assert_eq!(semaphore.value(), 0);
     semaphore.release(2).unwrap();
     take_all(&semaphore, 2);

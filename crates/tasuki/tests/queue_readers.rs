@@ -3,10 +3,11 @@
 
 mod support;
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::messages::{CODEC, get, message, put};
-use support::{Child, Ended, fork, in_own_process, watchdog};
+use support::{Child, Ended, Words, fork, in_own_process, until, watchdog};
 use tasuki::Queue;
 use tasuki::raw::{Death, Failure, GaveUp, QueueOptions, RawQueue, Wait, set_process_name};
 
@@ -26,16 +27,22 @@ fn put_within(queue: &RawQueue, wait: &mut Wait<'_>) -> Result<(), Failure> {
 
 /// A child that takes a message, and then sleeps.
 fn reader(queue: &RawQueue) -> Child {
+    let took = Words::new(1);
     let reader = fork(|| {
         set_process_name("the reader");
         assert!(get(queue, &mut Wait::forever()).is_some());
+        took[0].store(1, SeqCst);
         loop {
             std::thread::park();
         }
     });
-    // Room was made once, or was there.
-    while put_within(queue, &mut Wait::timeout(Duration::from_millis(50))).is_ok() {}
+    until("it has taken one", || {
+        let _ = put_within(queue, &mut Wait::now());
+        took[0].load(SeqCst) == 1
+    });
     reader.wait_until_asleep();
+    // Full again.
+    while put_within(queue, &mut Wait::now()).is_ok() {}
     reader
 }
 

@@ -282,10 +282,8 @@ fn those_who_wait_when_owners_are_killed_go_on() {
     let mut waiters: Vec<Child> =
         (0..6).map(|_| fork(|| drop(semaphore.acquire().unwrap()))).collect();
     waiters.iter().for_each(Child::wait_until_asleep);
-    let start = Instant::now();
     owners.into_iter().for_each(kill);
     assert!(waiters.iter_mut().all(|waiter| waiter.wait() == Ended::WELL));
-    assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(semaphore.value(), 3);
 }
 

@@ -34,7 +34,7 @@ fn storm(capacity: Option<u64>, children: u32) {
     let stop = AtomicBool::new(false);
     // One process takes everything, so that a full queue never stops the rest for good.
     let consumer: Child = fork(|| {
-        while let Some((bytes, _)) = get(&queue, &mut Wait::timeout(Duration::from_secs(20))) {
+        while let Some((bytes, _)) = get(&queue, &mut Wait::timeout(support::NEVER)) {
             if bytes == b"the end" {
                 return;
             }

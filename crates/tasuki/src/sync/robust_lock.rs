@@ -275,11 +275,11 @@ mod tests {
         let stat = format!("/proc/{}/stat", child.id());
         let start = Instant::now();
         while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
-            assert!(start.elapsed() < Duration::from_secs(30), "the child does not end");
+            assert!(start.elapsed() < Duration::from_secs(120), "the child does not end");
             std::thread::sleep(Duration::from_millis(1));
         }
         let lock = RobustLock(AtomicU32::new(child.id()));
-        let held = lock.lock_within(&mut Wait::timeout(Duration::from_secs(30))).unwrap();
+        let held = lock.lock_within(&mut Wait::timeout(Duration::from_secs(120))).unwrap();
         assert!(held.must_repair());
         drop(held);
         assert!(!lock.is_held());
@@ -290,7 +290,7 @@ mod tests {
     fn what_an_earlier_thread_with_this_number_left_is_taken_over() {
         let lock = RobustLock(AtomicU32::new(platform::thread_id()));
         assert!(
-            lock.lock_within(&mut Wait::timeout(Duration::from_secs(30))).unwrap().must_repair()
+            lock.lock_within(&mut Wait::timeout(Duration::from_secs(120))).unwrap().must_repair()
         );
         assert!(!lock.is_held());
     }

@@ -15,7 +15,7 @@ pub fn watchdog() -> Watchdog {
     let (alive, dropped) = mpsc::channel::<()>();
     let test = thread::current().name().unwrap_or("a test").to_owned();
     thread::spawn(move || {
-        if dropped.recv_timeout(Duration::from_secs(120)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if dropped.recv_timeout(Duration::from_secs(600)) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("watchdog: {test} hangs");
             std::process::abort();
         }

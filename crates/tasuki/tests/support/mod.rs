@@ -16,8 +16,11 @@ use std::time::{Duration, Instant};
 pub mod memory;
 pub mod messages;
 
-/// How long something may take before it counts as "never": far beyond any promise, for loaded machines.
-pub const NEVER: Duration = Duration::from_secs(30);
+/// How long something may take before it counts as "never": far beyond any promise, since no test judges speed.
+pub const NEVER: Duration = Duration::from_secs(120);
+
+/// How long a test may take at least before it counts as one that hangs: several times [`NEVER`].
+const HANGS: Duration = Duration::from_secs(600);
 
 /// The children that are not waited for yet, so that the watchdog can kill them. No lock: a fork may happen
 /// while another thread changes it.
@@ -228,15 +231,15 @@ pub struct Watchdog(#[allow(unused)] mpsc::Sender<()>);
 
 /// Watches over the rest of a test.
 pub fn watchdog() -> Watchdog {
-    watchdog_of(Duration::from_secs(120))
+    watchdog_of(HANGS)
 }
 
-/// Watches over the rest of a test that may take longer.
+/// Watches over the rest of a test that may take longer, if that is longer than others have.
 pub fn watchdog_of(time: Duration) -> Watchdog {
     let (alive, dropped) = mpsc::channel::<()>();
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     std::thread::spawn(move || {
-        if dropped.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if dropped.recv_timeout(time.max(HANGS)) == Err(mpsc::RecvTimeoutError::Timeout) {
             for slot in &CHILDREN {
                 let pid = slot.load(Ordering::SeqCst);
                 if pid > 0 {
