@@ -1,7 +1,7 @@
 """An interpreter in a temporary folder whose standard library is made of links, with the test files rewritten.
 
 A venv would do for most tests, but some start children with -E -S -I: those see only the standard library. In the
-overlay the package tasuki and the rewritten tests ARE part of the standard library. Nothing is copied but the handful
+overlay the package tasuki and the rewritten tests ARE part of the standard library. Nothing is copied but the interpreter, where it must be, and the handful
 of test files that say `multiprocessing`; the folder goes when the run is over.
 """
 
@@ -49,7 +49,10 @@ def build(root: Path, interpreter: dict[str, str], package: Path | None) -> Path
     library.mkdir(parents=True)
     (root / "bin").mkdir()
     python = root / "bin" / f"python{version}"
-    python.symlink_to(interpreter["executable"])
+    if tuple(map(int, version.split("."))) < (3, 14):
+        python.symlink_to(interpreter["executable"])
+    else:
+        shutil.copy2(interpreter["executable"], python)  # from 3.14 on, it finds its library where a link leads
     (root / "pyvenv.cfg").write_text(f"home = {root / 'bin'}\ninclude-system-site-packages = false\n")
     for entry in stdlib.iterdir():
         if entry.name not in ("site-packages", "dist-packages", "test"):

@@ -141,3 +141,34 @@ def test_joblib_after_install(run) -> None:
         """,
         m="tasuki",
     )
+
+
+def test_a_waitpid_of_somebody_else(run) -> None:
+    """gevent takes ends of processes itself, as soon as its loop comes to it, and tells of them by its own waitpid."""
+    done = run(
+        """
+        import os, threading, tasuki
+
+        standard, ends, loop = os.waitpid, {}, threading.Event()
+
+        def reap():
+            loop.wait(30)
+            ends.update([standard(process.pid, 0)])
+
+        def waitpid(pid, options):
+            if options & os.WNOHANG:
+                return (pid, ends[pid]) if pid in ends else (0, 0)
+            loop.set()
+            reaper.join(30)
+            return pid, ends[pid]
+
+        os.waitpid = waitpid
+        process = tasuki.get_context("fork").Process(target=os._exit, args=(3,))
+        reaper = threading.Thread(target=reap)
+        process.start()
+        reaper.start()
+        process.join()
+        print(process.exitcode)
+        """
+    )
+    assert done.stdout == "3\n"

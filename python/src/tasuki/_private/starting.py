@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from multiprocessing import process
+from types import BuiltinFunctionType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class _OfChild(_Popen):
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """The exit code, None while the process runs; without `WNOHANG` it is waited for."""
+        if not isinstance(os.waitpid, BuiltinFunctionType):
+            # Somebody's own, gevent's for one, which knows of the ends of processes, and how to wait for them.
+            return super().poll(flag)
         if self.returncode is None and not flag & os.WNOHANG:
             # Without taking it, so that another thread that asks meanwhile, and must not wait, can.
             try:
