@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use support::memory::ObjectMemory;
 use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog_of};
 use tasuki::Semaphore;
-use tasuki::kill_points::{KillPoint, arm};
+use tasuki::kill_points::{KillPoint, arm, arm_stop};
 use tasuki::raw::{RawSemaphore, Wait};
 
 /// What a process does when it dies.
@@ -82,6 +82,29 @@ fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
     victim.pid()
 }
 
+/// As `dies_at`, for a step that is taken only if others sleep at the lock: others are stopped inside until they do.
+fn dies_with_sleepers(point: KillPoint, nth: u32, semaphore: &Semaphore, work: impl Fn()) {
+    let mut victim = fork(|| {
+        arm(point, nth);
+        loop {
+            work();
+        }
+    });
+    while victim.has_ended().is_none() {
+        let mut holder = fork(|| {
+            drop(semaphore.acquire().unwrap()); // whatever else is locked the first time
+            arm_stop(KillPoint::LockTaken, 1);
+            drop(semaphore.acquire().unwrap());
+        });
+        holder.wait_until_stopped();
+        // Whoever does not sleep by then does the next time.
+        std::thread::sleep(Duration::from_millis(2));
+        holder.signal(libc::SIGCONT);
+        assert_eq!(holder.wait(), Ended::WELL);
+    }
+    assert_eq!(victim.wait(), Ended::DEAD);
+}
+
 /// All permits that are left can be had, and no more; says whether a death was told.
 fn take_all(semaphore: &Semaphore, permits: u32) -> bool {
     assert_eq!(semaphore.value(), permits);
@@ -115,7 +138,11 @@ fn one_of_a_crowd_dies(point: KillPoint, nth: u32, others: usize) {
         }
     };
     let mut crowd: Vec<Child> = (0..others).map(|_| fork(work)).collect();
-    dies_at(point, nth, || (0..100_000).for_each(|_| enter(true)));
+    if point == KillPoint::LockFreedBeforeWake {
+        dies_with_sleepers(point, nth, &semaphore, || enter(true));
+    } else {
+        dies_at(point, nth, || (0..100_000).for_each(|_| enter(true)));
+    }
     let before = passed.load(SeqCst);
     until("the others go on", || passed.load(SeqCst) > before + 50);
     stop.store(1, SeqCst);
