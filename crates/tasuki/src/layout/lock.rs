@@ -11,19 +11,25 @@
 //! ```
 //! All zero is free. The owner is a process: any of its threads, and any other process, may release. The kernel
 //! does not watch this lock (it may be held for hours, many at a time); a waiter looks whether the owner lives
-//! before it sleeps and after each slice of half a second.
+//! after 5 ms, after each slice of half a second and before it gives up; who does not wait looks at once.
 //!
 //! Feared: the releaser dies between freeing the word and waking a sleeper. The sleeper's slice ends within half a
 //! second, it sees the word free and takes it. Feared: a token's row is used by a new process. Its
 //! generation differs, so the owner counts as dead, which it is.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::futex::Woken;
 use crate::sync::{GaveUp, Spin, Wait, futex, kill_point};
 use crate::sys::identity::thread_id;
+
+/// After so long the owner is looked at for the first time.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
 
 const POISONED: u32 = 1 << 30;
 const WAITERS: u32 = 1 << 31;
@@ -363,6 +369,8 @@ impl LockView<'_> {
         let word = &self.words.word;
         let is_free = || word.load(Ordering::Relaxed) & Token::MASK == 0;
         let mut keep = 0;
+        // Whether the owner lives takes five system calls to say: most waits are over before that is worth it.
+        let mut look = wait.is_now() || cfg!(loom);
         if !wait.is_now() {
             self.spin.until(is_free);
         }
@@ -379,7 +387,7 @@ impl LockView<'_> {
                 }
                 continue;
             };
-            if owner != me && !self.segment.roster().is_alive(owner) {
+            if look && owner != me && !self.segment.roster().is_alive(owner) {
                 let taken = me.bits() | POISONED | (seen & WAITERS) | keep;
                 let death = self.segment.roster().death_of(owner, self.noted_pid(owner));
                 if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -393,7 +401,13 @@ impl LockView<'_> {
                 continue;
             }
             let slice = match wait.slice() {
-                Ok(slice) => slice,
+                Ok(slice) if look => slice,
+                Ok(slice) => slice.min(FIRST_LOOK),
+                // The last look of a short wait.
+                Err(GaveUp::TimedOut) if !look => {
+                    look = true;
+                    continue;
+                }
                 Err(why) => {
                     if keep != 0 {
                         futex::wake(word, 1); // the wake-up that this thread may have used goes on
@@ -409,7 +423,7 @@ impl LockView<'_> {
             {
                 continue;
             }
-            futex::wait(word, marked, Some(slice));
+            look = futex::wait(word, marked, Some(slice)) != Woken::Maybe;
             // Others may sleep whose mark the releaser took away.
             keep = WAITERS;
         }
