@@ -98,7 +98,9 @@ impl Thing {
                     match turn % 3 {
                         0 => condition.notify(1),
                         1 => condition.notify(usize::MAX),
-                        _ => drop(condition.wait(UserLockRef::Lock(&condition.own_lock()), &mut soon())),
+                        _ => drop(
+                            condition.wait(UserLockRef::Lock(&condition.own_lock()), &mut soon()),
+                        ),
                     }
                     condition.own_lock().release();
                 }
@@ -148,26 +150,46 @@ impl Thing {
         }
         match self {
             Thing::Lock(_) => vec![
-                ("acquire", Timed, with!(Lock(it) => it.acquire(&mut Wait::timeout(SHORT)).map(|_| it.release()))),
-                ("acquire now", AtOnce, with!(Lock(it) => it.acquire(&mut Wait::now()).map(|_| it.release()))),
+                (
+                    "acquire",
+                    Timed,
+                    with!(Lock(it) => it.acquire(&mut Wait::timeout(SHORT)).map(|_| it.release())),
+                ),
+                (
+                    "acquire now",
+                    AtOnce,
+                    with!(Lock(it) => it.acquire(&mut Wait::now()).map(|_| it.release())),
+                ),
             ],
             Thing::Semaphore(_) => vec![
-                ("acquire", Timed, with!(Semaphore(it) => {
-                    if it.acquire_owned(&mut Wait::timeout(SHORT)).is_ok() {
-                        it.release_owned();
-                    }
-                })),
+                (
+                    "acquire",
+                    Timed,
+                    with!(Semaphore(it) => {
+                        if it.acquire_owned(&mut Wait::timeout(SHORT)).is_ok() {
+                            it.release_owned();
+                        }
+                    }),
+                ),
                 ("value", AtOnce, with!(Semaphore(it) => it.value())),
                 ("release", AtOnce, with!(Semaphore(it) => it.release(1))),
             ],
             Thing::Condition(_) => vec![
-                ("wait", Timed, with!(Condition(it) => {
-                    if it.own_lock().acquire(&mut Wait::timeout(SHORT)).is_ok() {
-                        drop(it.wait(UserLockRef::Lock(&it.own_lock()), &mut Wait::timeout(SHORT)));
-                        it.own_lock().release();
-                    }
-                })),
-                ("notify within", Timed, with!(Condition(it) => it.notify_within(1, &mut Wait::timeout(SHORT)))),
+                (
+                    "wait",
+                    Timed,
+                    with!(Condition(it) => {
+                        if it.own_lock().acquire(&mut Wait::timeout(SHORT)).is_ok() {
+                            drop(it.wait(UserLockRef::Lock(&it.own_lock()), &mut Wait::timeout(SHORT)));
+                            it.own_lock().release();
+                        }
+                    }),
+                ),
+                (
+                    "notify within",
+                    Timed,
+                    with!(Condition(it) => it.notify_within(1, &mut Wait::timeout(SHORT))),
+                ),
                 ("notify", AtOnce, with!(Condition(it) => it.notify(1))),
             ],
             Thing::Event(_) => vec![
@@ -178,37 +200,73 @@ impl Thing {
             ],
             Thing::Barrier(_) => vec![
                 ("wait", Timed, with!(Barrier(it) => meet(it, SHORT))),
-                ("abort within", Timed, with!(Barrier(it) => it.abort_within(&mut Wait::timeout(SHORT)))),
-                ("reset within", Timed, with!(Barrier(it) => it.reset_within(&mut Wait::timeout(SHORT)))),
+                (
+                    "abort within",
+                    Timed,
+                    with!(Barrier(it) => it.abort_within(&mut Wait::timeout(SHORT))),
+                ),
+                (
+                    "reset within",
+                    Timed,
+                    with!(Barrier(it) => it.reset_within(&mut Wait::timeout(SHORT))),
+                ),
                 ("waiting", AtOnce, with!(Barrier(it) => it.waiting())),
                 ("abort", AtOnce, with!(Barrier(it) => it.abort())),
                 ("reset", AtOnce, with!(Barrier(it) => it.reset())),
             ],
             Thing::Queue(..) => {
                 vec![
-                    ("get", Timed, with!(Queue(it, _) => it.get(&mut Vec::new(), &mut Wait::timeout(SHORT)))),
-                    ("put", Timed, with!(Queue(it, length) => {
-                        it.put(0, &[&vec![7; *length]], &[], &mut Wait::timeout(SHORT))
-                    })),
+                    (
+                        "get",
+                        Timed,
+                        with!(Queue(it, _) => it.get(&mut Vec::new(), &mut Wait::timeout(SHORT))),
+                    ),
+                    (
+                        "put",
+                        Timed,
+                        with!(Queue(it, length) => {
+                            it.put(0, &[&vec![7; *length]], &[], &mut Wait::timeout(SHORT))
+                        }),
+                    ),
                     ("join", Timed, with!(Queue(it, _) => it.join(&mut Wait::timeout(SHORT)))),
-                    ("task_done", Timed, with!(Queue(it, _) => it.task_done(1, &mut Wait::timeout(SHORT)))),
+                    (
+                        "task_done",
+                        Timed,
+                        with!(Queue(it, _) => it.task_done(1, &mut Wait::timeout(SHORT))),
+                    ),
                     ("len", AtOnce, with!(Queue(it, _) => it.len())),
                     ("is_empty", AtOnce, with!(Queue(it, _) => it.is_empty())),
                     ("is_full", AtOnce, with!(Queue(it, _) => it.is_full())),
-                    ("get now", AtOnce, with!(Queue(it, _) => it.get(&mut Vec::new(), &mut Wait::now()))),
+                    (
+                        "get now",
+                        AtOnce,
+                        with!(Queue(it, _) => it.get(&mut Vec::new(), &mut Wait::now())),
+                    ),
                     ("pollable", AtOnce, with!(Queue(it, _) => it.pollable().map(drop))),
-                    ("pollable_for_put", AtOnce, with!(Queue(it, _) => it.pollable_for_put().map(drop))),
+                    (
+                        "pollable_for_put",
+                        AtOnce,
+                        with!(Queue(it, _) => it.pollable_for_put().map(drop)),
+                    ),
                     ("shutdown", AtOnce, with!(Queue(it, _) => it.shutdown(Shutdown::Drain))),
                 ]
             }
             Thing::Pipe(..) => vec![
                 ("poll", Timed, with!(Pipe(it, ..) => it.poll(&mut Wait::timeout(SHORT)))),
-                ("recv", Timed, with!(Pipe(it, ..) => {
-                    it.recv(&mut Vec::new(), usize::MAX, &mut Wait::timeout(SHORT))
-                })),
-                ("send", Timed, with!(Pipe(it, _, length) => {
-                    it.send(0, &[&vec![7; *length]], &[], &mut Wait::timeout(SHORT))
-                })),
+                (
+                    "recv",
+                    Timed,
+                    with!(Pipe(it, ..) => {
+                        it.recv(&mut Vec::new(), usize::MAX, &mut Wait::timeout(SHORT))
+                    }),
+                ),
+                (
+                    "send",
+                    Timed,
+                    with!(Pipe(it, _, length) => {
+                        it.send(0, &[&vec![7; *length]], &[], &mut Wait::timeout(SHORT))
+                    }),
+                ),
                 ("poll now", AtOnce, with!(Pipe(it, ..) => it.poll(&mut Wait::now()))),
                 ("arm", AtOnce, with!(Pipe(it, ..) => it.arm().map(drop))),
                 ("pollable", AtOnce, with!(Pipe(it, ..) => it.pollable().map(drop))),
