@@ -60,6 +60,32 @@ def contended(name: str):
     return run
 
 
+def handed_over(name: str):
+    """Two processes hand one permit back and forth: each waits for the other, over two semaphores."""
+
+    def run(times: int) -> tuple[int, float]:
+        context = package(name).get_context("fork")
+        there, back = context.Semaphore(0), context.Semaphore(0)
+
+        def first() -> int:
+            for _ in range(times):
+                there.release()
+                back.acquire()
+            return times
+
+        def second() -> int:
+            for _ in range(times):
+                there.acquire()
+                back.release()
+            return times
+
+        seconds, done = run_team(context, [first, second])
+        assert (done, there.get_value(), back.get_value()) == (2 * times, 0, 0)
+        return done, seconds
+
+    return run
+
+
 def sides(measure, goal: float | None = None) -> list[Side]:
     return [Side("tasuki", measure("tasuki")), Side("multiprocessing", measure("multiprocessing"), goal)]
 
@@ -67,5 +93,6 @@ def sides(measure, goal: float | None = None) -> list[Side]:
 QUESTIONS = [
     Question("py-semaphore-pair", "Semaphore, acquire() and release()", sides(pair)),
     Question("py-semaphore-with", "`with semaphore:`", sides(section)),
+    Question("py-semaphore-handover", "Semaphore, handed back and forth by two processes", sides(handed_over, 1)),
     Question("py-semaphore-4", "`with semaphore:`, 4 want 2", sides(contended)),
 ]
