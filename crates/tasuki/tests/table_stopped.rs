@@ -55,6 +55,7 @@ use Manner::{AtOnce, Timed};
 type Call = (&'static str, Manner, fn(&Thing));
 
 impl Thing {
+    #[allow(clippy::type_complexity)]
     fn all() -> Vec<(&'static str, fn() -> Thing)> {
         fn queue(capacity: Option<u64>, length: usize) -> Thing {
             let options = QueueOptions { capacity, joinable: true, ..QueueOptions::default() };
@@ -85,12 +86,12 @@ impl Thing {
         match self {
             Thing::Lock(lock) => {
                 if lock.acquire(&mut soon()).is_ok() {
-                    lock.release();
+                    let _ = lock.release();
                 }
             }
             Thing::Semaphore(semaphore) => {
                 if semaphore.acquire_owned(&mut soon()).is_ok() {
-                    semaphore.release_owned();
+                    let _ = semaphore.release_owned();
                 }
             }
             Thing::Condition(condition) => {
@@ -102,7 +103,7 @@ impl Thing {
                             condition.wait(UserLockRef::Lock(&condition.own_lock()), &mut soon()),
                         ),
                     }
-                    condition.own_lock().release();
+                    let _ = condition.own_lock().release();
                 }
             }
             Thing::Event(event) => match turn % 3 {
@@ -167,7 +168,7 @@ impl Thing {
                     Timed,
                     with!(Semaphore(it) => {
                         if it.acquire_owned(&mut Wait::timeout(SHORT)).is_ok() {
-                            it.release_owned();
+                            let _ = it.release_owned();
                         }
                     }),
                 ),
@@ -181,7 +182,7 @@ impl Thing {
                     with!(Condition(it) => {
                         if it.own_lock().acquire(&mut Wait::timeout(SHORT)).is_ok() {
                             drop(it.wait(UserLockRef::Lock(&it.own_lock()), &mut Wait::timeout(SHORT)));
-                            it.own_lock().release();
+                            let _ = it.own_lock().release();
                         }
                     }),
                 ),
