@@ -11,6 +11,7 @@ import queue
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -377,3 +378,52 @@ def test_a_handler_that_returns_does_not_end_the_wait() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert calls
+
+
+# --- a process that was stopped inside
+
+
+def _put_for_ever(q: Any) -> None:
+    while True:
+        q.put(1)
+
+
+def _stop_inside(q: Any, process: Any) -> None:
+    """Stops the process in the middle of a put: then nobody can put into a queue that is never full."""
+    for _ in range(10_000):
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        try:
+            q.put(0, timeout=0.02)
+        except queue.Full:
+            return
+        while not q.empty():
+            q.get_nowait()
+        os.kill(process.pid, signal.SIGCONT)
+    raise AssertionError("it was never inside")
+
+
+@pytest.mark.parametrize("call", ["fileno", "shutdown"])
+def test_other_threads_go_on_while_a_call_waits_for_a_stopped_process(call: str) -> None:
+    ctx = tasuki.get_context("fork")
+    q = ctx.Queue()
+    process = ctx.Process(target=_put_for_ever, args=(q,), daemon=True)
+    process.start()
+    _stop_inside(q, process)
+    while not q.empty():
+        q.get_nowait()
+    ticks = []
+
+    def continue_it_later() -> None:
+        for _ in range(20):
+            time.sleep(0.05)
+            ticks.append(len(ticks))
+        os.kill(process.pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=continue_it_later)
+    thread.start()
+    getattr(q, call)()  # with the interpreter held, nobody would ever let the process go on
+    thread.join(60)
+    assert len(ticks) == 20
+    process.kill()
+    process.join(30)

@@ -87,10 +87,10 @@ pub fn put_many(
     let mut put = 0;
     let mut result = Err(Failure::GaveUp(GaveUp::TimedOut));
     if total < DETACH {
-        (put, result) = raw.put_many(&messages, &mut Wait::now());
+        (put, result) = raw.put_many(&messages, &mut Wait::attempt());
     }
     let timed_out = matches!(result, Err(Failure::GaveUp(GaveUp::TimedOut)));
-    let result = if timed_out && !(total < DETACH && patience.is_none()) {
+    let result = if timed_out && !(total < DETACH && patience.is_none() && raw.is_surely_full()) {
         let rest = &messages[put..];
         patience.wait(py, |mut wait| {
             let (more, result) = raw.put_many(rest, &mut wait);
@@ -130,8 +130,10 @@ pub fn get_many<'py>(
     }
     let raw = queue.raw()?;
     let mut batch = BATCH.take().unwrap_or_default();
-    let taken = match raw.get_many(max, &mut batch, &mut Wait::now()) {
-        Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
+    let taken = match raw.get_many(max, &mut batch, &mut Wait::attempt()) {
+        Err(Failure::GaveUp(GaveUp::TimedOut))
+            if !(patience.is_none() && raw.is_surely_empty()) =>
+        {
             get::wait_for(slf, patience, |wait| raw.get_many(max, &mut batch, wait))?
         }
         other => other,

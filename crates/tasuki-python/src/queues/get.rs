@@ -40,8 +40,10 @@ pub fn get<'py>(
     let raw = queue.raw()?;
     let py = slf.py();
     let mut scratch = SCRATCH.take();
-    let taken = match raw.get(&mut scratch, &mut Wait::now()) {
-        Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
+    let taken = match raw.get(&mut scratch, &mut Wait::attempt()) {
+        Err(Failure::GaveUp(GaveUp::TimedOut))
+            if !(patience.is_none() && raw.is_surely_empty()) =>
+        {
             wait_for(slf, patience, |wait| raw.get(&mut scratch, wait))?
         }
         other => other,

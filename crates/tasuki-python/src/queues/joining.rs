@@ -11,7 +11,7 @@ use crate::waiting::Patience;
 pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
     let raw = slf.get().raw()?;
     let py = slf.py();
-    let counted = match raw.task_done(1, &mut Wait::now()) {
+    let counted = match raw.task_done(1, &mut Wait::attempt()) {
         // Somebody is inside for the moment that it takes.
         Err(NotCounted::Failure(Failure::GaveUp(GaveUp::TimedOut))) => {
             Patience::Forever.wait(py, |mut wait| raw.task_done(1, &mut wait))?

@@ -197,9 +197,10 @@ impl Queue {
     /// is empty, or at once if `immediate`, which throws away what waits.
     #[pyo3(signature = (immediate=Blocking(false)))]
     #[pyo3(text_signature = "($self, immediate=False)")]
-    fn shutdown(&self, immediate: Blocking) -> PyResult<()> {
+    fn shutdown(&self, py: Python<'_>, immediate: Blocking) -> PyResult<()> {
         let how = if immediate.0 { Shutdown::Immediate } else { Shutdown::Drain };
-        self.raw()?.shutdown(how).map_err(errors::engine)
+        let raw = self.raw()?;
+        watching::unstopped(py, |wait| raw.shutdown_within(how, wait))
     }
 
     /// Whether somebody has called `shutdown`.
@@ -209,13 +210,13 @@ impl Queue {
     }
 
     /// A descriptor that is readable while objects wait, and once the queue is shut down; to be polled, not to be read.
-    fn fileno(&self) -> PyResult<RawFd> {
-        self.watched.messages(self.raw()?)
+    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        self.watched.messages(py, self.raw()?)
     }
 
     /// A descriptor that is writable while there is room, and once the queue is shut down.
-    fn _room_fileno(&self) -> PyResult<RawFd> {
-        self.watched.room(self.raw()?)
+    fn _room_fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        self.watched.room(py, self.raw()?)
     }
 
     /// Declares that this process will neither put nor get any more; others go on.

@@ -52,8 +52,9 @@ fn put_encoded(
     let fds = message.handles.into_descriptors();
     let bytes = &message.bytes;
     if let Some(bytes) = bytes.as_slice().filter(|bytes| bytes.len() < DETACH) {
-        match raw.put(codec, &[bytes], &fds, &mut Wait::now()) {
-            Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {}
+        match raw.put(codec, &[bytes], &fds, &mut Wait::attempt()) {
+            Err(Failure::GaveUp(GaveUp::TimedOut))
+                if !(patience.is_none() && raw.is_surely_full()) => {}
             other => return other.map_err(|failure| failures::not_put(py, failure)),
         }
     }

@@ -6,10 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
-use tasuki::Error;
-use tasuki::raw::RawQueue;
+use tasuki::raw::{Failure, RawQueue, Wait};
 
 use crate::errors;
+use crate::waiting::Patience;
 
 /// Made when they are asked for: a queue that nobody watches is quicker.
 #[derive(Default)]
@@ -20,27 +20,38 @@ pub struct Watched {
 
 impl Watched {
     /// Readable while messages wait.
-    pub fn messages(&self, queue: &RawQueue) -> PyResult<RawFd> {
-        number(&self.messages, || queue.pollable())
+    pub fn messages(&self, py: Python<'_>, queue: &RawQueue) -> PyResult<RawFd> {
+        number(py, &self.messages, |wait| queue.pollable_within(wait))
     }
 
     /// Writable while there is room.
-    pub fn room(&self, queue: &RawQueue) -> PyResult<RawFd> {
-        number(&self.room, || queue.pollable_for_put())
+    pub fn room(&self, py: Python<'_>, queue: &RawQueue) -> PyResult<RawFd> {
+        number(py, &self.room, |wait| queue.pollable_for_put_within(wait))
     }
 }
 
 fn number<'a>(
+    py: Python<'_>,
     own: &OnceLock<OwnedFd>,
-    ask: impl FnOnce() -> Result<BorrowedFd<'a>, Error>,
+    mut ask: impl FnMut(&mut Wait<'_>) -> Result<BorrowedFd<'a>, Failure> + Send,
 ) -> PyResult<RawFd> {
     if own.get().is_none() {
-        let duplicate = ask()
-            .map_err(errors::engine)?
-            .try_clone_to_owned()
+        let duplicate = unstopped(py, |wait| Ok(ask(wait)?.try_clone_to_owned()))?
             .map_err(|error| errors::os("cannot duplicate a queue's descriptor", &error))?;
         // Another thread may have been quicker.
         let _ = own.set(duplicate);
     }
     Ok(own.get().map_or(-1, AsRawFd::as_raw_fd))
+}
+
+/// Runs what waits for nothing but the end of another one's step: as [`Patience::step`].
+pub fn unstopped<R: Send>(
+    py: Python<'_>,
+    mut call: impl FnMut(&mut Wait<'_>) -> Result<R, Failure> + Send,
+) -> PyResult<R> {
+    let done = Patience::step(py, |wait| match call(wait) {
+        Err(Failure::GaveUp(why)) => Err(why),
+        other => Ok(other),
+    })?;
+    done.map_err(|failure| errors::engine(failure.into()))
 }

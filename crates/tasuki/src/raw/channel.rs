@@ -106,7 +106,7 @@ impl RawSender {
     /// A descriptor that is writable whenever there is room; as [`RawQueue::pollable_for_put`](super::RawQueue::pollable_for_put).
     /// That nobody receives any more shows at the [`socket`](RawSender::socket).
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
-        self.queue.pollable_for_put()
+        Ok(self.queue.pollable_for_put(&mut Wait::forever()).map_err(Failure::from)?)
     }
 
     /// The record that names this end in a message; its descriptors go into `table`.
@@ -179,7 +179,7 @@ impl RawReceiver {
     /// A descriptor that is readable whenever a message waits; as [`RawQueue::pollable`](super::RawQueue::pollable). That
     /// nobody sends any more shows at the [`socket`](RawReceiver::socket).
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
-        self.queue.pollable()
+        Ok(self.queue.pollable(&mut Wait::forever()).map_err(Failure::from)?)
     }
 
     /// What `recv` does for senders, for those who wait otherwise: closes descriptors of messages that never came.

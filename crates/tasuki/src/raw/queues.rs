@@ -214,14 +214,24 @@ impl RawQueue {
     /// finds it readable may find that another one was faster; a `get` that says "empty" made sure that the descriptor
     /// is not readable for nothing.
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
-        self.shared.pollable()
+        Ok(self.pollable_within(&mut Wait::forever())?)
+    }
+
+    /// As `pollable`, for those who do not want to wait until one who was stopped inside the queue goes on.
+    pub fn pollable_within(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, Failure> {
+        Ok(self.shared.pollable(wait)?)
     }
 
     /// A descriptor that is writable whenever there is room, and for good after a shutdown; see
     /// [`pollable`](RawQueue::pollable). With a byte limit it is not writable from when a message was refused until something is
     /// taken. It says nothing by being readable.
     pub fn pollable_for_put(&self) -> Result<BorrowedFd<'_>, Error> {
-        self.shared.pollable_for_put()
+        Ok(self.pollable_for_put_within(&mut Wait::forever())?)
+    }
+
+    /// As `pollable_for_put`; see [`pollable_within`](RawQueue::pollable_within).
+    pub fn pollable_for_put_within(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, Failure> {
+        Ok(self.shared.pollable_for_put(wait)?)
     }
 
     /// Ends the use of the queue, for all who have it: from now on a put fails, and so does a get when it finds nothing.
@@ -229,7 +239,23 @@ impl RawQueue {
     ///
     /// When the caller is killed in the midst of an immediate one, the messages may still be there to get.
     pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
-        self.shared.shutdown(how)
+        Ok(self.shutdown_within(how, &mut Wait::forever())?)
+    }
+
+    /// As `shutdown`; see [`pollable_within`](RawQueue::pollable_within). If it gives up it may be done by half, and is to be repeated.
+    pub fn shutdown_within(&self, how: Shutdown, wait: &mut Wait<'_>) -> Result<(), Failure> {
+        Ok(self.shared.shutdown(how, wait)?)
+    }
+
+    /// After a get with [`Wait::attempt`] found nothing: whether there was nothing. Otherwise somebody may be inside, perhaps stopped,
+    /// and a get with [`Wait::now`] says more.
+    pub fn is_surely_empty(&self) -> bool {
+        self.shared.is_surely_empty()
+    }
+
+    /// The same after a put.
+    pub fn is_surely_full(&self) -> bool {
+        self.shared.is_surely_full()
     }
 
     /// Notes that this process will not put. It counts for all its handles of this queue; putting all the same is allowed

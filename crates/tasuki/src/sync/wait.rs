@@ -95,6 +95,11 @@ impl<'a> Wait<'a> {
         matches!(self.limit, Limit::Now)
     }
 
+    /// Whether it never sleeps for what it waits for: it is `now`, or an attempt.
+    pub(crate) fn is_brief(&self) -> bool {
+        matches!(self.limit, Limit::Now | Limit::Attempt)
+    }
+
     /// How long the next sleep may be, or why there is none.
     pub(crate) fn slice(&mut self) -> Result<Duration, GaveUp> {
         let left = match self.limit {

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::side::{Beacon, DARKENS, LIGHTS, SHUT};
 use super::{NotPut, SharedQueue};
-use crate::error::Error;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Held, Wait, kill_point};
 use crate::sys::eventfd;
@@ -42,14 +41,14 @@ impl Beacon for Room<'_> {
 
 impl SharedQueue {
     /// A descriptor that is readable whenever there is a message, or the queue is shut down.
-    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
+    pub(crate) fn pollable(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, NotPut> {
         let head = self.head();
         if head.put.flags() & LIGHTS == 0 {
-            let held = self.hold_get();
+            let held = self.lock_get(wait)?;
             head.get.flag(&held, DARKENS);
             drop(held);
             kill_point!(BeaconHalfAsked);
-            let held = self.hold_put()?;
+            let held = self.lock_put(wait)?;
             self.settle_messages(&held);
             // Last: whoever sees this flag relies on what was settled.
             head.put.flag(&held, LIGHTS);
@@ -58,22 +57,36 @@ impl SharedQueue {
     }
 
     /// A descriptor that is writable whenever there is room, or the queue is shut down.
-    pub(crate) fn pollable_for_put(&self) -> Result<BorrowedFd<'_>, Error> {
+    pub(crate) fn pollable_for_put(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, NotPut> {
         let Some(room) = &self.room else {
             // Readable or not, it is always writable.
             return Ok(self.messages.as_fd());
         };
         let head = self.head();
         if head.get.flags() & LIGHTS == 0 {
-            let held = self.hold_put()?;
+            let held = self.lock_put(wait)?;
             head.put.flag(&held, DARKENS);
             drop(held);
             kill_point!(BeaconHalfAsked);
-            let held = self.hold_get();
+            let held = self.lock_get(wait)?;
             self.settle_room(&held);
             head.get.flag(&held, LIGHTS);
         }
         Ok(room.as_fd())
+    }
+
+    /// Whether a get that found nothing in an attempt need not be repeated: there was nothing, and nobody is to be waited for.
+    pub(crate) fn is_surely_empty(&self) -> bool {
+        let head = self.head();
+        let is_dark = head.get.flags() & DARKENS == 0 || !head.put.may_be_lit();
+        is_dark && !head.get.lock.is_held() && !self.has_message() && !self.is_shut_down()
+    }
+
+    /// The same of a put that found no room.
+    pub(crate) fn is_surely_full(&self) -> bool {
+        let head = self.head();
+        let is_dark = head.put.flags() & DARKENS == 0 || !head.get.may_be_lit();
+        is_dark && !head.put.lock.is_held() && self.is_full() && !self.is_shut_down()
     }
 
     /// Before the commit of a message.
@@ -100,13 +113,12 @@ impl SharedQueue {
         get.settle(held_get, lit, &Room(self.room.as_ref()));
     }
 
-    /// After a get, without a lock. The message is taken, so this must not fail: a beacon that stays lit because a
-    /// producer is stopped in its section is darkened by the next get that finds nothing.
+    /// After a get, without a lock. The message is taken, so this must neither fail nor wait: a beacon that stays lit because a
+    /// producer is in its section, or stopped there, is darkened by the next get that finds nothing.
     #[cold]
     pub(super) fn darken_messages_if_empty(&self) {
         if !self.has_message() {
-            // "At once" still waits out a section.
-            let _ = self.darken_messages_seen_empty(&mut Wait::now());
+            let _ = self.darken_messages_seen_empty(&mut Wait::attempt());
         }
     }
 
@@ -131,7 +143,7 @@ impl SharedQueue {
         let seen = self.head().get.ticket.load(Ordering::SeqCst);
         kill_point!(BeaconRoomSeen);
         if self.is_full() {
-            let _ = self.darken_room_seen(seen, &mut Wait::now());
+            let _ = self.darken_room_seen(seen, &mut Wait::attempt());
         }
     }
 

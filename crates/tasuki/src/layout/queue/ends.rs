@@ -138,7 +138,7 @@ impl SharedQueue {
         let now = wait::look_number();
         if end.swept.swap(now, Ordering::Relaxed) != now {
             // Without patience: a lock that is held now means that somebody else is at it.
-            let _ = self.drop_void_descriptors(&mut Wait::now());
+            let _ = self.drop_void_descriptors(&mut Wait::attempt());
         }
     }
 }

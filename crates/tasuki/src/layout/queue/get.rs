@@ -317,7 +317,7 @@ impl SharedQueue {
         }
         let is_shut = || head.put.flags() & SHUT != 0;
         let over = || self.has_message() || is_shut();
-        if !wait.is_now() && !over() && !self.get_spin.until(over) {
+        if !wait.is_brief() && !over() && !self.get_spin.until(over) {
             let enter = |wait: &mut Wait<'_>| Ok::<_, NotGot>(self.visit_put(wait)?);
             self.note_reader(self.segment.my_row()?);
             while !over() {
@@ -335,7 +335,7 @@ impl SharedQueue {
             return if self.has_message() { Ok(()) } else { Err(NotGot::ShutDown) };
         }
         // Who waits has seen a message, and another one was faster: it looks again, and is never told "empty" early.
-        if wait.is_now() { Err(GaveUp::TimedOut.into()) } else { Ok(()) }
+        if wait.is_brief() { Err(GaveUp::TimedOut.into()) } else { Ok(()) }
     }
 
     /// As `trim_if_nobody_puts`, until hardly any is free.

@@ -180,7 +180,7 @@ impl SharedQueue {
             if ready() {
                 continue;
             }
-            if wait.is_now() {
+            if wait.is_brief() {
                 return Err(GaveUp::TimedOut.into());
             }
             let enter = |wait: &mut Wait<'_>| self.visit_get(wait);

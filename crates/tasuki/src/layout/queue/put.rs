@@ -333,7 +333,7 @@ impl SharedQueue {
         if head.put.flags() & DARKENS != 0 && self.darken_room_seen(seen, wait)? {
             return Ok(());
         }
-        if wait.is_now() {
+        if wait.is_brief() {
             return Err(GaveUp::TimedOut.into());
         }
         if self.put_spin.until(changed) {

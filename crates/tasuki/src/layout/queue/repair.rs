@@ -10,24 +10,6 @@ use crate::sync::{GaveUp, Held, Wait};
 use crate::sys::sidecar;
 
 impl SharedQueue {
-    /// Enters the producers' section, however long it takes.
-    pub(super) fn hold_put(&self) -> Result<Held<'_>, Error> {
-        let held = self.head().put.lock.lock();
-        if held.must_repair() {
-            self.repair_put(&held)?;
-        }
-        Ok(held)
-    }
-
-    /// Enters the consumers' section, however long it takes.
-    pub(super) fn hold_get(&self) -> Held<'_> {
-        let held = self.head().get.lock.lock();
-        if held.must_repair() {
-            self.repair_get(&held);
-        }
-        held
-    }
-
     /// After a producer died: what it wrote beyond the tail is void already; its chunk and its block come free.
     #[cold]
     pub(super) fn repair_put(&self, held: &Held<'_>) -> Result<(), Error> {

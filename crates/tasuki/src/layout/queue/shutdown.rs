@@ -1,11 +1,10 @@
 //! The end of a queue's use, said by anybody who has it: nothing comes in, what is in may come out. Steps S1, S2 of
 //! `README.md`.
 
-use super::SharedQueue;
 use super::side::{LIGHTS, SHUT};
-use crate::error::Error;
+use super::{NotPut, SharedQueue};
 use crate::sync::atomic::Ordering;
-use crate::sync::kill_point;
+use crate::sync::{Wait, kill_point};
 
 /// What becomes of the messages that wait when a queue is shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +16,10 @@ pub enum Shutdown {
 }
 
 impl SharedQueue {
-    /// Shuts the queue down. Can be repeated; a later call may be the immediate one.
-    pub(crate) fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
+    /// Shuts the queue down. Can be repeated, as it must be if it gave up; a later call may be the immediate one.
+    pub(crate) fn shutdown(&self, how: Shutdown, wait: &mut Wait<'_>) -> Result<(), NotPut> {
         let head = self.head();
-        let held = self.hold_put()?;
+        let held = self.lock_put(wait)?;
         head.nonempty.0.ring_all();
         head.put.flag(&held, SHUT);
         if head.put.flags() & LIGHTS != 0 {
@@ -29,7 +28,7 @@ impl SharedQueue {
         drop(held);
         kill_point!(ShutDownHalf);
 
-        let held = self.hold_get();
+        let held = self.lock_get(wait)?;
         head.nonfull.0.ring_all();
         head.get.flag(&held, SHUT);
         if head.get.flags() & LIGHTS != 0 {
