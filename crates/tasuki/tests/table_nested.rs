@@ -32,7 +32,7 @@ enum Call {
     PutBlock(RawQueue),
     Get(RawQueue),
     TaskDone(RawQueue),
-    Acquire(RawSemaphore),
+    /// A bare acquire goes into no section.
     AcquireOwned(RawSemaphore),
     Arrive(RawBarrier),
 }
@@ -57,7 +57,6 @@ impl Call {
             ("PutBlock", Call::PutBlock(queue())),
             ("Get", Call::Get(queue())),
             ("TaskDone", Call::TaskDone(tasks)),
-            ("Acquire", Call::Acquire(RawSemaphore::create(4, u32::MAX >> 1).unwrap())),
             ("AcquireOwned", Call::AcquireOwned(RawSemaphore::create(4, u32::MAX >> 1).unwrap())),
             ("Arrive", Call::Arrive(RawBarrier::create(4).unwrap())),
         ]
@@ -72,7 +71,7 @@ impl Call {
                 get(queue, &mut Wait::forever());
             }
             Call::TaskDone(queue) => drop(get(queue, &mut Wait::forever())),
-            Call::Acquire(semaphore) | Call::AcquireOwned(semaphore) => {
+            Call::AcquireOwned(semaphore) => {
                 let _ = semaphore.acquire_owned(&mut Wait::forever()).unwrap();
                 assert!(semaphore.release_owned());
             }
@@ -88,9 +87,6 @@ impl Call {
             Call::PutBlock(queue) => put_within(queue, 2, BLOCK, wait),
             Call::Get(queue) => drop(get(queue, wait)),
             Call::TaskDone(queue) => queue.task_done(1, wait).unwrap(),
-            Call::Acquire(semaphore) => {
-                let _ = semaphore.acquire(wait).unwrap();
-            }
             Call::AcquireOwned(semaphore) => {
                 let _ = semaphore.acquire_owned(wait).unwrap();
             }
@@ -111,7 +107,7 @@ impl Call {
                 get(queue, wait);
                 queue.task_done(1, wait).unwrap();
             }
-            Call::Acquire(semaphore) | Call::AcquireOwned(semaphore) => {
+            Call::AcquireOwned(semaphore) => {
                 assert!(semaphore.release(1));
                 let _ = semaphore.acquire(wait).unwrap();
             }
