@@ -16,7 +16,7 @@ def _outlived(pipe: Any, release: Any) -> None:
     """Ends, and leaves a process that has a copy of every descriptor until it is told to end."""
     pid = os.fork()
     if pid == 0:
-        release.poll(60)
+        release.poll(1000)
         os._exit(0)
     pipe.send(pid)
 
@@ -28,8 +28,8 @@ def test_a_sentinel_tells_though_others_have_copies_of_its_descriptors(ctx: Any)
     process.start()
     grandchild = here.recv()
     try:
-        assert wait([process.sentinel], 30) == [process.sentinel]
-        process.join(30)
+        assert wait([process.sentinel], 120) == [process.sentinel]
+        process.join(120)
         assert process.exitcode == 0
         os.kill(grandchild, 0)  # it is there still
     finally:
@@ -50,14 +50,14 @@ def test_whoever_has_joined_knows_the_exit_code(ctx: Any) -> None:
             process.join(timeout)
             seen.append(process.exitcode)
 
-        threads = [threading.Thread(target=join, args=(timeout,)) for timeout in (None, 60, None, 60)]
+        threads = [threading.Thread(target=join, args=(timeout,)) for timeout in (None, 120, None, 120)]
         for thread in threads:
             thread.start()
         while process.is_alive():
             pass
         assert process.exitcode == code
         for thread in threads:
-            thread.join(60)
+            thread.join(120)
         assert seen == [code] * 4
         process.close()
 
@@ -65,7 +65,7 @@ def test_whoever_has_joined_knows_the_exit_code(ctx: Any) -> None:
 def test_who_starts_processes_in_threads_hears_of_each_end_alone(ctx: Any) -> None:
     """Siblings that are started at the same time have copies of what tells of each other's end."""
     hold, release = ctx.Pipe(duplex=False)
-    long = [ctx.Process(target=hold.poll, args=(60,)) for _ in range(4)]
+    long = [ctx.Process(target=hold.poll, args=(1000,)) for _ in range(4)]
     short = [ctx.Process(target=_exit, args=(5,)) for _ in range(8)]
     threads = []
     for process in [one for pair in zip(short[:4], long, short[4:]) for one in pair]:
@@ -73,10 +73,10 @@ def test_who_starts_processes_in_threads_hears_of_each_end_alone(ctx: Any) -> No
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     try:
         for process in short:
-            assert wait([process.sentinel], 30) == [process.sentinel]
+            assert wait([process.sentinel], 120) == [process.sentinel]
             process.join()
             assert process.exitcode == 5
         assert all(process.is_alive() for process in long)
@@ -90,7 +90,7 @@ def test_who_starts_processes_in_threads_hears_of_each_end_alone(ctx: Any) -> No
 def _orphan(pipe: Any) -> None:
     parent = tasuki.parent_process()
     pipe.send("there")
-    parent.join(30)
+    parent.join(120)
     pipe.send("alone" if not parent.is_alive() else "late")
 
 
@@ -117,7 +117,7 @@ def test_a_child_hears_of_its_parents_end_though_a_sibling_lives(method: str) ->
     assert first.recv() == second.recv() == "there"
     try:
         go.send(None)
-        parent.join(30)
+        parent.join(120)
         assert first.recv() == "alone"
     finally:
         second.send(None)

@@ -35,10 +35,10 @@ SOAK = bool(os.environ.get("TASUKI_SOAK"))
 METHODS = ("fork", "spawn", "forkserver") if SOAK else ("fork",)
 ROUNDS = 100 if SOAK else 2
 
-pytestmark = pytest.mark.timeout(3600 if SOAK else 300)
+pytestmark = pytest.mark.timeout(3600 if SOAK else 600)
 
 #: For what must happen: only a hang takes so long.
-PATIENCE = 60
+PATIENCE = 120
 
 
 class Struck(Exception):

@@ -33,10 +33,10 @@ GAMES, ROUNDS = 40, 6
 #: Processes beside this one, and threads in each.
 OTHERS, THREADS = 2, 2
 
-pytestmark = pytest.mark.timeout(3600 if SOAK else 300)
+pytestmark = pytest.mark.timeout(3600 if SOAK else 600)
 
 #: For what must happen: only a hang takes so long.
-PATIENCE = 60
+PATIENCE = 120
 
 LARGE = bytes(100_000)
 
