@@ -423,7 +423,7 @@ def test_other_threads_go_on_while_a_call_waits_for_a_stopped_process(call: str)
     thread = threading.Thread(target=continue_it_later)
     thread.start()
     getattr(q, call)()  # with the interpreter held, nobody would ever let the process go on
-    thread.join(60)
+    thread.join(120)
     assert len(ticks) == 20
     process.kill()
-    process.join(30)
+    process.join(120)
