@@ -52,11 +52,13 @@ enum Manner {
 }
 use Manner::{AtOnce, Timed};
 
+/// A thing's name, and what makes one.
+type Kind = (&'static str, fn() -> Thing);
+/// A call's name, whether it has a timeout, and the call.
 type Call = (&'static str, Manner, fn(&Thing));
 
 impl Thing {
-    #[allow(clippy::type_complexity)]
-    fn all() -> Vec<(&'static str, fn() -> Thing)> {
+    fn all() -> Vec<Kind> {
         fn queue(capacity: Option<u64>, length: usize) -> Thing {
             let options = QueueOptions { capacity, joinable: true, ..QueueOptions::default() };
             Thing::Queue(RawQueue::create(options).unwrap(), length)
