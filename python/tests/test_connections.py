@@ -521,6 +521,31 @@ def test_a_signal_handler_runs_while_recv_waits() -> None:
     writer.close()
 
 
+def _receive_one(connection: Any) -> None:
+    connection.recv()
+
+
+def test_the_first_send_to_a_reader_that_was_joined_is_an_error(ctx: Any) -> None:
+    for _ in range(5):
+        reader, writer = ctx.Pipe(False)
+        process = ctx.Process(target=_receive_one, args=(reader,))
+        process.start()
+        reader.close()
+        writer.send(1)
+        process.join()
+        with pytest.raises(BrokenPipeError):
+            writer.send(2)
+        writer.close()
+
+
+@pytest.mark.parametrize(("size", "many"), [(4, 8_000), (10, 4_681), (1_000, 220), (219_136, 1)])
+def test_as_much_can_be_sent_before_anything_is_received_as_there(ends: Any, size: int, many: int) -> None:
+    reader, writer = ends
+    for _ in range(many):
+        writer.send_bytes(b"x" * size)
+    assert all(reader.recv_bytes() == b"x" * size for _ in range(many))
+
+
 class _Struck(Exception):
     pass
 

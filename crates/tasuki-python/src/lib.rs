@@ -33,7 +33,7 @@ mod _tasuki {
     #[pymodule_export]
     use crate::command::{Child, inherited, inherited_names, start};
     #[pymodule_export]
-    use crate::connection::{Connection, Listener, connect, pipe};
+    use crate::connection::{Connection, Listener, connect, note_joined, pipe};
     #[pymodule_export]
     use crate::handles::{
         Descriptors, carry, is_carrying, open_carried, open_with, take_descriptor,

@@ -344,8 +344,8 @@ fn a_hundred_pipes_cost_four_descriptors_each_and_leave_none() {
         drop(duplex());
         let before = descriptor_count();
         let pipes: Vec<_> = (0..100).map(|_| duplex()).collect();
-        // Two ends, and the beacon of each direction, which both ends have.
-        assert_eq!(descriptor_count(), before + 400);
+        // Two ends, and the beacon of each direction, which both ends have; and the memory that every 31 of them share.
+        assert_eq!(descriptor_count(), before + 400 + 3);
         for (i, (one, other)) in pipes.iter().enumerate() {
             send(one, &pattern(i));
             assert_eq!(receive(other), pattern(i));
@@ -677,5 +677,41 @@ fn a_thread_beside_one_that_sends_just_waits() {
         assert!(got.contains(&(1 << 20)) && got.contains(&5), "{got:?}");
         large.join().unwrap();
         small.join().unwrap();
+    });
+}
+
+/// As many messages as a pipe of the standard library takes, and as many bytes: programs that send first and receive later rely on it.
+#[test]
+fn a_pipe_holds_what_one_of_the_standard_library_holds() {
+    let _watchdog = watchdog();
+    for (len, many) in [(0, 16_000), (4, 8_000), (10, 4_681), (1_000, 220), (219_136, 1)] {
+        for (receiver, sender) in [simplex(), duplex()] {
+            for number in 0..many {
+                let sent = sender.send(RAW, &[&pattern(len)], &[], &mut Wait::now());
+                assert!(sent.is_ok(), "message {number} of {len} bytes: {sent:?}");
+            }
+            for _ in 0..many {
+                assert_eq!(try_receive(&receiver).unwrap(), pattern(len));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_send_after_its_reader_was_joined_is_an_error() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        for _ in 0..50 {
+            let (receiver, sender) = simplex();
+            let mut reader = fork(|| while receive(&receiver) != b"end" {});
+            drop(receiver);
+            send(&sender, b"x");
+            send(&sender, b"end");
+            assert_eq!(reader.wait(), Ended::WELL);
+            // The crate's own processes say it themselves.
+            tasuki::raw::connection::note_joined();
+            let refused = sender.send(RAW, &[b"x"], &[], &mut Wait::now());
+            assert!(matches!(refused, Err(Failure::Disconnected(_))), "{refused:?}");
+        }
     });
 }

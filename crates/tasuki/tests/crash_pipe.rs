@@ -586,7 +586,8 @@ fn nonsense_in_the_memory_is_survived() {
     let _watchdog = watchdog();
     let mut dice = Dice::roll("pipe, nonsense");
     let (receiver, sender) = simplex();
-    let memory = ObjectMemory::in_slots_of(4096, |table| receiver.record(table), 4096 + (64 << 10));
+    let memory =
+        ObjectMemory::in_slots_of(4096, |table| receiver.record(table), 4096 + (256 << 10));
     send(&sender, &message(1, LARGE / 2), Kind::Plain);
     recv(&receiver, &mut Wait::forever()).unwrap();
     let stop = Words::new(1);
@@ -594,7 +595,7 @@ fn nonsense_in_the_memory_is_survived() {
         while stop[0].load(SeqCst) == 0 {
             let word = match dice.below(3) {
                 0 => dice.below(96) as usize,
-                _ => 1024 + dice.below(16 << 10) as usize,
+                _ => 1024 + dice.below(64 << 10) as usize,
             };
             let near = memory.word(64 / 4 + 16).load(SeqCst);
             let value = match dice.below(4) {

@@ -222,7 +222,17 @@ def _prepare(process_obj: Any) -> Any:
     return leftovers
 
 
-class Process(_standard.Process):
+class _Joined:
+    """A process of which the next send to it knows that it has ended, once it was joined."""
+
+    def join(self, timeout: float | None = None) -> None:
+        super().join(timeout)  # type: ignore[misc]
+        native = sys.modules.get("tasuki._tasuki")
+        if native is not None:
+            native.note_joined()
+
+
+class Process(_Joined, _standard.Process):
     """An activity run in a separate process, started by the default start method."""
 
     @staticmethod
@@ -234,7 +244,7 @@ class Process(_standard.Process):
         return _default_context.get_context().Process._after_fork()
 
 
-class ForkProcess(_standard.ForkProcess):
+class ForkProcess(_Joined, _standard.ForkProcess):
     """A process started by os.fork()."""
 
     @staticmethod
@@ -250,7 +260,7 @@ class ForkProcess(_standard.ForkProcess):
         return _standard.ForkProcess._after_fork()  # type: ignore[attr-defined]
 
 
-class SpawnProcess(_standard.SpawnProcess):
+class SpawnProcess(_Joined, _standard.SpawnProcess):
     """A process started as a fresh interpreter."""
 
     @staticmethod
@@ -267,7 +277,7 @@ class SpawnProcess(_standard.SpawnProcess):
         return _standard.SpawnProcess._after_fork()  # type: ignore[attr-defined]
 
 
-class ForkServerProcess(_standard.ForkServerProcess):
+class ForkServerProcess(_Joined, _standard.ForkServerProcess):
     """A process forked by a server that has no threads and has loaded tasuki."""
 
     @staticmethod

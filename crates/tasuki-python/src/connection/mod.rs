@@ -311,3 +311,9 @@ pub fn pipe(
     first.get().adopt_pipe(one)?;
     second.get().adopt_pipe(other)
 }
+
+/// A child of this process has ended and was joined: the next send to it notices.
+#[pyfunction]
+pub fn note_joined() {
+    tasuki::raw::connection::note_joined();
+}

@@ -37,6 +37,8 @@ pub(crate) const SLOT: usize = 64;
 const PAGE_SLOT: usize = PAGE;
 /// An object that needs more slots than this, of either size, gets an arena of its own.
 const LONGEST_RUN: usize = 64;
+/// The same for one that does not get all its memory at once.
+const LONGEST_RUN_IN_PARTS: usize = 256;
 
 /// How long one who makes or drops an object waits for another one inside. A section takes microseconds, so it is enough for
 /// everybody but those who are stopped.
@@ -120,7 +122,8 @@ impl Slot {
         backed: usize,
     ) -> Result<Slot, Error> {
         let sizes = [SLOT, PAGE_SLOT];
-        let Some(size) = sizes.into_iter().find(|size| len.div_ceil(*size) <= LONGEST_RUN) else {
+        let longest = if backed < len { LONGEST_RUN_IN_PARTS } else { LONGEST_RUN };
+        let Some(size) = sizes.into_iter().find(|size| len.div_ceil(*size) <= longest) else {
             let arena = new_arena(len.checked_next_multiple_of(SLOT).ok_or_else(too_large)?)?;
             let mut local = local::lock();
             let index = add_arena(&mut local, arena);
@@ -145,7 +148,14 @@ impl Slot {
         let arena = new_arena(size)?;
         let mut local = local::lock();
         let index = add_arena(&mut local, arena);
-        local.arenas[index].take(kind, run, len, backed).map(|slot| slot.expect("a fresh arena"))
+        match local.arenas[index].take(kind, run, len, backed)? {
+            Some(slot) => Ok(slot),
+            // Where files may not be long, a whole arena can be shorter than this one object.
+            None => Err(Error::Limit(format!(
+                "an object of {len} bytes does not fit into a file of {} bytes, the longest here (RLIMIT_FSIZE, `ulimit -f`)",
+                memory::longest_file()
+            ))),
+        }
     }
 
     /// Opens an object that a handle names. `arena` may be a lease, which ends here, after this process holds the slot.

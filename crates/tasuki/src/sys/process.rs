@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -283,6 +283,20 @@ pub(crate) enum Reaped {
     Lost,
 }
 
+/// How many children this process knows to have ended.
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+/// See `note_ended`: it changes whenever a child was joined.
+#[inline]
+pub(crate) fn children_ended() -> u64 {
+    ENDED.load(Ordering::Relaxed)
+}
+
+/// A child was joined: what the kernel knew only now, such as who has the other end of a pipe, is to be asked again.
+pub(crate) fn note_ended() {
+    ENDED.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Takes the exit status of a child that has ended, so that no zombie remains. Does not wait.
 #[doc(alias = "waitid")]
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Reaped> {
@@ -290,8 +304,14 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Reaped> {
     loop {
         match rustix::process::waitid(WaitId::PidFd(pidfd), options) {
             Ok(None) => return Ok(Reaped::Running),
-            Ok(Some(status)) => return Ok(Reaped::Ended(exit_status(&status))),
-            Err(Errno::CHILD | Errno::BADF) => return Ok(Reaped::Lost),
+            Ok(Some(status)) => {
+                note_ended();
+                return Ok(Reaped::Ended(exit_status(&status)));
+            }
+            Err(Errno::CHILD | Errno::BADF) => {
+                note_ended();
+                return Ok(Reaped::Lost);
+            }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

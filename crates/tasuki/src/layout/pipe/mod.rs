@@ -30,7 +30,7 @@ use crate::segment::arena::{Slot, SlotAddress, SlotKind};
 use crate::sync::{GaveUp, Spin};
 use crate::sys::descriptors::above_standard_streams;
 use crate::sys::memory::PAGE;
-use crate::sys::{clock, eventfd, socket_pair};
+use crate::sys::{clock, eventfd, process, socket_pair};
 
 const DUPLEX_KIND: SlotKind = SlotKind(20);
 const SIMPLEX_KIND: SlotKind = SlotKind(21);
@@ -203,7 +203,8 @@ impl PipeEnd {
             Mode::Simplex => (Role::Receiver, Role::Sender),
         };
         let (kind, len) = one.kind();
-        let slot = Slot::allocate_backed(kind, len, PAGE)?;
+        // The words, and the begin of the first ring behind them.
+        let slot = Slot::allocate_backed(kind, len, 2 * PAGE)?;
         let sockets = socket_pair::create().map_err(|e| Error::os("make a pair of sockets", e))?;
         let beacons: Beacons = (0..one.directions())
             .map(|_| eventfd::create().and_then(above_standard_streams).map(Arc::new))
@@ -294,12 +295,14 @@ impl PipeEnd {
         Ok(socket_pair::is_gone(self.socket()).map_err(|e| Error::os("ask a socket", e))?)
     }
 
-    /// An error if nobody has the other end: asked when one was closed, and else once in a tick of the clock.
+    /// An error if nobody has the other end: asked when one was closed, when this process has joined a child, and else once in a
+    /// tick of the clock.
     #[inline]
     fn ask_sometimes(&self, direction: Direction<'_>) -> Result<(), Ended> {
         // SYNC: Acquire, with the fetch_add of who closed an end.
         let closed = direction.words.seldom.closed.load(Ordering::Acquire);
-        let tick = clock::coarse_millis();
+        // The children that were joined in the upper part.
+        let tick = clock::coarse_millis() ^ process::children_ended() << 44;
         if closed == self.closed.load(Ordering::Relaxed)
             && tick == self.asked.load(Ordering::Relaxed)
         {

@@ -17,8 +17,8 @@ use crate::sync::Spin;
 use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sys::memory::{self, PAGE};
 
-/// Bytes of a ring; a power of two.
-pub(super) const RING: u64 = 64 << 10;
+/// Bytes of a ring; a power of two. The standard library's pipes hold no more: of messages of four bytes 8192, of large ones 212 KiB.
+pub(super) const RING: u64 = 256 << 10;
 /// What frames are aligned to.
 const UNIT: u64 = 16;
 const HEADER: u64 = size_of::<FrameHeader>() as u64;
@@ -155,7 +155,10 @@ impl<'a> Direction<'a> {
 
     /// Gives the first bytes of a new ring their memory: who looks for the first frame reads them.
     pub(super) fn begin(self) -> Result<(), Error> {
-        self.slot.back(self.ring, PAGE)?;
+        // That of the first ring lies behind the words and was made with them.
+        if self.ring != PAGE {
+            self.slot.back(self.ring, PAGE)?;
+        }
         self.words.sender.backed.store(PAGE as u32, Ordering::Relaxed);
         Ok(())
     }

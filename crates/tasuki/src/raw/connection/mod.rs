@@ -29,6 +29,11 @@ use crate::layout::pipe::PipeEnd;
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::sync::Wait;
 
+/// Says that a child of this process has ended and was waited for, by other means than this crate's: the next send to it notices.
+pub fn note_joined() {
+    crate::sys::process::note_ended();
+}
+
 /// One end of a connection. A clone is the same end; the end is closed when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct RawConnection {
