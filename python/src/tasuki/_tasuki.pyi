@@ -21,6 +21,7 @@ __all__ = [
     "_unpack",
     "deadline",
     "poll",
+    "note_joined",
     "note_leaving",
     "set_process_name",
     "Queue",
