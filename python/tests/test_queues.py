@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import struck_asleep, until_asleep
+from patience import struck_asleep, until, until_asleep
 
 
 class Color(enum.IntEnum):
@@ -384,8 +384,10 @@ def test_a_handler_that_returns_does_not_end_the_wait() -> None:
 
 
 def _put_for_ever(q: Any) -> None:
+    """Inside most of the time: a batch is written under one lock."""
+    batch = [b"x" * 1000] * 200
     while True:
-        q.put(1)
+        q.put_many(batch)
 
 
 def _stop_inside(q: Any, process: Any) -> None:
@@ -400,6 +402,8 @@ def _stop_inside(q: Any, process: Any) -> None:
         while not q.empty():
             q.get_nowait()
         os.kill(process.pid, signal.SIGCONT)
+        # It has to run for a while, else it is stopped at the same place again.
+        until(lambda: not q.empty(), "the process does not put")
     raise AssertionError("it was never inside")
 
 
@@ -409,21 +413,23 @@ def test_other_threads_go_on_while_a_call_waits_for_a_stopped_process(call: str)
     q = ctx.Queue()
     process = ctx.Process(target=_put_for_ever, args=(q,), daemon=True)
     process.start()
-    _stop_inside(q, process)
-    while not q.empty():
-        q.get_nowait()
-    ticks = []
+    try:
+        _stop_inside(q, process)
+        while not q.empty():
+            q.get_nowait()
+        ticks = []
 
-    def continue_it_later() -> None:
-        for _ in range(20):
-            time.sleep(0.05)
-            ticks.append(len(ticks))
-        os.kill(process.pid, signal.SIGCONT)
+        def continue_it_later() -> None:
+            for _ in range(20):
+                time.sleep(0.05)
+                ticks.append(len(ticks))
+            os.kill(process.pid, signal.SIGCONT)
 
-    thread = threading.Thread(target=continue_it_later)
-    thread.start()
-    getattr(q, call)()  # with the interpreter held, nobody would ever let the process go on
-    thread.join(120)
-    assert len(ticks) == 20
-    process.kill()
-    process.join(120)
+        thread = threading.Thread(target=continue_it_later)
+        thread.start()
+        getattr(q, call)()  # with the interpreter held, nobody would ever let the process go on
+        thread.join(120)
+        assert len(ticks) == 20
+    finally:
+        process.kill()
+        process.join(120)
