@@ -206,7 +206,16 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
                 else:
                     patience = _SOON
                 continue
-            number, end = (_fileno(obj), None) if sound is None else sound
+            if sound is not None:
+                number, end = sound
+            elif (within := getattr(type(obj), "_fileno_within", None)) is None:
+                number, end = _fileno(obj), None
+            else:
+                # Another process that was stopped inside a queue keeps nobody from hearing of the others, or of the time.
+                number, end = within(obj, _SOON), None
+                if number is None:
+                    patience = _SOON
+                    continue
             if number in asked:
                 raise KeyError(f"{obj!r} (FD {number}) is already registered")
             asked[number] = obj

@@ -214,6 +214,16 @@ impl Queue {
         self.watched.messages(py, self.raw()?)
     }
 
+    /// As `fileno`; None when that would take longer than `timeout` seconds, since another process was stopped inside.
+    fn _fileno_within(
+        &self,
+        py: Python<'_>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<RawFd>> {
+        let patience = Patience::new(Blocking(true), timeout)?;
+        self.watched.messages_within(py, self.raw()?, patience)
+    }
+
     /// A descriptor that is writable while there is room, and once the queue is shut down.
     fn _room_fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
         self.watched.room(py, self.raw()?)

@@ -24,6 +24,24 @@ impl Watched {
         number(py, &self.messages, |wait| queue.pollable_within(wait))
     }
 
+    /// As `messages`, for one who does not want to wait until another process, stopped inside the queue, goes on.
+    pub fn messages_within(
+        &self,
+        py: Python<'_>,
+        queue: &RawQueue,
+        patience: Patience,
+    ) -> PyResult<Option<RawFd>> {
+        if self.messages.get().is_none() {
+            let asked = patience.wait(py, |mut wait| queue.pollable_within(&mut wait).map(drop))?;
+            match asked {
+                Ok(()) => {}
+                Err(Failure::GaveUp(_)) => return Ok(None),
+                Err(failure) => return Err(errors::engine(failure.into())),
+            }
+        }
+        self.messages(py, queue).map(Some)
+    }
+
     /// Writable while there is room.
     pub fn room(&self, py: Python<'_>, queue: &RawQueue) -> PyResult<RawFd> {
         number(py, &self.room, |wait| queue.pollable_for_put_within(wait))

@@ -78,6 +78,12 @@ class Reader(_End):
         self._check()
         return int(self._queue.fileno())
 
+    def _fileno_within(self, timeout: float | None) -> int | None:
+        """As `fileno`; None when that would take longer, since another process was stopped inside the queue."""
+        self._check()
+        number: int | None = self._queue._fileno_within(timeout)
+        return number
+
     def recv(self) -> Any:
         """Take the oldest object, waiting for one."""
         return self._queue.get()
@@ -109,7 +115,11 @@ class Reader(_End):
             left = None if deadline is None else deadline - _tasuki.deadline()
             if left is not None and left <= 0:
                 return False
-            if _tasuki.poll([self.fileno()], left) and self._queue.empty():
+            number = self._fileno_within(left)
+            if number is None:
+                continue
+            left = None if deadline is None else deadline - _tasuki.deadline()
+            if _tasuki.poll([number], left) and self._queue.empty():
                 time.sleep(0.001)  # another process was quicker
         return True
 
