@@ -111,6 +111,18 @@ impl Patience {
             .map_err(|_| PyRuntimeError::new_err("a wait without end ended"))
     }
 
+    /// As `step`, of what must be done whatever comes, as leaving a `with` block: handlers of signals run afterwards.
+    pub fn last_step<R: Send>(
+        py: Python<'_>,
+        mut call: impl FnMut(&mut Wait<'_>) -> Result<R, GaveUp> + Send,
+    ) -> PyResult<R> {
+        if let Ok(result) = call(&mut Wait::attempt()) {
+            return Ok(result);
+        }
+        py.detach(|| call(&mut Wait::forever()))
+            .map_err(|_| PyRuntimeError::new_err("a wait without end ended"))
+    }
+
     /// As `wait`; each time that signals are asked for, this is called off if there is `no_hope`.
     pub fn wait_unless<R: Send>(
         self,
