@@ -61,12 +61,13 @@ if __name__ == "__main__":
     limit(kind, most)
     everything()
     if kind == resource.RLIMIT_FSIZE:
-        try:
-            tasuki.Array("d", 10_000_000)
-        except MemoryError as error:
-            assert "RLIMIT_FSIZE" in str(error), error
-        else:
-            raise AssertionError("an array that is longer than files may be")
+        for too_long in (lambda: tasuki.Array("d", 10_000_000), lambda: tasuki.Queue().put(bytes(80_000_000))):
+            try:
+                too_long()
+            except MemoryError as error:
+                assert "RLIMIT_FSIZE" in str(error), error
+            else:
+                raise AssertionError("memory that is longer than files may be")
 """
 
 

@@ -423,10 +423,15 @@ impl SharedQueue {
     }
 
     fn too_large(&self, len: usize) -> Error {
-        let room = (0..AREAS).map(|area| self.geometry.area(area)).map(|(start, end)| end - start);
+        let room: usize = (0..AREAS).map(|area| self.geometry.area(area)).map(|(start, end)| end - start).sum();
+        let why = if self.segment.capacity() < super::SMALLEST {
+            ", since files were to be short where it was made (RLIMIT_FSIZE, `ulimit -f`)"
+        } else {
+            ""
+        };
         Error::Limit(format!(
-            "a message of {len} bytes does not fit: this queue has room for {} MiB of large messages",
-            room.sum::<usize>() >> 20
+            "a message of {len} bytes does not fit: this queue has room for {} KiB of large messages{why}",
+            room >> 10
         ))
     }
 
