@@ -24,12 +24,13 @@ def create(package: str, kind: str, *args):
     return run
 
 
-def question(kind: str, *args) -> Question:
+def question(kind: str, *args, what: str = "") -> Question:
     sides = [
         Side("tasuki", create("tasuki", kind, *args)),
         Side("multiprocessing", create("multiprocessing", kind, *args), 1),
     ]
-    return Question(f"py-create-{kind.lower()}", f"create and drop a {kind}", sides)
+    name = "-".join(["py-create", kind.lower(), *what.split()])
+    return Question(name, f"create and drop a {kind}{what and ', ' + what}", sides)
 
 
 QUESTIONS = [
@@ -37,6 +38,7 @@ QUESTIONS = [
     question("SimpleQueue"),
     question("JoinableQueue"),
     question("Pipe"),
+    question("Pipe", False, what="one way"),
     question("Lock"),
     question("Semaphore"),
     question("Event"),

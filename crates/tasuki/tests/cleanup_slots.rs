@@ -233,3 +233,59 @@ fn nobody_waits_for_one_who_is_stopped_while_it_makes_or_drops_an_object() {
         }
     });
 }
+
+/// Bytes of memory of the arenas that middle-sized objects share, as far as this process has them.
+#[cfg(feature = "kill-points")]
+fn memory_of_pages() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let is_one = |path: &std::path::PathBuf| {
+        let name = std::fs::read_link(path).unwrap_or_default();
+        name.to_string_lossy().contains("tasuki:arena:medium")
+    };
+    let all = std::fs::read_dir("/proc/self/fd").unwrap();
+    let arenas = all.map(|entry| entry.unwrap().path()).filter(is_one);
+    arenas.map(|path| std::fs::metadata(path).unwrap().blocks() * 512).sum()
+}
+
+#[cfg(feature = "kill-points")]
+#[test]
+fn whoever_is_killed_while_pages_come_and_go_leaves_them_to_the_next_one_and_to_the_kernel() {
+    use tasuki::kill_points::{KillPoint, arm};
+    const PAGES: usize = 60;
+    /// What free slots may keep.
+    const KEPT: u64 = 256 * 4096;
+    let _watchdog = watchdog();
+    let fill = |count: usize| -> Vec<Array<u64>> {
+        (0..count).map(|_| Array::from_slice(&[u64::MAX; PAGES * 500]).unwrap()).collect()
+    };
+    in_own_process(|| {
+        for point in [
+            KillPoint::SlotAsked,
+            KillPoint::SlotBacked,
+            KillPoint::SlotTaken,
+            KillPoint::SlotHeld,
+            KillPoint::SlotDropped,
+            KillPoint::SlotHeadFreed,
+            KillPoint::SlotBare,
+        ] {
+            let ours = fill(1); // the arena that the children know, too
+            let before = memory_of_pages();
+            for nth in [1, 2, 5, 9] {
+                let mut victim = fork(|| {
+                    arm(point, nth);
+                    drop((fill(20), fill(20)));
+                });
+                assert_eq!(victim.wait(), Ended::DEAD, "{point:?} {nth}");
+                let fresh: Vec<Array<u64>> =
+                    (0..20).map(|_| Array::new(PAGES * 500).unwrap()).collect();
+                assert!(fresh.iter().all(|array| array.to_vec().iter().all(|&word| word == 0)));
+            }
+            // Fills the arena, so that those of the dead are looked for, which is done once a second at most.
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            drop(fill(4096 / PAGES + 1));
+            let left = memory_of_pages().saturating_sub(before);
+            assert!(left <= KEPT, "{point:?}: {left} bytes more");
+            assert!(ours[0].to_vec().iter().all(|&word| word == u64::MAX));
+        }
+    });
+}

@@ -73,6 +73,28 @@ fn messages_of_every_length_arrive_whole_and_in_order() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_another_is_empty_and_works() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        for round in 0..20 {
+            let (one, other) = duplex();
+            assert!(is_empty(&one) && is_empty(&other), "round {round}");
+            for len in [1, 100, 20_000] {
+                send(&one, &pattern(len));
+                send(&other, &pattern(len + 1));
+                assert_eq!(receive(&other), pattern(len));
+                assert_eq!(receive(&one), pattern(len + 1));
+            }
+            // Unread, and whole frames everywhere, also at the beginning of both rings.
+            for _ in 0..13 {
+                send(&one, &pattern(10_000 + round));
+                send(&other, &pattern(10_000 + round));
+            }
+        }
+    });
+}
+
+#[test]
 fn the_parts_of_a_message_are_put_together() {
     let _watchdog = watchdog();
     let (receiver, sender) = simplex();

@@ -146,6 +146,11 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::BarrierCommitted
         | KillPoint::BarrierUnlocked => &[],
         KillPoint::SlotTaken | KillPoint::SlotHeld | KillPoint::SlotDropped => &[Slots],
+        // `cleanup_slots.rs`
+        KillPoint::SlotAsked
+        | KillPoint::SlotBacked
+        | KillPoint::SlotHeadFreed
+        | KillPoint::SlotBare => &[],
         // `crash_event.rs`
         KillPoint::EventMarked | KillPoint::EventSet => &[],
         // `shared_memory_system.rs`

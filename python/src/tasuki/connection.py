@@ -177,7 +177,8 @@ def Pipe(duplex: bool = True, *, codec: Literal["pickle", "msgpack"] = "pickle")
     objects are written for which the engine has no form of its own; Rust reads "msgpack".
     """
     first, second = Connection.__new__(Connection), Connection.__new__(Connection)
-    first._codec = second._codec = codec
+    if codec != "pickle":
+        first._codec = second._codec = codec
     _tasuki.pipe(first, second, bool(duplex))
     return first, second
 

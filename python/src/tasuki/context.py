@@ -65,6 +65,10 @@ _standard_default: Any = _standard._default_context
 _standard_contexts: dict[str, BaseContext] = dict(_standard._concrete_contexts)  # type: ignore[attr-defined]
 
 
+# The module, once a pipe was made.
+_connection: Any = None
+
+
 class _Engine(BaseContext):
     """What a tasuki context does in its own way: the names on the engine, and finding the other contexts.
 
@@ -144,9 +148,12 @@ class _Engine(BaseContext):
         self, duplex: bool = True, *, codec: Literal["pickle", "msgpack"] = "pickle"
     ) -> tuple[tasuki.connection.Connection, tasuki.connection.Connection]:
         """Returns the two ends of a pipe; with `duplex=False` the first one receives what the second one sends."""
-        from tasuki.connection import Pipe
+        global _connection
+        if _connection is None:
+            # Looked for once: it costs as much as half of the rest.
+            import tasuki.connection as _connection
 
-        return Pipe(duplex, codec=codec)
+        return _connection.Pipe(duplex, codec=codec)
 
     def Value(  # type: ignore[override]
         self, typecode_or_type: Any, *args: Any, lock: Any = True

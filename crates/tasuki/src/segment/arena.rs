@@ -5,19 +5,25 @@
 //! of killed processes need no funeral: when an arena runs full, those without a holder are found and used again.
 //!
 //! ```text
-//! payload  control: lock | slot size | next hint
-//!          slots  [4096] u64: bits 0-15 run length, 0 = free, 0xffff = inside a run | 16-31 kind | 32-63 generation,
-//!                             which only goes up, whatever else becomes of the slot
+//! payload  control: lock | slot size | next hint | pages kept | forked: there may be the lease of a fork
+//!          slots  [4096] u64: bits 0-15 run length, 0 = free, 0xffff = inside a run | 16-30 kind, 31 LEASED: there may be a
+//!                             lease; of a slot that begins no run what is known of its page (`pages.rs`) | 32-63 generation, which only goes up, whatever
+//!                             else becomes of the slot
 //!          bitmap [rows of the roster][4096 bits]
 //!          data   [4096][slot size]
 //! ```
 
+mod pages;
+
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use pages::{OF_PAGE, Pages};
 
 use super::local::{self, Local};
 use super::part::Part;
@@ -33,7 +39,7 @@ use crate::sys::memory::{self, PAGE};
 pub(crate) const SLOTS: usize = 4096;
 /// The slot size of the arenas that small objects share: a cache line.
 pub(crate) const SLOT: usize = 64;
-/// The slot size of the arenas that middle-sized objects share, whose memory comes and goes with the objects.
+/// The slot size of the arenas that middle-sized objects share, whose memory mostly comes and goes with the objects.
 const PAGE_SLOT: usize = PAGE;
 /// An object that needs more slots than this, of either size, gets an arena of its own.
 const LONGEST_RUN: usize = 64;
@@ -59,16 +65,28 @@ const fn data(rows: usize) -> usize {
     bitmaps(rows) + rows * BITMAP
 }
 
-const INSIDE_RUN: u64 = 0xffff;
+/// The part of a slot's entry that says how long the run is.
+const RUN: u64 = 0xffff;
+const INSIDE_RUN: u64 = RUN;
+/// In the entry of a run's first slot: there may be leases on it. Above all kinds.
+const LEASED: u64 = 1 << 31;
+const KIND_SHIFT: u32 = 16;
+const MOST_KIND: u16 = (1 << 15) - 1;
 /// The lease that says: a fork is under way, its child will hold what its parent does.
 const FORK_LEASE: u64 = SLOTS as u64;
+
+/// What is known of each slot.
+type Table = [AtomicU64; SLOTS];
 
 #[repr(C)]
 struct Control {
     lock: RobustLock,
     slot_size: AtomicU32,
     hint: AtomicU32,
-    reserved: AtomicU32,
+    /// How many pages of free slots have memory, see `pages.rs`.
+    kept: AtomicU32,
+    /// Not 0: some process was forked that had this arena, so that there may be the lease of a fork.
+    forked: AtomicU32,
 }
 
 // SAFETY: a lock word and atomics.
@@ -115,7 +133,7 @@ impl Slot {
     }
 
     /// As `allocate`, for an object of several pages whose first `backed` bytes alone get memory and are zeroed. The rest
-    /// it gets with `back`.
+    /// it gets with `back`, and there may be anything in it.
     pub(crate) fn allocate_backed(
         kind: SlotKind,
         len: usize,
@@ -219,12 +237,21 @@ impl Slot {
 
     /// Gives a range of the object its memory, so that writing there cannot fail later.
     pub(crate) fn back(&self, offset: usize, len: usize) -> Result<(), Error> {
+        debug_assert!(offset.is_multiple_of(PAGE) && len.is_multiple_of(PAGE));
+        let head = self.address.slot as usize;
+        let (from, to) = (head + offset / PAGE, head + (offset + len) / PAGE);
+        let pages = Pages::of(self.segment(), table_of(self.segment()));
         let base = self.part.bytes().addr().get() - self.segment().base().addr().get();
-        self.segment().commit(base + offset, len)
+        if base != pages.offset(head) || to > SLOTS {
+            return Err(Error::Invalid("an arena whose slot size was overwritten".into()));
+        }
+        // The first page has memory as long as the object is there.
+        pages.back(from.max(head + 1), to)
     }
 
     /// A descriptor of the arena that keeps this object alive while it is on its way, even if this process dies.
     pub(crate) fn lease(&self) -> io::Result<OwnedFd> {
+        self.note_lease();
         // Without /proc the object lives only as long as somebody holds it.
         lease::take(self.segment().fd(), u64::from(self.address.slot))
             .or_else(|_| self.segment().fd().try_clone_to_owned())
@@ -232,14 +259,24 @@ impl Slot {
 
     /// Makes a lease on another object of the same arena keep this one alive, too.
     pub(crate) fn add_to_lease(&self, lease: BorrowedFd<'_>) -> io::Result<()> {
+        self.note_lease();
         lease::extend(lease, u64::from(self.address.slot)).or(Ok(()))
     }
 
     /// Whether the slot still is in the life that this reference is of: false after a broken peer wrote over it.
     pub(crate) fn kind(&self) -> SlotKind {
-        let table = table(self.segment().rows());
-        let entry: &AtomicU64 = self.segment().place(table + self.address.slot as usize * 8);
-        SlotKind((entry.load(Ordering::Relaxed) >> 16) as u16)
+        kind_of(self.entry().load(Ordering::Relaxed))
+    }
+
+    fn entry(&self) -> &AtomicU64 {
+        &table_of(self.segment())[self.address.slot as usize]
+    }
+
+    /// From now on whoever would free the object asks whether there are leases.
+    fn note_lease(&self) {
+        // SYNC: with the load in `is_leased`: its caller has the arena's lock, under which this process, that holds the object,
+        // gives up its hold after this.
+        self.entry().fetch_or(LEASED, Ordering::SeqCst);
     }
 }
 
@@ -290,6 +327,15 @@ impl Local {
         let index = self.index_of(segment);
         &mut self.arenas[index]
     }
+}
+
+#[inline]
+fn table_of(segment: &Segment) -> &Table {
+    segment.place(table(segment.rows()))
+}
+
+fn kind_of(entry: u64) -> SlotKind {
+    SlotKind((entry >> KIND_SHIFT) as u16 & MOST_KIND)
 }
 
 fn too_large() -> Error {
@@ -398,6 +444,8 @@ impl LocalArena {
     }
 
     pub(super) fn lease_for_fork(&self) -> Option<OwnedFd> {
+        // SYNC: with the load in `is_leased`, as in `note_lease`.
+        self.control().forked.store(1, Ordering::SeqCst);
         lease::take(self.segment.fd(), FORK_LEASE).ok()
     }
 
@@ -416,7 +464,7 @@ impl LocalArena {
     }
 
     fn entry(&self, slot: usize) -> &AtomicU64 {
-        self.segment.place(table(self.segment.rows()) + slot * 8)
+        &table_of(&self.segment)[slot]
     }
 
     /// The offset and the checked room of a run.
@@ -489,18 +537,20 @@ impl LocalArena {
         let generation = (self.entry(slot).load(Ordering::Relaxed) >> 32) as u32;
         let generation = generation.wrapping_add(1);
         let backed = if backed == len { room } else { backed.next_multiple_of(PAGE).min(room) };
-        if self.slot_size() == PAGE_SLOT {
-            self.segment.commit(offset, backed)?; // on an error nothing is taken
+        if let Some(pages) = self.pages() {
+            pages.back(slot, slot + backed / PAGE)?; // on an error nothing is taken
         }
         // Zero is the fresh state of everything that is put into a slot. A large object's memory comes from the kernel.
-        let dirty = if matches!(self.slot_size(), SLOT | PAGE_SLOT) { backed / 8 } else { 0 };
-        for word in 0..dirty {
-            self.segment.place::<AtomicU64>(offset + word * 8).store(0, Ordering::Relaxed);
+        let dirty = if matches!(self.slot_size(), SLOT | PAGE_SLOT) { backed / SLOT } else { 0 };
+        for line in 0..dirty {
+            let line: &[AtomicU64; SLOT / 8] = self.segment.place(offset + line * SLOT);
+            line.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
-        for inside in slot + 1..slot + run {
-            self.mark_inside(inside, INSIDE_RUN);
+        if let Some(pages) = self.pages() {
+            pages.take(slot, slot + run);
         }
-        let entry = run as u64 | u64::from(kind.0) << 16 | u64::from(generation) << 32;
+        self.mark_inside(slot + 1..slot + run, INSIDE_RUN);
+        let entry = run as u64 | u64::from(kind.0) << KIND_SHIFT | u64::from(generation) << 32;
         self.entry(slot).store(entry, Ordering::Release);
         kill_point!(SlotTaken);
         self.mark(me.row(), slot, true);
@@ -517,13 +567,13 @@ impl LocalArena {
         let me = self.segment.my_row()?;
         let held = self.lock();
         let entry = self.entry(slot).load(Ordering::Acquire);
-        let run = (entry & 0xffff) as usize;
+        let run = (entry & RUN) as usize;
         if run == 0 || run as u64 == INSIDE_RUN || (entry >> 32) as u32 != address.generation {
             return Err(Error::Invalid(
                 "the object behind this handle is gone: nobody held it any more".into(),
             ));
         }
-        if (entry >> 16) as u16 != kind.0 {
+        if kind_of(entry) != kind {
             return Err(Error::Invalid("the handle is to an object of another kind".into()));
         }
         let (offset, _) = self
@@ -583,10 +633,10 @@ impl LocalArena {
         let live: Vec<usize> = (0..roster.high()).filter(|&row| roster.is_taken(row)).collect();
         let mut run_ends = 0;
         for slot in 0..self.slots() {
-            let run = self.entry(slot).load(Ordering::Relaxed) & 0xffff;
+            let run = self.entry(slot).load(Ordering::Relaxed) & RUN;
             if run == INSIDE_RUN {
                 if slot >= run_ends {
-                    self.mark_inside(slot, 0); // its head was freed by one who died then
+                    self.mark_inside(slot..slot + 1, 0); // its head was freed by one who died then
                 }
             } else if run != 0 {
                 run_ends = slot + run as usize;
@@ -596,47 +646,61 @@ impl LocalArena {
                 }
             }
         }
+        if let Some(pages) = self.pages() {
+            pages.sweep();
+        }
     }
 
+    /// Whether a lease keeps the slot; the kernel is asked only if there may be one.
     fn is_leased(&self, slot: usize) -> bool {
+        // SYNC: with the changes in `note_lease` and `lease_for_fork`.
+        let may_be = self.entry(slot).load(Ordering::SeqCst) & LEASED != 0;
+        let may_fork = self.control().forked.load(Ordering::SeqCst) != 0;
         // An unreadable answer keeps the slot: it costs 64 bytes.
-        let fd = self.segment.fd();
-        lease::exists(fd, slot as u64).unwrap_or(true)
-            || lease::exists(fd, FORK_LEASE).unwrap_or(true)
+        let exists = |byte| lease::exists(self.segment.fd(), byte).unwrap_or(true);
+        (may_be && exists(slot as u64)) || (may_fork && exists(FORK_LEASE))
     }
 
-    /// Frees the run that begins at `slot`, after its memory, while it is still nobody else's. The head goes first: dying
+    /// Frees the run that begins at `slot`, and its memory, unless that is kept. The head goes first: dying
     /// in between leaves slots inside no run, which a sweep finds; the other order would leave a run over slots that are
     /// another's by then.
     fn free(&self, slot: usize) {
         let entry = self.entry(slot).load(Ordering::Relaxed);
-        let run = ((entry & 0xffff) as usize).min(SLOTS - slot);
-        if self.slot_size() == PAGE_SLOT {
-            if let Some((offset, len)) = self.room(slot, run) {
-                self.segment.give_back(offset, len);
-            }
-        }
-        self.entry(slot).store(entry >> 32 << 32, Ordering::Release);
-        for inside in slot + 1..slot + run {
-            self.mark_inside(inside, 0);
+        let run = ((entry & RUN) as usize).min(SLOTS - slot);
+        let pages = self.pages().filter(|_| self.room(slot, run).is_some());
+        let kept = pages.as_ref().is_some_and(|pages| pages.keep(slot, slot + run));
+        let of_page = pages.as_ref().map_or(0, |_| Pages::of_head(kept));
+        self.entry(slot).store(entry >> 32 << 32 | of_page, Ordering::Release);
+        kill_point!(SlotHeadFreed);
+        self.mark_inside(slot + 1..slot + run, 0);
+        if let Some(pages) = pages.filter(|_| !kept) {
+            pages.give_back(slot, slot + run);
         }
         self.control().hint.store(slot as u32, Ordering::Relaxed);
     }
 
-    /// Makes a slot free, or one that is inside a run. Its generation stays: a handle to what it was must not fit what it
-    /// will be.
-    fn mark_inside(&self, slot: usize, run: u64) {
-        let generation = self.entry(slot).load(Ordering::Relaxed) >> 32 << 32;
-        self.entry(slot).store(generation | run, Ordering::Relaxed);
+    /// Makes slots free, or ones that are inside a run. Their generations stay: a handle to what one was must not fit what it
+    /// will be. So does what is known of their pages.
+    fn mark_inside(&self, slots: Range<usize>, run: u64) {
+        for entry in &table_of(&self.segment)[slots] {
+            let before = entry.load(Ordering::Relaxed);
+            entry.store(before >> 32 << 32 | before & OF_PAGE | run, Ordering::Relaxed);
+        }
+    }
+
+    /// The pages, if the slots are such.
+    fn pages(&self) -> Option<Pages<'_>> {
+        let is_pages = self.slot_size() == PAGE_SLOT;
+        is_pages.then(|| Pages::of(&self.segment, table_of(&self.segment)))
     }
 
     fn find_free(&self, run: usize) -> Option<usize> {
-        let slots = self.slots();
+        let (slots, table) = (self.slots(), table_of(&self.segment));
         let hint = (self.control().hint.load(Ordering::Relaxed) as usize).min(slots);
         let search = |from: usize, to: usize| {
             let mut length = 0;
             for slot in from..to {
-                if self.entry(slot).load(Ordering::Relaxed) & 0xffff == 0 {
+                if table[slot].load(Ordering::Relaxed) & RUN == 0 {
                     length += 1;
                     if length == run {
                         return Some(slot + 1 - run);

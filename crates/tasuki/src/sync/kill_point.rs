@@ -101,12 +101,20 @@ kill_points! {
     BarrierCommitted,
     /// barrier: the round is over and the lock free, nobody was woken.
     BarrierUnlocked,
+    /// arena: pages are marked as asked for, the kernel is not asked yet.
+    SlotAsked,
+    /// arena: pages have memory, which is not noted yet.
+    SlotBacked,
     /// arena: slots are marked as taken, the holder's row not yet.
     SlotTaken,
     /// arena: the holder's row says so, the call has not returned.
     SlotHeld,
     /// arena: the holder's row is cleared, the slot not yet free.
     SlotDropped,
+    /// arena: the head of a run is free, the other slots are not yet.
+    SlotHeadFreed,
+    /// arena: the slots are free and say that they have no memory, which is not given back yet.
+    SlotBare,
     /// event: a waiter has marked the word and does not sleep yet.
     EventMarked,
     /// event: it is set, those who wait are not woken.

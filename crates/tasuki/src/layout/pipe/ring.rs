@@ -158,6 +158,8 @@ impl<'a> Direction<'a> {
         // That of the first ring lies behind the words and was made with them.
         if self.ring != PAGE {
             self.slot.back(self.ring, PAGE)?;
+            // There may be another pipe's frame. All further stamps are cleared by who commits the frame before.
+            self.header(0).stamp.store(0, Ordering::Relaxed);
         }
         self.words.sender.backed.store(PAGE as u32, Ordering::Relaxed);
         Ok(())
