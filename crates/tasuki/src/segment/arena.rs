@@ -152,7 +152,8 @@ impl Slot {
         let run = len.div_ceil(size).max(1);
         let mut local = local::lock();
         for arena in &mut local.arenas {
-            if arena.slot_size() == size {
+            // What is made in one whose descriptor the program closed could go to no other process.
+            if arena.slot_size() == size && arena.segment.fd().is_ok() {
                 match arena.take(kind, run, len, backed) {
                     Ok(Some(slot)) => return Ok(slot),
                     // Full; of memory or of processes; or of another pid namespace, before a fork. Another one may do.
@@ -253,8 +254,8 @@ impl Slot {
     pub(crate) fn lease(&self) -> io::Result<OwnedFd> {
         self.note_lease();
         // Without /proc the object lives only as long as somebody holds it.
-        lease::take(self.segment().fd(), u64::from(self.address.slot))
-            .or_else(|_| self.segment().fd().try_clone_to_owned())
+        let fd = self.segment().fd()?;
+        lease::take(fd, u64::from(self.address.slot)).or_else(|_| fd.try_clone_to_owned())
     }
 
     /// Makes a lease on another object of the same arena keep this one alive, too.
@@ -446,7 +447,7 @@ impl LocalArena {
     pub(super) fn lease_for_fork(&self) -> Option<OwnedFd> {
         // SYNC: with the load in `is_leased`, as in `note_lease`.
         self.control().forked.store(1, Ordering::SeqCst);
-        lease::take(self.segment.fd(), FORK_LEASE).ok()
+        lease::take(self.segment.fd().ok()?, FORK_LEASE).ok()
     }
 
     fn control(&self) -> &Control {
@@ -657,7 +658,8 @@ impl LocalArena {
         let may_be = self.entry(slot).load(Ordering::SeqCst) & LEASED != 0;
         let may_fork = self.control().forked.load(Ordering::SeqCst) != 0;
         // An unreadable answer keeps the slot: it costs 64 bytes.
-        let exists = |byte| lease::exists(self.segment.fd(), byte).unwrap_or(true);
+        let exists =
+            |byte| self.segment.fd().and_then(|fd| lease::exists(fd, byte)).unwrap_or(true);
         (may_be && exists(slot as u64)) || (may_fork && exists(FORK_LEASE))
     }
 

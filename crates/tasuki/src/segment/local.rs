@@ -56,7 +56,7 @@ pub(super) fn find(file: FileId) -> Option<Arc<Segment>> {
 impl Local {
     /// Remembers a segment that this process just made.
     pub(super) fn list(&mut self, segment: &Arc<Segment>) {
-        self.segments.push((segment.file_id, Arc::downgrade(segment)));
+        self.segments.push((segment.file_id(), Arc::downgrade(segment)));
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) fn remember_unless_known(segment: Arc<Segment>) -> Arc<Segment> {
     let known = local
         .segments
         .iter()
-        .find(|(id, _)| *id == segment.file_id)
+        .find(|(id, _)| *id == segment.file_id())
         .and_then(|(_, weak)| weak.upgrade());
     match known {
         Some(known) => {
@@ -74,7 +74,7 @@ pub(super) fn remember_unless_known(segment: Arc<Segment>) -> Arc<Segment> {
             known
         }
         None => {
-            local.segments.push((segment.file_id, Arc::downgrade(&segment)));
+            local.segments.push((segment.file_id(), Arc::downgrade(&segment)));
             segment
         }
     }

@@ -15,6 +15,7 @@ pub(crate) mod pieces;
 pub(crate) mod placed;
 pub(crate) mod roster;
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize}; // of what this process knows;
 
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
+use crate::sys::kept_fd::KeptFd;
 use crate::sys::memory::{self, Mapping, PAGE};
 
 use header::Header;
@@ -64,8 +66,7 @@ pub(crate) struct Segment {
     known_len: AtomicUsize,
     capacity: usize,
     rows: usize,
-    fd: OwnedFd,
-    file_id: (u64, u64),
+    fd: KeptFd,
     id: SegmentId,
     kind: Kind,
     row: roster::MyRow,
@@ -112,8 +113,7 @@ impl Segment {
             known_len: AtomicUsize::new(core_len),
             capacity,
             rows,
-            fd,
-            file_id,
+            fd: KeptFd::new(fd, file_id),
             id,
             kind,
             row: roster::MyRow::new(),
@@ -145,8 +145,7 @@ impl Segment {
             known_len: AtomicUsize::new(len),
             capacity: core_len,
             rows: 0,
-            fd,
-            file_id,
+            fd: KeptFd::new(fd, file_id),
             id: SegmentId::default(),
             kind,
             row: roster::MyRow::new(),
@@ -176,7 +175,7 @@ impl Segment {
 
     /// Device and inode: equal for all descriptors of one segment.
     pub(crate) fn file_id(&self) -> (u64, u64) {
-        self.file_id
+        self.fd.id()
     }
 
     /// How long it can become: no offset is beyond.
@@ -194,8 +193,14 @@ impl Segment {
         payload(self.rows)
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// Its descriptor, unless the program closed it: a daemon that closes all has files of its own under the same numbers.
+    pub(crate) fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.fd.get()
+    }
+
+    /// Its descriptor, for a receiver, who looks at what came.
+    pub(crate) fn fd_to_send(&self) -> BorrowedFd<'_> {
+        self.fd.unchecked()
     }
 
     fn header(&self) -> &Header {
@@ -290,13 +295,14 @@ impl Segment {
             return Ok(unsafe { self.core.base().add(offset.min(self.core.len())) });
         }
         if end > self.known_len.load(Relaxed) {
-            let now = memory::len(self.fd()).map_err(|e| Error::os(DOING, e))?;
+            let now = self.fd().and_then(memory::len).map_err(|e| Error::os(DOING, e))?;
             self.known_len.fetch_max(now, Relaxed);
             if end > now {
                 return Err(outside());
             }
         }
-        if !self.pieces.map(self.fd(), offset, end).map_err(|e| no_memory(DOING, len, e))? {
+        let fd = self.fd().map_err(|e| Error::os(DOING, e))?;
+        if !self.pieces.map(fd, offset, end).map_err(|e| no_memory(DOING, len, e))? {
             return Err(outside());
         }
         self.pieces.find(offset, end).ok_or_else(outside)
@@ -331,14 +337,15 @@ impl Segment {
 
     /// Gives a range its memory now, so that writing there cannot fail later; the file grows as far as that takes.
     pub(crate) fn commit(&self, offset: usize, len: usize) -> Result<(), Error> {
-        memory::commit(self.fd(), offset, len)
+        self.fd()
+            .and_then(|fd| memory::commit(fd, offset, len))
             .map_err(|e| no_memory("get shared memory", offset + len, e))
     }
 
     /// Gives a range's memory back; it reads as zeros from now on, in every process.
     pub(crate) fn give_back(&self, offset: usize, len: usize) {
         // A refusal costs memory and harms nothing.
-        let _ = memory::give_back(self.fd(), offset, len);
+        let _ = self.fd().and_then(|fd| memory::give_back(fd, offset, len));
     }
 }
 
@@ -357,6 +364,6 @@ fn no_memory(doing: &'static str, len: usize, error: std::io::Error) -> Error {
 impl Drop for Segment {
     fn drop(&mut self) {
         self.row.leave(self);
-        local::forget(self.file_id);
+        local::forget(self.fd.id());
     }
 }

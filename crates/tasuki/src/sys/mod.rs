@@ -16,6 +16,7 @@ pub(crate) mod futex;
 pub(crate) mod hang_up;
 pub(crate) mod holders;
 pub(crate) mod identity;
+pub(crate) mod kept_fd;
 pub(crate) mod lease;
 pub(crate) mod memory;
 pub(crate) mod named_memory;

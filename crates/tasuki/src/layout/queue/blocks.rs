@@ -147,7 +147,8 @@ impl Block {
 
     /// The message as memory that only this process sees, from its first byte to its last page's end.
     pub(super) fn private_memory(&self) -> Result<PrivateMemory, Error> {
-        PrivateMemory::new(self.queue.segment.fd(), self.offset, self.len)
+        let fd = self.queue.segment.fd();
+        fd.and_then(|fd| PrivateMemory::new(fd, self.offset, self.len))
             .map_err(|e| Error::os("map a large message", e))
     }
 
@@ -423,7 +424,8 @@ impl SharedQueue {
     }
 
     fn too_large(&self, len: usize) -> Error {
-        let room: usize = (0..AREAS).map(|area| self.geometry.area(area)).map(|(start, end)| end - start).sum();
+        let room: usize =
+            (0..AREAS).map(|area| self.geometry.area(area)).map(|(start, end)| end - start).sum();
         let why = if self.segment.capacity() < super::SMALLEST {
             ", since files were to be short where it was made (RLIMIT_FSIZE, `ulimit -f`)"
         } else {

@@ -268,7 +268,7 @@ impl SharedQueue {
     /// The descriptors that make up a handle.
     pub(crate) fn descriptors(&self) -> Parts<BorrowedFd<'_>> {
         Parts {
-            segment: self.segment.fd(),
+            segment: self.segment.fd_to_send(),
             sidecar: self.sidecar.as_fd(),
             messages: self.messages.as_fd(),
             room: self.room.as_ref().map(AsFd::as_fd),
