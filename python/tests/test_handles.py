@@ -160,6 +160,32 @@ def _answer_in_messagepack(q: Any) -> None:
     request["replies"][0].put({"padding": b"x" * 100_000, "value": request["value"]})
 
 
+def _answer(jobs: Any, count: int) -> None:
+    for _ in range(count):
+        number, lock, connection = jobs.get(timeout=120)
+        with lock:
+            connection.send(number)
+
+
+def test_any_number_of_messages_with_handles_waits_in_a_queue(ctx: Any) -> None:
+    # The kernel takes the descriptors of some 280 messages; a queue without a bound takes any number of messages.
+    count = 700
+    jobs, lock = ctx.Queue(), ctx.Lock()
+    reader, writer = ctx.Pipe(False)
+    for number in range(count):
+        if number % 2:
+            jobs.put((number, lock, writer), timeout=120)
+        else:
+            jobs.put_nowait((number, lock, writer))
+    jobs.put("the last one")
+    process = ctx.Process(target=_answer, args=(jobs, count))
+    process.start()
+    assert [reader.recv() for _ in range(count)] == list(range(count))
+    assert jobs.get(timeout=120) == "the last one"
+    process.join(120)
+    assert process.exitcode == 0
+
+
 def test_handles_in_messagepack(ctx: Any) -> None:
     q, replies = ctx.Queue(codec="msgpack"), ctx.Queue(codec="msgpack")
     value, raw = ctx.Value("d", 1.5), ctx.Value("i", lock=False)

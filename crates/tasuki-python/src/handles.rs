@@ -43,6 +43,18 @@ pub fn collect<R>(f: impl FnOnce() -> R) -> (R, Outgoing) {
     (result, table)
 }
 
+/// Runs `f` with no table: handles that are written meanwhile go as tickets.
+pub fn without_tables<R>(f: impl FnOnce() -> R) -> R {
+    struct Scope(Vec<Outgoing>);
+    impl Drop for Scope {
+        fn drop(&mut self) {
+            WRITING.with_borrow_mut(|tables| std::mem::swap(tables, &mut self.0));
+        }
+    }
+    let _scope = Scope(WRITING.take());
+    f()
+}
+
 /// Whether a message is being written on this thread: a handle can travel with it.
 #[pyfunction]
 pub fn is_carrying() -> bool {

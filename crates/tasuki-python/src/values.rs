@@ -91,22 +91,32 @@ pub fn encode<'a>(
     if let Some(encoded) = encode_buffer(object, structured)? {
         return Ok(encoded);
     }
+    if structured == StructuredCodec::MessagePack {
+        let mut bytes = Vec::new();
+        let (written, handles) = handles::collect(|| handles::pack(object, &mut bytes));
+        written?;
+        return Ok(Encoded { codec: Codec::MessagePack, handles, bytes: Bytes::Owned(bytes) });
+    }
+    let (written, handles) = handles::collect(|| pickled(object, place));
+    Ok(Encoded { handles, ..written? })
+}
+
+/// As `encode`, as a pickle, for a message that can carry no descriptors. Handles inside it are tickets, good as long as this
+/// process has the objects; connections are lent as the standard library's are.
+pub fn encode_with_tickets<'a>(object: &Bound<'_, PyAny>, place: Place) -> PyResult<Encoded<'a>> {
+    handles::without_tables(|| pickled(object, place))
+}
+
+fn pickled<'a>(object: &Bound<'_, PyAny>, place: Place) -> PyResult<Encoded<'a>> {
     let mut bytes = Vec::new();
-    let (written, handles) = handles::collect(|| match structured {
-        StructuredCodec::MessagePack => handles::pack(object, &mut bytes).map(|()| Vec::new()),
-        _ => match forking_pickler::replaced(object.py(), place)? {
-            None => pickling::dumps(object, &mut bytes),
-            Some(_) => pickling::dumps_with(object, place, &mut bytes).map(|()| Vec::new()),
-        },
-    });
-    let buffers = written?;
-    Ok(if structured == StructuredCodec::MessagePack {
-        Encoded { codec: Codec::MessagePack, handles, bytes: Bytes::Owned(bytes) }
-    } else if buffers.is_empty() {
-        Encoded { codec: Codec::Pickle, handles, bytes: Bytes::Owned(bytes) }
+    let buffers = match forking_pickler::replaced(object.py(), place)? {
+        None => pickling::dumps(object, &mut bytes)?,
+        Some(_) => pickling::dumps_with(object, place, &mut bytes).map(|()| Vec::new())?,
+    };
+    Ok(if buffers.is_empty() {
+        Encoded::plain(Codec::Pickle, Bytes::Owned(bytes))
     } else {
-        let framed = Bytes::Framed(Box::new(Framed::new(&bytes, buffers)));
-        Encoded { codec: Codec::PickleBuffers, handles, bytes: framed }
+        Encoded::plain(Codec::PickleBuffers, Bytes::Framed(Box::new(Framed::new(&bytes, buffers))))
     })
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
-use tasuki::protocol::codec::Codec;
+use tasuki::protocol::codec::{Codec, StructuredCodec};
 use tasuki::raw::{Failure, GaveUp, RawQueue, Wait};
 
 use super::{Queue, failures};
@@ -18,7 +18,38 @@ pub const DETACH: usize = 64 << 10;
 pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, patience: Patience) -> PyResult<()> {
     let raw = open(slf)?;
     match values::encode(object, raw.structured(), Place::Queue) {
-        Ok(message) => put_encoded(slf.py(), raw, message, patience),
+        Ok(message) if message.handles.is_empty() => put_encoded(slf.py(), raw, message, patience),
+        Ok(message) => put_with_handles(slf, raw, object, message, patience),
+        Err(error) => refused(slf, &error, object),
+    }
+}
+
+/// The kernel takes the descriptors of some 280 messages that nobody has got yet. What comes then has tickets instead: a
+/// queue without a bound is never full.
+#[cold]
+fn put_with_handles(
+    slf: &Bound<'_, Queue>,
+    raw: &RawQueue,
+    object: &Bound<'_, PyAny>,
+    message: Encoded<'_>,
+    patience: Patience,
+) -> PyResult<()> {
+    let py = slf.py();
+    let Encoded { codec, handles, bytes } = message;
+    let fds = handles.into_descriptors();
+    if raw.structured() == StructuredCodec::MessagePack {
+        return put_waiting(py, raw, codec.tag(), &bytes, &fds, patience);
+    }
+    let parts = bytes.parts();
+    let is_put = patience
+        .wait(py, |mut wait| raw.put_if_descriptors_fit(codec.tag(), &parts, &fds, &mut wait))?
+        .map_err(|failure| failures::not_put(py, failure))?;
+    if is_put {
+        return Ok(());
+    }
+    drop(fds);
+    match values::encode_with_tickets(object, Place::Queue) {
+        Ok(message) => put_encoded(py, raw, message, patience),
         Err(error) => refused(slf, &error, object),
     }
 }
@@ -41,6 +72,7 @@ pub fn refused(slf: &Bound<'_, Queue>, error: &PyErr, object: &Bound<'_, PyAny>)
     Ok(())
 }
 
+/// Puts what has no handles in it.
 #[inline]
 fn put_encoded(
     py: Python<'_>,
@@ -49,16 +81,15 @@ fn put_encoded(
     patience: Patience,
 ) -> PyResult<()> {
     let codec = message.codec.tag();
-    let fds = message.handles.into_descriptors();
     let bytes = &message.bytes;
     if let Some(bytes) = bytes.as_slice().filter(|bytes| bytes.len() < DETACH) {
-        match raw.put(codec, &[bytes], &fds, &mut Wait::attempt()) {
+        match raw.put(codec, &[bytes], &[], &mut Wait::attempt()) {
             Err(Failure::GaveUp(GaveUp::TimedOut))
                 if !(patience.is_none() && raw.is_surely_full()) => {}
             other => return other.map_err(|failure| failures::not_put(py, failure)),
         }
     }
-    put_waiting(py, raw, codec, bytes, &fds, patience)
+    put_waiting(py, raw, codec, bytes, &[], patience)
 }
 
 /// Puts what is large or what there was no room for, without the interpreter.

@@ -80,6 +80,21 @@ impl RawQueue {
         Ok(self.shared.put(&Outbound { codec, parts, fds }, wait)?)
     }
 
+    /// As `put`, for a caller who has another way to hand over what `fds` are for: false, and nothing put, when the
+    /// descriptors of too many other messages wait already. The kernel takes those of some 280 messages.
+    pub fn put_if_descriptors_fit(
+        &self,
+        codec: u16,
+        parts: &[&[u8]],
+        fds: &[OwnedFd],
+        wait: &mut Wait<'_>,
+    ) -> Result<bool, Failure> {
+        if codec == queue::NO_CODEC {
+            return Err(no_codec(codec));
+        }
+        Ok(self.shared.put_if_descriptors_fit(&Outbound { codec, parts, fds }, wait)?)
+    }
+
     /// Takes the oldest message. A small one's bytes are in `buffer` then, which is emptied first; a large one's are
     /// in the returned [`LargeMessage`].
     #[inline]

@@ -16,8 +16,8 @@ use super::fork;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) pid: u32,
-    /// Clock ticks since boot, field 22 of /proc/PID/stat; 0 when unknown.
-    pub(crate) start: u64,
+    /// When it began; 0 when unknown.
+    pub(crate) start: StartTime,
     /// Inode of the pidfd; 0 when the kernel gives none that is unique.
     pub(crate) pidfd_inode: u64,
 }
@@ -58,7 +58,7 @@ pub(crate) fn is_alive(who: &Identity) -> bool {
         // It had no descriptor left to learn who it is: its pid must do, since calling it dead would rob it.
         _ if who.start == 0 => true,
         // An unreadable one counts as alive for the same reason.
-        _ => start_time(who.pid).is_none_or(|start| start == who.start),
+        _ => start_time(who.pid).is_none_or(|start| may_be_same(start, who.start)),
     };
     same && !has_ended(&pidfd)
 }
@@ -69,7 +69,7 @@ fn is_alive_by_number(who: &Identity, pid: Pid) -> bool {
         return false;
     }
     match Stat::of(&format!("/proc/{}/stat", who.pid)) {
-        Some(stat) if who.start != 0 && stat.start != who.start => false,
+        Some(stat) if who.start != 0 && !may_be_same(stat.start, who.start) => false,
         // A main thread that left looks as a process that ended does, while others run.
         Some(stat) => !stat.has_ended() || has_other_threads(who.pid),
         // No /proc, or one that hides others. A child that ended is told to its parent, and to nobody else.
@@ -169,14 +169,43 @@ fn unique_inode(pidfd: &OwnedFd) -> Option<u64> {
     rustix::fs::fstat(pidfd).ok().map(|stat| stat.st_ino)
 }
 
-fn start_time(pid: u32) -> Option<u64> {
+/// Clock ticks since boot, field 22 of /proc/PID/stat, and above them from which time namespace they were read: each has
+/// a boot of its own to count from.
+type StartTime = u64;
+
+/// Enough ticks for three hundred years.
+const TICKS: u32 = 40;
+
+fn start_time(pid: u32) -> Option<StartTime> {
     Stat::of(&format!("/proc/{pid}/stat")).map(|stat| stat.start)
+}
+
+/// Whether both can be of one process: what was read in two time namespaces cannot be compared.
+fn may_be_same(one: StartTime, other: StartTime) -> bool {
+    one == other || one >> TICKS != other >> TICKS
+}
+
+/// Tells the time namespace of this process from others; 0 where the kernel has none.
+fn time_namespace() -> u64 {
+    thread_local! {
+        static CACHED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+    // A process stays in one, but for a moment while it replaces its program.
+    let epoch = fork::epoch();
+    let (of, known) = CACHED.get();
+    if of == epoch {
+        return known;
+    }
+    let number =
+        rustix::fs::stat("/proc/self/ns/time").map_or(0, |stat| stat.st_ino) & (u64::MAX >> TICKS);
+    CACHED.set((epoch, number));
+    number
 }
 
 /// What /proc says of a process or thread.
 struct Stat {
     state: u8,
-    start: u64,
+    start: StartTime,
 }
 
 impl Stat {
@@ -185,7 +214,8 @@ impl Stat {
         // The second field is the command in parentheses and may hold anything, parentheses too.
         let mut rest = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
         let state = *rest.next()?.as_bytes().first()?;
-        Some(Stat { state, start: rest.nth(18)?.parse().ok()? })
+        let ticks: u64 = rest.nth(18)?.parse().ok()?;
+        Some(Stat { state, start: ticks | time_namespace() << TICKS })
     }
 
     /// A zombie will not run another instruction.

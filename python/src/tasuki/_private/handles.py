@@ -2,7 +2,8 @@
 
 A handle is a record (bytes) and the descriptors it needs. There are three ways for them to travel:
 
-- inside a put of a queue of ours, the queue carries the descriptors beside the message;
+- inside a put of a queue of ours, the queue carries the descriptors beside the message, unless those of some 280 messages
+  wait there already, which is all that the kernel takes;
 - while a process is started, they are inherited, through the interface of the standard `Popen` classes;
 - in any other pickle (a pipe, a standard queue, a file) there is only a ticket: which descriptors of which process to
   reopen. It is good while that process lives and keeps the object.

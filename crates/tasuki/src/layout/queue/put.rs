@@ -35,6 +35,13 @@ pub(crate) enum NotPut {
     Failed(Error),
 }
 
+/// What a producer does who finds the socket full that carries descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenSocketFull {
+    Wait,
+    Leave,
+}
+
 impl From<GaveUp> for NotPut {
     fn from(why: GaveUp) -> NotPut {
         NotPut::GaveUp(why)
@@ -56,17 +63,39 @@ impl SharedQueue {
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<(), NotPut> {
+        self.put_as(message, WhenSocketFull::Wait, wait).map(drop)
+    }
+
+    /// As `put`; false, and nothing put, where the descriptors of other messages leave no room for those of this one.
+    pub(crate) fn put_if_descriptors_fit(
+        self: &Arc<Self>,
+        message: &Outbound<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<bool, NotPut> {
+        self.put_as(message, WhenSocketFull::Leave, wait)
+    }
+
+    #[inline]
+    fn put_as(
+        self: &Arc<Self>,
+        message: &Outbound<'_>,
+        when_socket_full: WhenSocketFull,
+        wait: &mut Wait<'_>,
+    ) -> Result<bool, NotPut> {
         let len = self.checked_len(message)?;
         if len <= INLINE {
-            return self.put_frame(message, message.parts, len, None, wait);
+            return self.put_frame(message, message.parts, len, None, when_socket_full, wait);
         }
         let Some(block) = self.filled_block(message, len, wait)? else {
-            return self.put_frame(message, message.parts, len, None, wait);
+            return self.put_frame(message, message.parts, len, None, when_socket_full, wait);
         };
         let body = block.id().to_bytes(len);
-        self.put_frame(message, &[&body], len, Some(&block), wait)?;
-        block.given_away();
-        Ok(())
+        let is_put =
+            self.put_frame(message, &[&body], len, Some(&block), when_socket_full, wait)?;
+        if is_put {
+            block.given_away();
+        }
+        Ok(is_put)
     }
 
     /// The message's length, if it can be put at all.
@@ -117,8 +146,9 @@ impl SharedQueue {
         parts: &[&[u8]],
         len: usize,
         block: Option<&Block>,
+        when_socket_full: WhenSocketFull,
         wait: &mut Wait<'_>,
-    ) -> Result<(), NotPut> {
+    ) -> Result<bool, NotPut> {
         let mut socket_was_full_at = None;
         loop {
             let held = self.lock_put(wait)?;
@@ -134,12 +164,15 @@ impl SharedQueue {
             if self.put_locked(&held, tail, message, parts, len, block)? {
                 self.leave_put(held);
                 kill_point!(PutUnlocked);
-                return Ok(());
+                return Ok(true);
             }
             drop(held);
             // The socket that carries descriptors is full: as good as a full queue, once it was looked through.
             let head = self.drop_void_descriptors(wait)?;
             if socket_was_full_at.replace(head) == Some(head) {
+                if when_socket_full == WhenSocketFull::Leave {
+                    return Ok(false);
+                }
                 self.wait_for_get(head, wait)?;
             }
         }
