@@ -189,3 +189,41 @@ fn a_child_in_another_pid_namespace_neither_robs_nor_is_robbed() {
     });
     assert_eq!(child.wait(), Ended::WELL);
 }
+
+#[test]
+fn the_living_in_another_time_namespace_are_not_robbed() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    let mut child = fork(|| {
+        refuse(libc::SYS_pidfd_open);
+        let (ours, theirs) = (RawLock::create(false).unwrap(), RawLock::create(false).unwrap());
+        let _ = ours.acquire(&mut Wait::now()).unwrap();
+        // SAFETY: the next child will be in another namespace; this process has one thread.
+        let moved = unsafe { libc::unshare(libc::CLONE_NEWTIME) == 0 }
+            && std::fs::write("/proc/self/timens_offsets", "boottime 100000 0").is_ok();
+        if !moved {
+            eprintln!("not tried: this system lets nobody make a time namespace");
+            return;
+        }
+        let words = Words::new(2);
+        let told = |word: usize| words[word].load(std::sync::atomic::Ordering::SeqCst) != 0;
+        let tell = |word: usize| words[word].store(1, std::sync::atomic::Ordering::SeqCst);
+        let mut stranger = fork(|| {
+            assert!(ours.acquire(&mut Wait::timeout(Duration::from_millis(1200))).is_err());
+            let _ = theirs.acquire(&mut Wait::now()).unwrap();
+            tell(0);
+            until("the end", || told(1));
+            // In one namespace the dead are known.
+            the_dead_are_known_and_the_living_are_not_robbed();
+        });
+        until("the lock is held", || told(0));
+        assert!(theirs.acquire(&mut Wait::timeout(Duration::from_millis(1200))).is_err());
+        tell(1);
+        assert_eq!(stranger.wait(), Ended::WELL);
+        // Across namespaces a process that is gone is one.
+        assert!(matches!(
+            theirs.acquire(&mut Wait::timeout(support::NEVER)),
+            Ok(Acquired::OwnerDied(_))
+        ));
+    });
+    assert_eq!(child.wait(), Ended::WELL);
+}
