@@ -100,7 +100,10 @@ fn record(object: &Bound<'_, PyAny>, table: &mut Outgoing) -> PyResult<Vec<u8>> 
     } else {
         return Err(PyTypeError::new_err(format!("not a tasuki handle: {object:?}")));
     };
-    record.map_err(|error| PyValueError::new_err(error.to_string()))
+    record.map_err(|error| match error.os_error() {
+        Some(source) => errors::os("cannot send a handle", source),
+        None => PyValueError::new_err(error.to_string()),
+    })
 }
 
 /// A table of descriptors that Python keeps: those of a process that is being started, or of tickets.

@@ -227,3 +227,18 @@ fn the_living_in_another_time_namespace_are_not_robbed() {
     });
     assert_eq!(child.wait(), Ended::WELL);
 }
+
+#[test]
+fn without_the_calls_for_limits_and_random_bytes() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    let mut child = fork(|| {
+        refuse(libc::SYS_prlimit64);
+        refuse(libc::SYS_getrandom);
+        let queue = RawQueue::create(QueueOptions::default()).unwrap();
+        queue.put(1, &[&[7; 1 << 20]], &[], &mut Wait::now()).unwrap();
+        let taken = queue.get(&mut Vec::new(), &mut Wait::now()).unwrap();
+        assert_eq!(taken.large.unwrap().to_vec(), [7; 1 << 20]);
+        RawValue::create_array(0x24, 4, 10).unwrap();
+    });
+    assert_eq!(child.wait(), Ended::WELL);
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Shape, Shared, payload, pieces, roster};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::{identity, memory};
+use crate::sys::{identity, random};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tasuki\0\x01");
 /// Changes whenever any layout changes: programs with different numbers do not share memory.
@@ -44,9 +44,7 @@ pub(crate) struct SegmentId(pub(crate) [u8; 16]);
 
 impl SegmentId {
     pub(crate) fn random() -> Result<SegmentId, Error> {
-        let mut bytes = [0; 16];
-        memory::random(&mut bytes).map_err(|e| Error::os("get random bytes", e))?;
-        Ok(SegmentId(bytes))
+        random::bytes().map(SegmentId).map_err(|e| Error::os("get random bytes", e))
     }
 }
 

@@ -32,7 +32,7 @@ pub use list::ShareableList;
 use crate::error::Error;
 use crate::raw::shared_memory::RawSharedMemory;
 pub use crate::raw::shared_memory::{Item, ListError};
-use crate::sys::{fork, memory};
+use crate::sys::{fork, random};
 
 /// Some bytes with a name, mapped into this process.
 ///
@@ -245,9 +245,8 @@ fn sweep_once() {
 /// Calls `create` with new names, of the form that Python uses, until one is free.
 fn with_new_name<R>(mut create: impl FnMut(&str) -> Result<R, Error>) -> Result<R, Error> {
     loop {
-        let mut random = [0; 4];
-        memory::random(&mut random).map_err(|error| Error::os("choose a name", error))?;
-        match create(&format!("psm_{:08x}", u32::from_ne_bytes(random))) {
+        let number = random::bytes().map_err(|error| Error::os("choose a name", error))?;
+        match create(&format!("psm_{:08x}", u32::from_ne_bytes(number))) {
             Err(Error::SharedMemory { source, .. })
                 if source.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => return made,

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
-use rustix::process::Resource;
 
 /// The unit in which memory is committed and given back.
 pub(crate) const PAGE: usize = 4096;
@@ -63,7 +62,11 @@ pub(crate) fn len(fd: BorrowedFd<'_>) -> io::Result<usize> {
 /// How long a file of this process may become, which memory without a name obeys, too; `u64::MAX` for no limit.
 #[doc(alias = "RLIMIT_FSIZE")]
 pub(crate) fn longest_file() -> u64 {
-    rustix::process::getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure lives through the call that fills it.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
+    // A sandbox may refuse to tell; what goes beyond a limit that is there all the same is an error then.
+    if known { limit.rlim_cur } else { u64::MAX }
 }
 
 /// Makes a file longer. Where that goes beyond the limit on files, it is an error, and not the end of the process, as the
@@ -194,20 +197,6 @@ fn field(table: &str, name: &str) -> Option<u64> {
         let mut words = line.split_ascii_whitespace();
         (words.next() == Some(name)).then(|| words.next()?.parse().ok())?
     })
-}
-
-/// Fills `buffer` with random bytes from the kernel.
-pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty())
-        {
-            Ok(n) => filled += n,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// A file's bytes in this process's address space, unmapped when dropped.

@@ -13,6 +13,7 @@ A connection outside of ours is lent as the standard library's is: its descripto
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -202,6 +203,8 @@ def _unpack_ticket(obj: Any, record: bytes, name: str, pid: int, wanted: list[tu
                 raise FileNotFoundError(f"descriptor {fd} of process {pid} is something else by now")
         _tasuki.open_with(obj, record, opened)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
         raise RuntimeError(
             f"cannot open this {name}: process {pid}, which pickled it, is gone or has it no more. "
             f"A {name} in a pickle is a ticket, good while its sender lives and keeps the object; "
