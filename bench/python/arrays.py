@@ -23,6 +23,43 @@ def add(name: str, locked: bool):
     return run
 
 
+def read(name: str):
+    """`array[i]` of an array without a lock."""
+
+    def run(times: int) -> tuple[int, float]:
+        array = package(name).Array("i", range(SIZE), lock=False)
+
+        def work() -> int:
+            last = 0
+            for index in range(times):
+                last = array[index % SIZE]
+            return last
+
+        seconds = timed(lambda: results.append(work()))
+        assert results.pop() == (times - 1) % SIZE
+        return times, seconds
+
+    results: list[int] = []
+    return run
+
+
+def write(name: str):
+    """`array[i] = n` of an array without a lock."""
+
+    def run(times: int) -> tuple[int, float]:
+        array = package(name).Array("i", SIZE, lock=False)
+
+        def work() -> None:
+            for index in range(times):
+                array[index % SIZE] = index
+
+        seconds = timed(work)
+        assert array[(times - 1) % SIZE] == times - 1
+        return times, seconds
+
+    return run
+
+
 def copy(name: str):
     """`array[:] = numbers; array[:]`"""
 
@@ -69,13 +106,16 @@ def locked_add(times: int) -> tuple[int, float]:
     return times, seconds
 
 
-def sides(measure, *args) -> list[Side]:
-    return [Side(name, measure(name, *args)) for name in ("tasuki", "multiprocessing")]
+def sides(measure, *args, goal: float | None = None) -> list[Side]:
+    ours, theirs = (measure(name, *args) for name in ("tasuki", "multiprocessing"))
+    return [Side("tasuki", ours), Side("multiprocessing", theirs, goal)]
 
 
 QUESTIONS = [
     Question("py-array-item", "`Array[i] += 1`", sides(add, True)),
-    Question("py-rawarray-item", "`RawArray[i] += 1`", sides(add, False)),
+    Question("py-rawarray-item", "`RawArray[i] += 1`", sides(add, False, goal=1)),
+    Question("py-array-read", "`Array(.., lock=False)[i]`", sides(read, goal=1)),
+    Question("py-array-write", "`Array(.., lock=False)[i] = n`", sides(write, goal=1)),
     Question("py-array-slice", "Array, 1000 items in and out", sides(copy)),
     Question(
         "py-array-atomic",

@@ -20,6 +20,8 @@ import latency
 import lock
 import memory
 import pipes
+import pools
+import processes
 import queue_arrays
 import queue_batches
 import queue_bytes
@@ -48,6 +50,8 @@ QUESTIONS = [
     *arrays.QUESTIONS,
     *memory.QUESTIONS,
     *creating.QUESTIONS,
+    *processes.QUESTIONS,
+    *pools.QUESTIONS,
     *importing.QUESTIONS,
 ]
 WATCHDOG = 100

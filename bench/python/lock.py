@@ -1,15 +1,15 @@
-"""What does a lock cost that nobody else wants?"""
+"""What does a lock cost that nobody else wants, and one that two processes hand to each other?"""
 
-import multiprocessing
+from questions import Question, Side, package, timed
+from team import only
+from team import run as run_team
 
-from questions import Question, Side, timed
 
-
-def pair(package: str):
+def pair(name: str):
     """acquire() and release()."""
 
     def run(times: int) -> tuple[int, float]:
-        lock = make(package)
+        lock = make(name)
 
         def work() -> None:
             acquire, release = lock.acquire, lock.release
@@ -22,11 +22,11 @@ def pair(package: str):
     return run
 
 
-def section(package: str):
+def section(name: str):
     """`with lock:`"""
 
     def run(times: int) -> tuple[int, float]:
-        lock = make(package)
+        lock = make(name)
 
         def work() -> None:
             for _ in range(times):
@@ -38,12 +38,36 @@ def section(package: str):
     return run
 
 
-def make(package: str):
-    if package == "tasuki":
-        import tasuki
+def handed_over(name: str, processors: int):
+    """Two processes free two locks for each other by turns, as any process may; each waits for the other."""
 
-        return tasuki.Lock()
-    return multiprocessing.Lock()
+    def run(times: int) -> tuple[int, float]:
+        only(processors)
+        context = package(name).get_context("fork")
+        there, back = context.Lock(), context.Lock()
+        assert there.acquire() and back.acquire()
+
+        def first() -> int:
+            for _ in range(times):
+                there.release()
+                back.acquire()
+            return times
+
+        def second() -> int:
+            for _ in range(times):
+                there.acquire()
+                back.release()
+            return times
+
+        seconds, done = run_team(context, [first, second])
+        assert done == 2 * times and there._semlock._is_zero() and back._semlock._is_zero()
+        return done, seconds
+
+    return run
+
+
+def make(name: str):
+    return package(name).Lock()
 
 
 def check(lock, seconds: float) -> float:
@@ -51,15 +75,14 @@ def check(lock, seconds: float) -> float:
     return seconds
 
 
+def sides(measure, *args, goal: float) -> list[Side]:
+    ours, theirs = (measure(name, *args) for name in ("tasuki", "multiprocessing"))
+    return [Side("tasuki", ours), Side("multiprocessing", theirs, goal)]
+
+
 QUESTIONS = [
-    Question(
-        "py-lock-pair",
-        "Lock, acquire() and release()",
-        [Side("tasuki", pair("tasuki")), Side("multiprocessing", pair("multiprocessing"), 1)],
-    ),
-    Question(
-        "py-lock-with",
-        "`with lock:`",
-        [Side("tasuki", section("tasuki")), Side("multiprocessing", section("multiprocessing"), 2)],
-    ),
+    Question("py-lock-pair", "Lock, acquire() and release()", sides(pair, goal=1)),
+    Question("py-lock-with", "`with lock:`", sides(section, goal=2)),
+    Question("py-lock-handover", "Lock, handed back and forth by two processes", sides(handed_over, 2, goal=1)),
+    Question("py-lock-handover-1", "Lock, the same on one processor", sides(handed_over, 1, goal=1)),
 ]

@@ -1,6 +1,7 @@
 """What does a permit cost: one that is free, and one that four processes want two of?"""
 
 from questions import Question, Side, package, timed
+from team import only
 from team import run as run_team
 
 
@@ -60,10 +61,11 @@ def contended(name: str):
     return run
 
 
-def handed_over(name: str):
+def handed_over(name: str, processors: int):
     """Two processes hand one permit back and forth: each waits for the other, over two semaphores."""
 
     def run(times: int) -> tuple[int, float]:
+        only(processors)
         context = package(name).get_context("fork")
         there, back = context.Semaphore(0), context.Semaphore(0)
 
@@ -86,13 +88,17 @@ def handed_over(name: str):
     return run
 
 
-def sides(measure, goal: float | None = None) -> list[Side]:
-    return [Side("tasuki", measure("tasuki")), Side("multiprocessing", measure("multiprocessing"), goal)]
+def sides(measure, *args, goal: float | None = None) -> list[Side]:
+    ours, theirs = (measure(name, *args) for name in ("tasuki", "multiprocessing"))
+    return [Side("tasuki", ours), Side("multiprocessing", theirs, goal)]
 
 
 QUESTIONS = [
-    Question("py-semaphore-pair", "Semaphore, acquire() and release()", sides(pair)),
+    Question("py-semaphore-pair", "Semaphore, acquire() and release()", sides(pair, goal=1)),
     Question("py-semaphore-with", "`with semaphore:`", sides(section)),
-    Question("py-semaphore-handover", "Semaphore, handed back and forth by two processes", sides(handed_over, 1)),
+    Question(
+        "py-semaphore-handover", "Semaphore, handed back and forth by two processes", sides(handed_over, 2, goal=1)
+    ),
+    Question("py-semaphore-handover-1", "Semaphore, the same on one processor", sides(handed_over, 1, goal=1)),
     Question("py-semaphore-4", "`with semaphore:`, 4 want 2", sides(contended)),
 ]
