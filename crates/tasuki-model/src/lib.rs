@@ -48,6 +48,7 @@ mod layout {
     mod barrier_models;
     mod condition_models;
     mod semaphore_models;
+    mod user_lock_models;
 }
 mod error {
     #[derive(Debug)]

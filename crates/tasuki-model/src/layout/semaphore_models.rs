@@ -176,6 +176,22 @@ fn two_signals_at_once_or_one_after_the_other_wake_both() {
 }
 
 #[test]
+fn who_sleeps_again_after_a_ring_for_nothing_is_not_forgotten() {
+    explore(5, || {
+        let model = Model::new(0);
+        let waiter = model.run(1, |process| process.acquire(Permit::Bare));
+        let thief = model.run(2, |process| {
+            let _ = process.view().take_quickly(Permit::Bare);
+        });
+        let process = model.process(0);
+        process.signal(1); // puts the number right when it wakes nobody
+        process.signal(1);
+        waiter.join().unwrap();
+        thief.join().unwrap();
+    });
+}
+
+#[test]
 fn wherever_a_releaser_dies_the_one_who_waits_gets_the_permit() {
     for dies in [Dies::Early, Dies::Committed, Dies::Summed] {
         explore(3, move || {

@@ -6,6 +6,7 @@
 //!            bit 31    WAITERS: somebody may sleep on the word
 //! thread     id of the owning thread, for recursion; 0 while nobody owns it recursively
 //! depth      how often that thread holds it
+//! sleepers   how many sleep on the word, or are about to: never too low
 //! died       the last owner that died: pid, name, when that was noticed
 //! owner u64  token and pid of the last owner: who it was, should its row be another's when its death is noticed
 //! ```
@@ -13,23 +14,22 @@
 //! does not watch this lock (it may be held for hours, many at a time); a waiter looks whether the owner lives
 //! after 5 ms, after each slice of half a second and before it gives up; who does not wait looks at once.
 //!
+//! A sleeper that gets the lock leaves WAITERS set if others sleep, whose mark the releaser took away, and who have counted
+//! themselves before they marked the word. A killed one stays counted: the next release after a sleep makes a system call for nothing.
+//!
 //! Feared: the releaser dies between freeing the word and waking a sleeper. The sleeper's slice ends within half a
 //! second, it sees the word free and takes it. Feared: a token's row is used by a new process. Its
 //! generation differs, so the owner counts as dead, which it is.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
-
-use std::time::Duration;
 
 use crate::error::Error;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::futex::Woken;
+use crate::sync::wait::FIRST_LOOK;
 use crate::sync::{GaveUp, Spin, Wait, futex, kill_point};
 use crate::sys::identity::thread_id;
-
-/// After so long the owner is looked at for the first time.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
 
 const POISONED: u32 = 1 << 30;
 const WAITERS: u32 = 1 << 31;
@@ -41,6 +41,7 @@ pub(crate) struct LockWords {
     word: AtomicU32,
     thread: AtomicU32,
     depth: AtomicU32,
+    sleepers: AtomicU32,
     owner: AtomicU64,
     died: DeathWords,
 }
@@ -366,18 +367,40 @@ impl LockView<'_> {
 
     #[cold]
     fn acquire_busy(self, me: Token, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
-        let word = &self.words.word;
-        let is_free = || word.load(Ordering::Relaxed) & Token::MASK == 0;
-        let mut keep = 0;
-        // Whether the owner lives takes five system calls to say: most waits are over before that is worth it.
-        let mut look = wait.is_now() || cfg!(loom);
+        let is_free = || self.words.word.load(Ordering::Relaxed) & Token::MASK == 0;
         if !wait.is_now() {
             self.spin.until(is_free);
         }
+        let mut is_counted = false;
+        let acquired = self.acquire_sleeping(me, &mut is_counted, wait);
+        if is_counted {
+            self.words.sleepers.fetch_sub(1, Ordering::Relaxed);
+        }
+        acquired
+    }
+
+    /// WAITERS if others than the caller sleep, who is one of them if it is counted.
+    fn mark_of_others(self, is_counted: bool) -> u32 {
+        let others = is_counted && self.words.sleepers.load(Ordering::Relaxed) != 1;
+        if others { WAITERS } else { 0 }
+    }
+
+    fn acquire_sleeping(
+        self,
+        me: Token,
+        is_counted: &mut bool,
+        wait: &mut Wait<'_>,
+    ) -> Result<Acquired, NotAcquired> {
+        let word = &self.words.word;
+        // Whether the owner lives takes five system calls to say: most waits are over before that is worth it.
+        let mut look = wait.is_now() || cfg!(loom);
+        let mut has_slept = false;
         loop {
-            let seen = word.load(Ordering::Relaxed);
+            // SYNC: Acquire, with the Release of a mark: who was counted before a mark that is gone is counted here.
+            let seen = word.load(Ordering::Acquire);
             let Some(owner) = Token::from_bits(seen) else {
                 // Free, or scribbled over by a broken peer: taking it makes it whole.
+                let keep = self.mark_of_others(*is_counted);
                 let taken = me.bits() | (seen & (POISONED | WAITERS)) | keep;
                 if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
                 {
@@ -388,6 +411,7 @@ impl LockView<'_> {
                 continue;
             };
             if look && owner != me && !self.segment.roster().is_alive(owner) {
+                let keep = self.mark_of_others(*is_counted);
                 let taken = me.bits() | POISONED | (seen & WAITERS) | keep;
                 let death = self.segment.roster().death_of(owner, self.noted_pid(owner));
                 if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -400,7 +424,8 @@ impl LockView<'_> {
                 }
                 continue;
             }
-            let slice = match wait.slice() {
+            let slice = if has_slept || look { wait.slice() } else { wait.first_slice() };
+            let slice = match slice {
                 Ok(slice) if look => slice,
                 Ok(slice) => slice.min(FIRST_LOOK),
                 // The last look of a short wait.
@@ -409,23 +434,27 @@ impl LockView<'_> {
                     continue;
                 }
                 Err(why) => {
-                    if keep != 0 {
+                    if has_slept {
                         futex::wake(word, 1); // the wake-up that this thread may have used goes on
                     }
                     return Err(why.into());
                 }
             };
+            if !*is_counted {
+                self.words.sleepers.fetch_add(1, Ordering::Relaxed);
+                *is_counted = true;
+            }
             let marked = seen | WAITERS;
+            // SYNC: Release, with the load above, of another sleeper.
             if seen != marked
                 && word
-                    .compare_exchange(seen, marked, Ordering::Relaxed, Ordering::Relaxed)
+                    .compare_exchange(seen, marked, Ordering::Release, Ordering::Relaxed)
                     .is_err()
             {
                 continue;
             }
             look = futex::wait(word, marked, Some(slice)) != Woken::Maybe;
-            // Others may sleep whose mark the releaser took away.
-            keep = WAITERS;
+            has_slept = true;
         }
     }
 
@@ -454,6 +483,7 @@ impl LockWords {
     pub(crate) fn new() -> LockWords {
         let word = || AtomicU32::new(0);
         let (owner, died) = (AtomicU64::new(0), DeathWords::new());
-        LockWords { word: word(), thread: word(), depth: word(), owner, died }
+        let [thread, depth, sleepers] = [word(), word(), word()];
+        LockWords { word: word(), thread, depth, sleepers, owner, died }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock     a robust lock: the ledger changes under it
-//! bell     a sleep word: permits came
+//! bell     a counted bell: permits came
 //! permits  u64: bits 0-31 pool, permits that no bare acquire took | bits 32-63 owned, the sum of the ledger
 //! looked   the half second in which a sleeper last looked for dead owners
 //! died     a death that nobody has been told of yet
@@ -12,14 +12,13 @@
 //! somewhere keeps others from it. `README.md` has the steps and what is feared.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
-use std::time::Duration;
-
 use crate::layout::lock::{Acquired, NotAcquired};
 use crate::segment::death::DeathWords;
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::counted_bell::Counted;
 use crate::sync::wait::SLICE;
-use crate::sync::{GaveUp, Held, RobustLock, SleepWord, Spin, Wait, kill_point};
+use crate::sync::{CountedBell, GaveUp, Held, RobustLock, Spin, Wait, kill_point};
 use crate::sys::clock;
 
 /// The most permits that a semaphore can have: the standard library's `SEM_VALUE_MAX`.
@@ -30,9 +29,6 @@ pub(crate) fn owners(initial: u32) -> usize {
     (initial as usize).clamp(FEWEST_OWNERS, MOST_OWNERS)
 }
 
-/// After so long the owners are looked at for the first time: what is over sooner needs nobody to look.
-const FIRST_LOOK: Duration = if cfg!(loom) { SLICE } else { Duration::from_millis(5) };
-
 pub(crate) const FEWEST_OWNERS: usize = 8;
 /// What still fits into the arenas that small objects share.
 pub(crate) const MOST_OWNERS: usize = 500;
@@ -42,7 +38,7 @@ pub(crate) const MOST_OWNERS: usize = 500;
 #[repr(C, align(8))]
 pub(crate) struct SemaphoreWords {
     pub(super) lock: RobustLock,
-    pub(super) bell: SleepWord,
+    pub(super) bell: CountedBell,
     pub(super) permits: AtomicU64,
     looked: AtomicU32,
     died: DeathWords,
@@ -119,7 +115,7 @@ impl SemaphoreWords {
     pub(crate) fn new() -> SemaphoreWords {
         SemaphoreWords {
             lock: RobustLock::new(),
-            bell: SleepWord::new(),
+            bell: CountedBell::new(),
             permits: AtomicU64::new(0),
             looked: AtomicU32::new(0),
             died: DeathWords::new(),
@@ -193,7 +189,7 @@ impl SemaphoreView<'_> {
             return Err(TooMany);
         }
         kill_point!(SemaphoreGiven);
-        self.words.bell.ring_committed(count);
+        self.words.bell.ring(count);
         Ok(())
     }
 
@@ -234,7 +230,7 @@ impl SemaphoreView<'_> {
             return Err(TooMany);
         }
         kill_point!(SemaphoreGiven);
-        self.words.bell.ring_committed(1);
+        self.words.bell.ring(1);
         Ok(())
     }
 
@@ -264,21 +260,30 @@ impl SemaphoreView<'_> {
             let taken = self.take_if_available(permit, wait)?;
             return taken.ok_or(NotAcquired::GaveUp(GaveUp::TimedOut));
         }
+        let mut counted = self.words.bell.announce();
+        let taken = self.sleep_for_one(permit, &mut counted, &mut looked, wait);
+        self.words.bell.retract(counted);
+        taken.or_else(|why| self.give_up(permit, why, looked))
+    }
+
+    fn sleep_for_one(
+        self,
+        permit: Permit,
+        counted: &mut Counted,
+        looked: &mut bool,
+        wait: &mut Wait<'_>,
+    ) -> Result<Acquired, GaveUp> {
         loop {
-            let announced = self.words.bell.announce();
             kill_point!(SemaphoreAnnounced);
-            let longest = if looked { SLICE * 2 } else { FIRST_LOOK };
-            let slept = match self.take_if_available(permit, wait) {
-                Ok(Some(acquired)) => return Ok(acquired),
-                Ok(None) => self.words.bell.sleep_for(announced, wait, longest),
-                Err(why) => Err(why),
-            };
-            let woken = slept.and_then(|()| self.take_after_sleep(permit, &mut looked, wait));
-            match woken {
-                Ok(Some(acquired)) => return Ok(acquired),
-                Ok(None) => {}
-                Err(why) => return self.give_up(permit, why, looked),
+            if let Some(acquired) = self.take_if_available(permit, wait)? {
+                return Ok(acquired);
             }
+            let slice = if *looked { wait.slice()? } else { wait.first_slice()? };
+            self.words.bell.sleep(*counted, slice);
+            if let Some(acquired) = self.take_after_sleep(permit, looked, wait)? {
+                return Ok(acquired);
+            }
+            *counted = self.words.bell.announce_again(*counted);
         }
     }
 
@@ -314,7 +319,7 @@ impl SemaphoreView<'_> {
         }
         // The ring that this one may have used up goes on: a ring comes after its permits.
         if self.available() > 0 {
-            self.words.bell.ring_committed(1);
+            self.words.bell.ring(1);
         }
         Err(why.into())
     }
@@ -471,7 +476,7 @@ impl SemaphoreView<'_> {
             kill_point!(SemaphoreReclaimed);
             self.disown(count_of(seen));
             drop(held);
-            self.words.bell.ring_committed(count_of(seen));
+            self.words.bell.ring(count_of(seen));
         }
         Ok(())
     }

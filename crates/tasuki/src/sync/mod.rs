@@ -4,6 +4,7 @@
 //! exhaustively (`tests/loom_*.rs`). `README.md` beside this file holds the state tables and the proofs.
 
 pub(crate) mod atomic;
+pub(crate) mod counted_bell;
 pub(crate) mod futex;
 pub(crate) mod kill_point;
 pub(crate) mod private;
@@ -12,6 +13,7 @@ pub(crate) mod sleep_word;
 pub(crate) mod spin;
 pub(crate) mod wait;
 
+pub(crate) use counted_bell::CountedBell;
 pub(crate) use kill_point::kill_point;
 pub(crate) use robust_lock::{Held, RobustLock};
 pub(crate) use sleep_word::SleepWord;

@@ -83,29 +83,6 @@ impl SleepWord {
         }
     }
 
-    /// As `ring`, by a ringer without a lock, after its commit: killed in between, sleepers learn of it when their slice ends.
-    #[inline]
-    pub(crate) fn ring_committed(&self, count: u32) {
-        // SYNC: SeqCst, with the fetch_or in `announce`: either the bit is seen here, or the commit there.
-        in_single_order();
-        if self.0.load(Ordering::SeqCst) & SLEEPERS != 0 {
-            self.ring_anybody(count);
-        }
-    }
-
-    #[cold]
-    fn ring_anybody(&self, count: u32) {
-        let rung = self.0.fetch_add(ONE_RING, Ordering::SeqCst).wrapping_add(ONE_RING);
-        if futex::wake(&self.0, count) < count as usize {
-            let quiet = rung.wrapping_add(ONE_RING) & !SLEEPERS;
-            let swap = self.0.compare_exchange(rung, quiet, Ordering::SeqCst, Ordering::Relaxed);
-            if swap.is_ok() {
-                // Who announced itself after the ring may have fallen asleep just before the swap.
-                futex::wake(&self.0, u32::MAX);
-            }
-        }
-    }
-
     /// Wakes everybody, announced or not: what a repair does, since the dead one may have rung half a bell.
     pub(crate) fn ring_all(&self) {
         self.0.fetch_add(ONE_RING, Ordering::SeqCst);

@@ -1,7 +1,11 @@
 //! How long to look before sleeping: a budget in time, learned at each place from how looking went before.
 //!
 //! Waking a sleeper costs 5 to 25 us, so looking longer than that never pays; looking at all pays only where
-//! the other side runs on another processor at the same moment.
+//! the other side runs on another processor at the same moment. Where it shares this one's processor, it runs while this one
+//! yields, which costs half of a sleep, unless a third program uses the time.
+//!
+//! Where looking does not help, the place rests: so many waits sleep at once, then one tries the other way, and if that does
+//! not help either, the next rest is twice as long.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -9,15 +13,30 @@ use std::time::{Duration, Instant};
 const LONGEST: u32 = 20_000;
 const SHORTEST: u32 = 500;
 
+/// Rests, in waits.
+const FIRST_REST: u32 = 4;
+const LONGEST_REST: u32 = 256;
+/// After a yield that a third program used, which may have taken milliseconds.
+const LONGEST_REST_BESIDE_OTHERS: u32 = 8192;
+
+/// No other side takes so long for its turn.
+const TAKEN_BY_OTHERS: Duration = Duration::from_micros(100);
+
 /// The learned budget of one waiting place, in nanoseconds. Private to a process.
 #[derive(Debug)]
 pub(crate) struct Spin {
     budget: AtomicU32,
+    /// Bits 0-14: how many waits do not look; bit 15: then yield instead; bits 16-31: how many waits they were at the
+    /// beginning, 0 when looking helps.
+    rest: AtomicU32,
 }
+
+const LEFT: u32 = (1 << 15) - 1;
+const YIELDS: u32 = 1 << 15;
 
 impl Spin {
     pub(crate) const fn new() -> Spin {
-        Spin { budget: AtomicU32::new(LONGEST / 2) }
+        Spin { budget: AtomicU32::new(LONGEST / 2), rest: AtomicU32::new(0) }
     }
 
     /// As `until`, where nobody writes to the line that is looked at until `ready`: looks are frequent at first.
@@ -40,9 +59,14 @@ impl Spin {
         if ready() {
             return true;
         }
-        if cfg!(loom) || processors() < 2 {
+        if cfg!(loom) || self.rests() {
             return false;
         }
+        let yields = self.rest.load(Ordering::Relaxed) & YIELDS != 0;
+        if yields || processors() < 2 { self.yield_until(ready) } else { self.look_until(ready) }
+    }
+
+    fn look_until(&self, mut ready: impl FnMut() -> bool) -> bool {
         let budget = self.budget.load(Ordering::Relaxed);
         let start = Instant::now();
         let limit = Duration::from_nanos(u64::from(budget));
@@ -50,6 +74,7 @@ impl Spin {
             for pauses in [1, 2, 4, 8, 8, 8] {
                 if ready() {
                     self.budget.store((budget + budget / 2).min(LONGEST), Ordering::Relaxed);
+                    self.helped();
                     return true;
                 }
                 // Each look takes the line away from the one who writes it, so looks get rarer.
@@ -58,10 +83,59 @@ impl Spin {
                 }
             }
             if start.elapsed() >= limit {
-                self.budget.store((budget - budget / 4).max(SHORTEST), Ordering::Relaxed);
+                let less = budget - budget / 4;
+                if less >= SHORTEST && !self.is_on_trial() {
+                    self.budget.store(less, Ordering::Relaxed);
+                } else {
+                    // The next trial has to last as long as it takes to wake the other side.
+                    self.budget.store(LONGEST / 2, Ordering::Relaxed);
+                    self.rest_after(LONGEST_REST, 2);
+                }
                 return false;
             }
         }
+    }
+
+    fn yield_until(&self, mut ready: impl FnMut() -> bool) -> bool {
+        let start = Instant::now();
+        std::thread::yield_now();
+        let is_ready = ready();
+        if start.elapsed() > TAKEN_BY_OTHERS {
+            self.rest_after(LONGEST_REST_BESIDE_OTHERS, 8);
+        } else if is_ready {
+            self.helped();
+        } else {
+            self.rest_after(LONGEST_REST, 2);
+        }
+        is_ready
+    }
+
+    /// Whether this wait is one of those that do not look.
+    fn rests(&self) -> bool {
+        let rest = self.rest.load(Ordering::Relaxed);
+        let rests = rest & LEFT != 0;
+        if rests {
+            self.rest.store(rest - 1, Ordering::Relaxed);
+        }
+        rests
+    }
+
+    /// Whether looking did not help the last time, before the rest.
+    fn is_on_trial(&self) -> bool {
+        self.rest.load(Ordering::Relaxed) >> 16 != 0
+    }
+
+    fn helped(&self) {
+        if self.is_on_trial() {
+            self.rest.fetch_and(YIELDS, Ordering::Relaxed);
+        }
+    }
+
+    fn rest_after(&self, longest: u32, times: u32) {
+        let before = self.rest.load(Ordering::Relaxed);
+        let waits = ((before >> 16) * times).clamp(FIRST_REST, longest);
+        let other_way = (before ^ YIELDS) & YIELDS;
+        self.rest.store(waits | other_way | waits << 16, Ordering::Relaxed);
     }
 }
 

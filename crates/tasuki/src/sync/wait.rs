@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 /// this much. Sleepers wake at multiples of it, so that a thousand of them wake the processor together.
 pub(crate) const SLICE: Duration = Duration::from_millis(500);
 
+/// After so long who waits looks for the first time whether somebody died, and asks its caller's check: most waits are over
+/// before that is worth the system calls.
+pub(crate) const FIRST_LOOK: Duration = if cfg!(loom) { SLICE } else { Duration::from_millis(5) };
+
 /// How long to wait, and who may call it off.
 ///
 /// A fresh one is made for each call: `Wait::forever()`, `Wait::now()`, `Wait::timeout(..)`.
@@ -115,6 +119,15 @@ impl<'a> Wait<'a> {
         };
         self.ask()?;
         Ok(left.min(until_next_slice()))
+    }
+
+    /// How long the first sleep may be. It is so short that the check has time until it is over, should it want to call the
+    /// wait off for a signal that came just before.
+    pub(crate) fn first_slice(&mut self) -> Result<Duration, GaveUp> {
+        match self.limit {
+            Limit::Never if !self.stopped && !cfg!(loom) => Ok(FIRST_LOOK),
+            _ => Ok(self.slice()?.min(FIRST_LOOK)),
+        }
     }
 
     /// As `slice`, where the deadline does not count any more: what is waited for cannot be called off.
