@@ -199,4 +199,6 @@ def preload() -> None:
     if first not in modules:
         if _installed:
             modules = [module for module in modules if module != "__main__"]
-        forkserver.set_forkserver_preload([first, "tasuki.queues", "tasuki.sharedctypes", *modules])
+        # Since Python 3.15 a program says what is to become of those that cannot be imported.
+        more = {"on_error": server._preload_on_error} if hasattr(server, "_preload_on_error") else {}
+        forkserver.set_forkserver_preload([first, "tasuki.queues", "tasuki.sharedctypes", *modules], **more)
