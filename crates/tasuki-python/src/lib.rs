@@ -13,6 +13,7 @@ mod handles;
 mod kill_points;
 mod msgpack;
 mod native;
+mod open;
 mod pickling;
 mod polling;
 mod process;

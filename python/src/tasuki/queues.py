@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import multiprocessing.queues as _standard
 import queue as _queue
+import sys
 import types
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -84,6 +85,22 @@ class _Common(_tasuki.Queue, Generic[_T]):
                 from tasuki._private.awaiting import putters
 
                 await putters(self).until(self._put_prepared, Full, prepared)
+
+    def close(self) -> None:
+        """Declare that this process will neither put nor get any more; others go on, and get what was put.
+
+        Its descriptors and memory are given back: at once, or when the last call of another thread ends that uses the
+        queue, and the last large array that came out of it is gone.
+        """
+        super().close()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Called when both ends are closed: gives back what Python keeps for this queue."""
+        self.__dict__.pop("_tasuki_ticket", None)
+        awaiting = sys.modules.get("tasuki._private.awaiting")
+        if awaiting is not None:
+            awaiting.leave(self)
 
     @property
     def _reader(self) -> ends.Reader:
@@ -243,9 +260,9 @@ class SimpleQueue(_Common[_T], _StandardSimpleQueue[_T]):
         self._create(0, codec, byte_limit=_PIPE)
 
     def close(self) -> None:
-        """Declares that this process will neither put nor get any more; others go on."""
-        self._close_reader()
-        self._close_writer()
+        """Close both ends for this process; others go on. Descriptors and memory are given back."""
+        self._reader.close()
+        self._writer.close()
 
 
 def __getattr__(name: str) -> Any:

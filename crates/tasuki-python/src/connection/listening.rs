@@ -14,9 +14,9 @@ use tasuki::raw::connection::{
 };
 
 use super::Connection;
-use super::open::Open;
 use super::transport::{Transport, stream_failed};
 use crate::errors;
+use crate::open::Open;
 use crate::waiting::Patience;
 
 /// A socket that listens; the Python class of this name has one.

@@ -1,10 +1,9 @@
 //! One end of a connection as Python sees it: objects and bytes in and out, in the standard library's manner.
 //!
-//! `quick` has the methods that are called for every message, `transport` what is behind a connection, `open` how it is
-//! closed while others use it, `listening` how connections over sockets come to be.
+//! `quick` has the methods that are called for every message, `transport` what is behind a connection, `listening` how
+//! connections over sockets come to be.
 
 mod listening;
-mod open;
 mod place;
 mod plain;
 mod quick;
@@ -22,12 +21,12 @@ use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::connection::{Armed, Mode, RawConnection, RawStream};
 
 pub use listening::{Listener, connect};
-use open::{Open, Use};
 use place::Place;
 pub use quick::add_methods;
 use transport::NotReceived;
 
 use crate::errors;
+use crate::open::{Open, Use};
 pub use transport::Transport;
 
 /// One end of a connection; the Python class of this name derives from it.

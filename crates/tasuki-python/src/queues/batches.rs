@@ -10,7 +10,7 @@ use pyo3::types::PyList;
 use tasuki::protocol::transfer::Incoming;
 use tasuki::raw::{Batch, Failure, GaveUp, OutboundMessage, Wait};
 
-use super::put::{DETACH, open, refused};
+use super::put::{DETACH, check_open, refused};
 use super::{Queue, failures, get};
 use crate::forking_pickler::Place;
 use crate::values::{self, Bytes};
@@ -57,12 +57,12 @@ pub fn put_many(
     objects: &Bound<'_, PyAny>,
     patience: Patience,
 ) -> PyResult<()> {
-    let raw = open(slf)?;
+    check_open(slf)?;
     let py = slf.py();
     let objects = objects.try_iter()?.collect::<PyResult<Vec<_>>>()?;
     let mut written = Vec::with_capacity(objects.len());
     for object in &objects {
-        match values::encode(object, raw.structured(), Place::Queue) {
+        match values::encode(object, slf.get().structured(), Place::Queue) {
             Ok(message) => written.push(Written {
                 codec: message.codec.tag(),
                 fds: message.handles.into_descriptors(),
@@ -84,6 +84,7 @@ pub fn put_many(
     let total: usize =
         parts.iter().flat_map(|parts| parts.as_slices()).map(|part| part.len()).sum();
 
+    let raw = Queue::using(slf)?;
     let mut put = 0;
     let mut result = Err(Failure::GaveUp(GaveUp::TimedOut));
     if total < DETACH {
@@ -92,10 +93,12 @@ pub fn put_many(
     let timed_out = matches!(result, Err(Failure::GaveUp(GaveUp::TimedOut)));
     let result = if timed_out && !(total < DETACH && patience.is_none() && raw.is_surely_full()) {
         let rest = &messages[put..];
-        patience.wait(py, |mut wait| {
-            let (more, result) = raw.put_many(rest, &mut wait);
-            put += more;
-            result
+        raw.while_waiting(|| {
+            patience.wait(py, |mut wait| {
+                let (more, result) = raw.put_many(rest, &mut wait);
+                put += more;
+                result
+            })
         })
     } else {
         Ok(result)
@@ -128,16 +131,17 @@ pub fn get_many<'py>(
             return PyList::new(py, [object]);
         }
     }
-    let raw = queue.raw()?;
+    let raw = Queue::using(slf)?;
     let mut batch = BATCH.take().unwrap_or_default();
     let taken = match raw.get_many(max, &mut batch, &mut Wait::attempt()) {
         Err(Failure::GaveUp(GaveUp::TimedOut))
             if !(patience.is_none() && raw.is_surely_empty()) =>
         {
-            get::wait_for(slf, patience, |wait| raw.get_many(max, &mut batch, wait))?
+            get::wait_for(slf, &raw, patience, |wait| raw.get_many(max, &mut batch, wait))?
         }
         other => other,
     };
+    drop(raw);
     taken.map_err(|failure| failures::not_got(py, failure))?;
     let mut objects = Vec::with_capacity(batch.len());
     let mut first_error = None;

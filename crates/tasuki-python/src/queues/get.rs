@@ -5,10 +5,11 @@ use std::cell::Cell;
 use pyo3::exceptions::{PyEOFError, PyIndexError};
 use pyo3::prelude::*;
 use tasuki::protocol::transfer::Incoming;
-use tasuki::raw::{Failure, GaveUp, Taken, Wait};
+use tasuki::raw::{Failure, GaveUp, RawQueue, Taken, Wait};
 
 use super::{Queue, failures};
 use crate::forking_pickler::Place;
+use crate::open::Use;
 use crate::values;
 use crate::waiting::Patience;
 
@@ -37,17 +38,19 @@ pub fn get<'py>(
             return if form == As::View { values::view(&object) } else { Ok(object) };
         }
     }
-    let raw = queue.raw()?;
+    let raw = Queue::using(slf)?;
     let py = slf.py();
     let mut scratch = SCRATCH.take();
     let taken = match raw.get(&mut scratch, &mut Wait::attempt()) {
         Err(Failure::GaveUp(GaveUp::TimedOut))
             if !(patience.is_none() && raw.is_surely_empty()) =>
         {
-            wait_for(slf, patience, |wait| raw.get(&mut scratch, wait))?
+            wait_for(slf, &raw, patience, |wait| raw.get(&mut scratch, wait))?
         }
         other => other,
     };
+    // What is read now may run any Python code.
+    drop(raw);
     let object = match taken {
         Ok(Taken { codec, large: None, fds }) => {
             let object = values::decode(py, codec, &scratch, Incoming::new(fds), Place::Queue);
@@ -68,21 +71,21 @@ pub fn get<'py>(
 #[cold]
 pub fn wait_for<R: Send>(
     slf: &Bound<'_, Queue>,
+    raw: &Use<'_, RawQueue>,
     patience: Patience,
     mut get: impl FnMut(&mut Wait<'_>) -> Result<R, Failure> + Send,
 ) -> PyResult<Result<R, Failure>> {
     let queue = slf.get();
-    let raw = queue.raw()?;
     let py = slf.py();
     if !queue.ends.writer_is_closed() {
-        return patience.wait(py, |mut wait| get(&mut wait));
+        return raw.while_waiting(|| patience.wait(py, |mut wait| get(&mut wait)));
     }
     let mut over = false;
     let no_hope = || {
         over = raw.is_abandoned();
         over
     };
-    let got = patience.wait_unless(py, no_hope, |mut wait| get(&mut wait))?;
+    let got = raw.while_waiting(|| patience.wait_unless(py, no_hope, |mut wait| get(&mut wait)))?;
     match got {
         Ok(taken) => {
             raw.ends_drought();

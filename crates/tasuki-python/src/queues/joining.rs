@@ -9,17 +9,25 @@ use crate::errors;
 use crate::waiting::Patience;
 
 pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
-    let raw = slf.get().raw()?;
+    let queue = slf.get();
     let py = slf.py();
+    let too_many = || PyValueError::new_err("task_done() called too many times");
+    let Some(raw) = queue.raw.enter() else {
+        // It was let go when nothing was unfinished; what is now was put later, by others.
+        return match queue.remains.get() {
+            Some(remains) if remains.unfinished() == 0 => Err(too_many()),
+            _ => Err(queue.not_there()),
+        };
+    };
     let counted = match raw.task_done(1, &mut Wait::attempt()) {
         // Somebody is inside for the moment that it takes.
-        Err(NotCounted::Failure(Failure::GaveUp(GaveUp::TimedOut))) => {
-            Patience::Forever.wait(py, |mut wait| raw.task_done(1, &mut wait))?
-        }
+        Err(NotCounted::Failure(Failure::GaveUp(GaveUp::TimedOut))) => raw
+            .while_waiting(|| Patience::Forever.wait(py, |mut wait| raw.task_done(1, &mut wait)))?,
         other => other,
     };
+    queue.let_go_if_closed();
     counted.map_err(|why| match why {
-        NotCounted::TooMany => PyValueError::new_err("task_done() called too many times"),
+        NotCounted::TooMany => too_many(),
         NotCounted::Failure(failure) => errors::engine(failure.into()),
     })
 }
@@ -27,11 +35,20 @@ pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
 /// Waits until all tasks are done, and tells whether they are.
 pub fn join(slf: &Bound<'_, Queue>, patience: Patience) -> PyResult<bool> {
     let queue = slf.get();
-    let raw = queue.raw()?;
     let py = slf.py();
     loop {
-        match patience.wait(py, |mut wait| raw.join(&mut wait))? {
-            Ok(()) => return Ok(true),
+        let joined = match queue.raw.enter() {
+            Some(raw) => raw.while_waiting(|| patience.wait(py, |mut wait| raw.join(&mut wait)))?,
+            None => match queue.remains.get() {
+                Some(remains) => patience.wait(py, |mut wait| remains.join(&mut wait))?,
+                None => return Err(queue.not_there()),
+            },
+        };
+        match joined {
+            Ok(()) => {
+                queue.let_go_if_closed();
+                return Ok(true);
+            }
             Err(NotJoined::Failure(Failure::GaveUp(GaveUp::TimedOut))) => return Ok(false),
             Err(NotJoined::Lost(lost)) => {
                 let tasks = if lost.count() == 1 { "task" } else { "tasks" };

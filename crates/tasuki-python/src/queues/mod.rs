@@ -5,31 +5,37 @@ mod ends;
 mod failures;
 mod get;
 mod joining;
+mod letting_go;
 mod put;
 mod watching;
 
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use tasuki::protocol::codec::StructuredCodec;
-use tasuki::raw::{QueueOptions, RawQueue, Shutdown};
+use tasuki::protocol::codec::{Codec, StructuredCodec};
+use tasuki::raw::{QueueOptions, QueueRemains, RawQueue, Shutdown};
 
 use self::ends::Ends;
 use self::get::As;
 use self::put::Prepared;
 use self::watching::Watched;
 use crate::errors;
+use crate::open::{Open, Use};
 use crate::synchronize::{Policy, PolicyCell};
 use crate::waiting::{Blocking, Patience};
 
 /// A queue of the engine; the Python classes of queues derive from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct Queue {
-    raw: OnceLock<RawQueue>,
+    raw: Open<RawQueue>,
+    /// The number of the codec by which structured messages are written, for who has no hold on the queue.
+    structured: AtomicU16,
+    /// Of a queue that was closed: what can still be asked.
+    remains: OnceLock<QueueRemains>,
     ends: Ends,
     /// Whether this process has put anything: only then a closed queue refuses to say whether it is empty, as the
     /// standard one does.
@@ -39,14 +45,40 @@ pub struct Queue {
 }
 
 impl Queue {
-    pub fn raw(&self) -> PyResult<&RawQueue> {
-        self.raw.get().ok_or_else(|| {
-            PyRuntimeError::new_err("this queue was never made: call super().__init__() first")
-        })
+    /// The queue, which stays as long as the result: not to be had while Python code runs, but for handlers in a wait.
+    #[inline]
+    pub fn raw(&self) -> PyResult<Use<'_, RawQueue>> {
+        self.raw.enter().ok_or_else(|| self.not_there())
+    }
+
+    /// As `raw`, for a get or put: who closed the queue is told so.
+    #[inline]
+    pub fn using<'a>(slf: &'a Bound<'_, Queue>) -> PyResult<Use<'a, RawQueue>> {
+        slf.get().raw.enter().ok_or_else(|| slf.get().not_to_be_used(slf))
     }
 
     pub fn adopt(&self, raw: RawQueue) -> PyResult<()> {
-        self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this queue is made already"))
+        self.structured.store(raw.structured().codec().tag(), Ordering::Relaxed);
+        self.raw
+            .make(raw)
+            .map_err(|_| PyRuntimeError::new_err("this queue is made already, or closed"))
+    }
+
+    fn structured(&self) -> StructuredCodec {
+        StructuredCodec::from_tag(self.structured.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
+    #[cold]
+    fn not_there(&self) -> PyErr {
+        if self.raw.is_closed() {
+            return PyOSError::new_err("handle is closed");
+        }
+        PyRuntimeError::new_err("this queue was never made: call super().__init__() first")
+    }
+
+    #[cold]
+    fn not_to_be_used(&self, slf: &Bound<'_, Queue>) -> PyErr {
+        if self.ends.queue_is_closed() { self.ends.error(slf) } else { self.not_there() }
     }
 }
 
@@ -58,7 +90,9 @@ impl Queue {
         errors::find_empty_and_full(args.py());
         // What a subclass is called with is its own business; `__init__` makes the queue.
         Queue {
-            raw: OnceLock::new(),
+            raw: Open::empty(),
+            structured: AtomicU16::new(Codec::Pickle.tag()),
+            remains: OnceLock::new(),
             ends: Ends::default(),
             has_put: AtomicBool::new(false),
             watched: Watched::default(),
@@ -176,7 +210,7 @@ impl Queue {
 
     /// How many objects wait at this moment.
     fn qsize(&self) -> PyResult<u64> {
-        Ok(self.raw()?.len())
+        self.look(|raw| raw.len(), |remains| remains.len())
     }
 
     /// Whether no object waits at this moment.
@@ -185,12 +219,12 @@ impl Queue {
         if put_and_closed || (self.ends.reader_is_closed() && !self.ends.queue_is_closed()) {
             return Err(PyOSError::new_err("handle is closed"));
         }
-        Ok(self.raw()?.is_empty())
+        self.look(|raw| raw.is_empty(), |remains| remains.is_empty())
     }
 
     /// Whether there is no room at this moment.
     fn full(&self) -> PyResult<bool> {
-        Ok(self.raw()?.is_full())
+        self.look(|raw| raw.is_full(), |remains| remains.is_full())
     }
 
     /// Ends the use of the queue, for all processes: from now on `put` raises `ShutDown`, and so does `get` once the queue
@@ -200,18 +234,19 @@ impl Queue {
     fn shutdown(&self, py: Python<'_>, immediate: Blocking) -> PyResult<()> {
         let how = if immediate.0 { Shutdown::Immediate } else { Shutdown::Drain };
         let raw = self.raw()?;
-        watching::unstopped(py, |wait| raw.shutdown_within(how, wait))
+        raw.while_waiting(|| watching::unstopped(py, |wait| raw.shutdown_within(how, wait)))
     }
 
     /// Whether somebody has called `shutdown`.
     #[getter]
     fn is_shutdown(&self) -> PyResult<bool> {
-        Ok(self.raw()?.is_shut_down())
+        self.look(|raw| raw.is_shut_down(), |remains| remains.is_shut_down())
     }
 
     /// A descriptor that is readable while objects wait, and once the queue is shut down; to be polled, not to be read.
     fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
-        self.watched.messages(py, self.raw()?)
+        let raw = self.raw()?;
+        raw.while_waiting(|| self.watched.messages(py, &raw))
     }
 
     /// As `fileno`; None when that would take longer than `timeout` seconds, since another process was stopped inside.
@@ -221,17 +256,21 @@ impl Queue {
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<RawFd>> {
         let patience = Patience::new(Blocking(true), timeout)?;
-        self.watched.messages_within(py, self.raw()?, patience)
+        let raw = self.raw()?;
+        raw.while_waiting(|| self.watched.messages_within(py, &raw, patience))
     }
 
     /// A descriptor that is writable while there is room, and once the queue is shut down.
     fn _room_fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
-        self.watched.room(py, self.raw()?)
+        let raw = self.raw()?;
+        raw.while_waiting(|| self.watched.room(py, &raw))
     }
 
-    /// Declares that this process will neither put nor get any more; others go on.
+    /// Declares that this process will neither put nor get any more; others go on. Its descriptors and memory are given
+    /// back when the last call ends that uses them.
     fn close(&self) {
         self.ends.close_queue();
+        self.let_go_if_closed();
     }
 
     #[getter]
@@ -239,14 +278,20 @@ impl Queue {
         self.ends.queue_is_closed()
     }
 
-    fn _close_reader(&self) {
+    /// Returns whether both ends are closed now.
+    fn _close_reader(&self) -> bool {
         self.ends.close_reader();
+        self.let_go_if_closed()
     }
 
-    /// Tells others, too: whoever closed its own writer may wait for nobody.
-    fn _close_writer(&self) -> PyResult<()> {
+    /// Tells others, too: whoever closed its own writer may wait for nobody. Returns whether both ends are closed now.
+    fn _close_writer(&self) -> PyResult<bool> {
         self.ends.close_writer();
-        self.raw()?.close_writer().map_err(errors::engine)
+        if self.let_go_if_closed() {
+            return Ok(true);
+        }
+        self.raw()?.close_writer().map_err(errors::engine)?;
+        Ok(false)
     }
 
     #[getter]
@@ -290,7 +335,7 @@ impl Queue {
 
     #[getter]
     fn _unfinished(&self) -> PyResult<u64> {
-        Ok(self.raw()?.unfinished())
+        self.look(|raw| raw.unfinished(), |remains| remains.unfinished())
     }
 
     /// What a join does about tasks that a process took and did not live to do.
@@ -307,6 +352,7 @@ impl Queue {
     #[getter]
     fn _maxsize(&self) -> PyResult<u64> {
         // Unbounded is what the standard library calls the largest semaphore.
-        Ok(self.raw()?.capacity().unwrap_or(i32::MAX as u64))
+        let capacity = self.look(|raw| raw.capacity(), |remains| remains.capacity())?;
+        Ok(capacity.unwrap_or(i32::MAX as u64))
     }
 }

@@ -9,6 +9,7 @@ use tasuki::raw::{Failure, GaveUp, RawQueue, Wait};
 
 use super::{Queue, failures};
 use crate::forking_pickler::Place;
+use crate::open::Use;
 use crate::values::{self, Bytes, Encoded};
 use crate::waiting::Patience;
 
@@ -16,10 +17,11 @@ use crate::waiting::Patience;
 pub const DETACH: usize = 64 << 10;
 
 pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, patience: Patience) -> PyResult<()> {
-    let raw = open(slf)?;
-    match values::encode(object, raw.structured(), Place::Queue) {
-        Ok(message) if message.handles.is_empty() => put_encoded(slf.py(), raw, message, patience),
-        Ok(message) => put_with_handles(slf, raw, object, message, patience),
+    check_open(slf)?;
+    // Without a hold on the queue: this may run any Python code.
+    match values::encode(object, slf.get().structured(), Place::Queue) {
+        Ok(message) if message.handles.is_empty() => put_encoded(slf, message, patience),
+        Ok(message) => put_with_handles(slf, object, message, patience),
         Err(error) => refused(slf, &error, object),
     }
 }
@@ -29,7 +31,6 @@ pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, patience: Patience
 #[cold]
 fn put_with_handles(
     slf: &Bound<'_, Queue>,
-    raw: &RawQueue,
     object: &Bound<'_, PyAny>,
     message: Encoded<'_>,
     patience: Patience,
@@ -37,32 +38,34 @@ fn put_with_handles(
     let py = slf.py();
     let Encoded { codec, handles, bytes } = message;
     let fds = handles.into_descriptors();
-    if raw.structured() == StructuredCodec::MessagePack {
-        return put_waiting(py, raw, codec.tag(), &bytes, &fds, patience);
+    let raw = Queue::using(slf)?;
+    if slf.get().structured() == StructuredCodec::MessagePack {
+        return put_waiting(py, &raw, codec.tag(), &bytes, &fds, patience);
     }
     let parts = bytes.parts();
-    let is_put = patience
-        .wait(py, |mut wait| raw.put_if_descriptors_fit(codec.tag(), &parts, &fds, &mut wait))?
+    let put = |mut wait: Wait<'_>| raw.put_if_descriptors_fit(codec.tag(), &parts, &fds, &mut wait);
+    let is_put = raw
+        .while_waiting(|| patience.wait(py, put))?
         .map_err(|failure| failures::not_put(py, failure))?;
     if is_put {
         return Ok(());
     }
-    drop(fds);
+    drop((raw, fds));
     match values::encode_with_tickets(object, Place::Queue) {
-        Ok(message) => put_encoded(py, raw, message, patience),
+        Ok(message) => put_encoded(slf, message, patience),
         Err(error) => refused(slf, &error, object),
     }
 }
 
-/// The queue, for putting.
+/// Whether this process may put.
 #[inline]
-pub fn open<'a>(slf: &'a Bound<'_, Queue>) -> PyResult<&'a RawQueue> {
+pub fn check_open(slf: &Bound<'_, Queue>) -> PyResult<()> {
     let queue = slf.get();
     if queue.ends.writer_is_special() && queue.ends.writer_is_closed() {
         return Err(queue.ends.error(slf));
     }
     queue.has_put.store(true, Ordering::Relaxed);
-    queue.raw()
+    Ok(())
 }
 
 /// Python knows whether a subclass has a hook for what cannot be written.
@@ -74,12 +77,9 @@ pub fn refused(slf: &Bound<'_, Queue>, error: &PyErr, object: &Bound<'_, PyAny>)
 
 /// Puts what has no handles in it.
 #[inline]
-fn put_encoded(
-    py: Python<'_>,
-    raw: &RawQueue,
-    message: Encoded<'_>,
-    patience: Patience,
-) -> PyResult<()> {
+fn put_encoded(slf: &Bound<'_, Queue>, message: Encoded<'_>, patience: Patience) -> PyResult<()> {
+    let raw = Queue::using(slf)?;
+    let py = slf.py();
     let codec = message.codec.tag();
     let bytes = &message.bytes;
     if let Some(bytes) = bytes.as_slice().filter(|bytes| bytes.len() < DETACH) {
@@ -89,31 +89,30 @@ fn put_encoded(
             other => return other.map_err(|failure| failures::not_put(py, failure)),
         }
     }
-    put_waiting(py, raw, codec, bytes, &[], patience)
+    put_waiting(py, &raw, codec, bytes, &[], patience)
 }
 
 /// Puts what is large or what there was no room for, without the interpreter.
 #[cold]
 fn put_waiting(
     py: Python<'_>,
-    raw: &RawQueue,
+    raw: &Use<'_, RawQueue>,
     codec: u16,
     bytes: &Bytes<'_>,
     fds: &[OwnedFd],
     patience: Patience,
 ) -> PyResult<()> {
     let parts = bytes.parts();
-    patience
-        .wait(py, |mut wait| raw.put(codec, &parts, fds, &mut wait))?
+    raw.while_waiting(|| patience.wait(py, |mut wait| raw.put(codec, &parts, fds, &mut wait)))?
         .map_err(|failure| failures::not_put(py, failure))
 }
 
 /// Puts bytes that are a pickle already.
 pub fn put_pickle(slf: &Bound<'_, Queue>, pickle: &[u8]) -> PyResult<()> {
-    let raw = open(slf)?;
+    check_open(slf)?;
     put_waiting(
         slf.py(),
-        raw,
+        &Queue::using(slf)?,
         Codec::Pickle.tag(),
         &Bytes::Borrowed(pickle),
         &[],
@@ -131,8 +130,8 @@ pub struct Prepared {
 
 /// Writes an object; None if a hook of a subclass has dealt with one that cannot be written.
 pub fn prepare(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>) -> PyResult<Option<Prepared>> {
-    let raw = open(slf)?;
-    match values::encode(object, raw.structured(), Place::Queue) {
+    check_open(slf)?;
+    match values::encode(object, slf.get().structured(), Place::Queue) {
         Ok(message) => Ok(Some(Prepared {
             codec: message.codec.tag(),
             bytes: message.bytes.parts().concat(),
@@ -147,7 +146,8 @@ pub fn put_prepared(
     prepared: &Prepared,
     patience: Patience,
 ) -> PyResult<()> {
-    let raw = open(slf)?;
+    check_open(slf)?;
+    let raw = Queue::using(slf)?;
     let bytes = Bytes::Borrowed(&prepared.bytes);
-    put_waiting(slf.py(), raw, prepared.codec, &bytes, &prepared.fds, patience)
+    put_waiting(slf.py(), &raw, prepared.codec, &bytes, &prepared.fds, patience)
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod atomics;
+mod calls;
 mod channel;
 pub mod connection;
 pub mod element;
@@ -17,11 +18,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
+pub use calls::while_counted;
 pub use channel::{RawReceiver, RawSender, channel};
 pub use connection::RawConnection;
 pub use queues::{
     Batch, BatchMessage, LargeMessage, LostTasks, NotCounted, NotJoined, OutboundMessage,
-    PrivateMessage, QueueOptions, RawQueue, Shutdown, Taken,
+    PrivateMessage, QueueOptions, QueueRemains, RawQueue, Shutdown, Taken,
 };
 pub use sharedctypes::RawValue;
 pub use synchronize::{
@@ -242,4 +244,21 @@ pub fn monotonic() -> std::time::Duration {
 /// stays open, for nothing, until its owner closes it.
 pub fn hang_up(fd: BorrowedFd<'_>) -> std::io::Result<()> {
     crate::sys::hang_up::hang_up(fd)
+}
+
+/// Tells the calling thread from all others that live: never 0 nor 1, and the same in the child that it forks.
+#[inline]
+pub fn thread_mark() -> usize {
+    crate::sys::threads::mark()
+}
+
+/// Whether this system has [`fence_all_threads`].
+pub fn can_fence_all_threads() -> bool {
+    crate::sys::threads::can_fence_all()
+}
+
+/// Makes all threads of this process execute a full fence at once, so that the many who do something need no fence of their own
+/// against the one who does something seldom. False: it was refused, and nothing is known.
+pub fn fence_all_threads() -> bool {
+    crate::sys::threads::fence_all()
 }

@@ -8,7 +8,9 @@ use super::Failure;
 use crate::error::Error;
 use crate::handle;
 use crate::layout::queue::{self, Extras, Outbound, SharedQueue};
-pub use crate::layout::queue::{LostTasks, Outbound as OutboundMessage, Shutdown};
+pub use crate::layout::queue::{
+    LostTasks, Outbound as OutboundMessage, Remains as QueueRemains, Shutdown,
+};
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::sync::Wait;
@@ -176,6 +178,11 @@ impl RawQueue {
         Ok(self.shared.join(wait)?)
     }
 
+    /// Whether a [`join`](RawQueue::join) would neither wait nor tell of a loss.
+    pub fn is_settled(&self) -> bool {
+        self.shared.is_settled()
+    }
+
     /// How many messages were put and not yet reported done.
     pub fn unfinished(&self) -> u64 {
         self.shared.unfinished()
@@ -203,7 +210,7 @@ impl RawQueue {
     }
 
     /// Whether bytes are limited: then there may be room, but not for a certain message.
-    pub(crate) fn limits_bytes(&self) -> bool {
+    pub fn limits_bytes(&self) -> bool {
         self.shared.limits_bytes()
     }
 
@@ -303,6 +310,11 @@ impl RawQueue {
         self.shared.is_shut_down()
     }
 
+    /// What of the queue can still be seen when every handle to it is dropped: a mapped page, and no descriptor.
+    pub fn remains(&self) -> Result<QueueRemains, Error> {
+        self.shared.remains()
+    }
+
     /// The queue's descriptors: its segment, the socket that carries handles, and what can be polled.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.shared.descriptors().into_list()
@@ -347,6 +359,13 @@ pub enum NotJoined {
     Lost(LostTasks),
     /// The time is over, or it cannot be done.
     Failure(Failure),
+}
+
+impl QueueRemains {
+    /// As [`RawQueue::join`], for what others put since this process dropped its handles.
+    pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), NotJoined> {
+        Ok(self.join_tasks(wait)?)
+    }
 }
 
 impl From<queue::NotJoined> for NotJoined {

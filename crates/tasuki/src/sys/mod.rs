@@ -30,5 +30,6 @@ pub(crate) mod signal;
 mod socket_address;
 pub(crate) mod socket_pair;
 pub(crate) mod sockets;
+pub(crate) mod threads;
 #[cfg(feature = "tokio")]
 pub(crate) mod timer;

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
+import os
 import weakref
 
 TYPE_CHECKING = False
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ("getters", "putters")
+__all__ = ("getters", "leave", "putters")
 
 
 class Waiters:
@@ -26,12 +28,29 @@ class Waiters:
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, is_writer: bool) -> None:
         # The table below has these by their loop, which they must not keep alive.
         self._loop = weakref.ref(loop)
-        self._fd = fd
+        # One of their own: the queue may be closed, in any thread, while the loop still watches.
+        self._fd = os.dup(fd)
         self._is_writer = is_writer
         self._watched = False
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
         #: Who was woken and has not tried yet: until then nobody else need be woken.
         self._woken: asyncio.Future[None] | None = None
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # there was none to be had
+            os.close(self._fd)
+
+    def leave(self) -> None:
+        """Have everybody try once more, in the loop, and learn that the queue is closed."""
+        loop = self._loop()
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._wake_all)
+
+    def _wake_all(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
 
     async def until(self, attempt: Callable[..., Any], not_yet: type[Exception], *args: Any) -> Any:
         """The result of the first `attempt(*args)` that does not raise `not_yet`."""
@@ -101,6 +120,13 @@ def getters(queue: Any) -> Waiters:
 def putters(queue: Any) -> Waiters:
     """Those who wait to put into this queue in the running loop."""
     return _waiters(_putters, queue, True)
+
+
+def leave(queue: Any) -> None:
+    """Called when this process has closed a queue: nobody waits for it any more."""
+    for of in (_getters, _putters):
+        for waiters in list(of.pop(queue, {}).values()):
+            waiters.leave()
 
 
 def _waiters(of: weakref.WeakKeyDictionary[Any, _Table], queue: Any, is_writer: bool) -> Waiters:

@@ -72,7 +72,8 @@ class Reader(_End):
         return bool(self._queue._reader_closed)
 
     def close(self) -> None:
-        self._queue._close_reader()
+        if self._queue._close_reader():
+            self._queue._forget()
 
     def fileno(self) -> int:
         self._check()
@@ -135,7 +136,8 @@ class Writer(_End):
         return bool(self._queue._writer_closed)
 
     def close(self) -> None:
-        self._queue._close_writer()
+        if self._queue._close_writer():
+            self._queue._forget()
 
     def fileno(self) -> int:
         self._check()

@@ -12,7 +12,7 @@
 
 use super::side::sleep_until;
 use super::tally::Tally;
-use super::{NotGot, SharedQueue};
+use super::{Head, NotGot, SharedQueue};
 use crate::error::Error;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::roster::ROWS;
@@ -32,7 +32,7 @@ const PAGES: usize = ROWS * ROW / PAGE;
 pub(super) struct Words {
     done: AtomicU64,
     /// Rung before `done` reaches the put ticket, and before a loss is noted.
-    alldone: SleepWord,
+    pub(super) alldone: SleepWord,
     /// In which look at the dead the last one looked: one look for all who join.
     looked: AtomicU32,
     told: AtomicU64,
@@ -128,6 +128,15 @@ impl From<Error> for NotJoined {
     }
 }
 
+impl Head {
+    /// How many messages were put and not reported done.
+    pub(super) fn unfinished(&self) -> u64 {
+        // Done first: it never is beyond the put ticket, so what is read later is not less.
+        let done = self.joining.done.load(Ordering::SeqCst);
+        self.put.ticket.load(Ordering::SeqCst).wrapping_sub(done)
+    }
+}
+
 impl SharedQueue {
     /// Whether tasks are counted.
     #[inline]
@@ -137,9 +146,12 @@ impl SharedQueue {
 
     /// How many messages were put and not reported done.
     pub(crate) fn unfinished(&self) -> u64 {
-        // Done first: it never is beyond the put ticket, so what is read later is not less.
-        let done = self.head().joining.done.load(Ordering::SeqCst);
-        self.head().put.ticket.load(Ordering::SeqCst).wrapping_sub(done)
+        self.head().unfinished()
+    }
+
+    /// Whether a join would neither wait nor tell of a loss.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unfinished() == 0 && !self.has_untold_loss()
     }
 
     /// Reports `count` tasks done. `wait` is for the queue's own lock, which is never held for long.

@@ -16,6 +16,7 @@ mod parts;
 mod private;
 mod put;
 mod readers;
+mod remains;
 mod repair;
 mod ring;
 mod room;
@@ -37,6 +38,7 @@ pub(crate) use parts::Parts;
 pub(crate) use private::PrivateBlock;
 pub(crate) use put::NotPut;
 pub use put::Outbound;
+pub use remains::Remains;
 /// The codec that no message may have.
 pub(crate) use ring::JUMP as NO_CODEC;
 pub use shutdown::Shutdown;
@@ -112,6 +114,27 @@ struct Head {
 unsafe impl Shared for Head {}
 
 const _: () = assert!(size_of::<Side>() == 64 && size_of::<Head>() <= PAGE);
+
+impl Head {
+    /// How many messages are waiting, at this moment.
+    fn len(&self, capacity: u64) -> u64 {
+        // The head first: the tail read later is not before it, so the difference is never negative.
+        let head = self.get.ticket.load(Ordering::SeqCst);
+        let tail = self.put.ticket.load(Ordering::SeqCst);
+        tail.wrapping_sub(head).min(capacity)
+    }
+
+    /// Whether a message would have to wait for room at this moment, even a small one.
+    fn is_full(&self, capacity: u64, byte_limit: u64) -> bool {
+        if capacity == u64::MAX && byte_limit == u64::MAX {
+            return false;
+        }
+        let head = self.get.position();
+        let tail = self.put.position();
+        tail.ticket.wrapping_sub(head.ticket) >= capacity
+            || tail.bytes.wrapping_sub(head.bytes) >= byte_limit
+    }
+}
 
 /// One queue as this process sees it.
 #[derive(Debug)]
@@ -224,21 +247,12 @@ impl SharedQueue {
 
     /// How many messages are waiting, at this moment.
     pub(crate) fn len(&self) -> u64 {
-        // The head first: the tail read later is not before it, so the difference is never negative.
-        let head = self.head().get.ticket.load(Ordering::SeqCst);
-        let tail = self.head().put.ticket.load(Ordering::SeqCst);
-        tail.wrapping_sub(head).min(self.capacity)
+        self.head().len(self.capacity)
     }
 
     /// Whether a message would have to wait for room at this moment, even a small one.
     pub(crate) fn is_full(&self) -> bool {
-        if !self.is_limited() {
-            return false;
-        }
-        let head = self.head().get.position();
-        let tail = self.head().put.position();
-        tail.ticket.wrapping_sub(head.ticket) >= self.capacity
-            || tail.bytes.wrapping_sub(head.bytes) >= self.byte_limit
+        self.head().is_full(self.capacity, self.byte_limit)
     }
 
     /// Whether the bytes of the messages that wait are limited.
