@@ -470,6 +470,49 @@ def test_a_child_forked_while_a_thread_receives_can_close() -> None:
     there.close()
 
 
+def _close_and_count(closing: Any, report: Any) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for each in closing:
+        each.close()
+    report.send(before - len(os.listdir("/proc/self/fd")))
+
+
+def test_a_child_forked_while_threads_wait_gives_their_connections_back() -> None:
+    """As it does without them: their hold on what they use is not in the child."""
+    ctx = tasuki.get_context("fork")
+    given_back = []
+    for waits in (False, True):
+        here, there = ctx.Pipe()
+        listener = tasuki.connection.Listener(None, "AF_UNIX")
+        accepted: list[Any] = []
+        accepting = threading.Thread(target=lambda: accepted.append(listener.accept()))
+        accepting.start()
+        client = tasuki.connection.Client(listener.address)
+        accepting.join(120)
+        full, filled = ctx.Pipe(False)
+        uses = (here.recv, lambda: there.poll(None), client.recv, lambda: filled.send_bytes(b"x" * (1 << 24)))
+        threads = [threading.Thread(target=use) for use in uses if waits]
+        for thread in threads:
+            thread.start()
+        until_asleep(*(thread.native_id for thread in threads))
+        counted, report = ctx.Pipe(False)
+        process = ctx.Process(target=_close_and_count, args=((here, there, client, filled), report))
+        process.start()
+        given_back.append(counted.recv())
+        process.join(120)
+        assert process.exitcode == 0
+        for end, other in ((there, here), (here, there), (accepted[0], client)):
+            end.send("done")
+            assert waits or other.recv() == "done"
+        if waits:
+            assert len(full.recv_bytes()) == 1 << 24
+        for thread in threads:
+            thread.join(120)
+        for each in (here, there, client, accepted[0], listener, full, filled, counted, report):
+            each.close()
+    assert given_back[0] == given_back[1] > 5
+
+
 # --- waiting and waking
 
 

@@ -54,7 +54,8 @@ impl Listener {
     fn accept<'py>(&self, connection: &Bound<'py, Connection>) -> PyResult<Bound<'py, PyAny>> {
         let py = connection.py();
         let raw = self.raw.enter().ok_or_else(closed)?;
-        let accepted = Patience::Forever.wait(py, |mut wait| raw.accept(&mut wait))?;
+        let accepted =
+            raw.while_waiting(|| Patience::Forever.wait(py, |mut wait| raw.accept(&mut wait)))?;
         let (stream, peer) = accepted.map_err(|failure| connect_failed(py, failure))?;
         connection.get().adopt(Transport::of_stream(stream), true, true)?;
         from_address(py, &peer)

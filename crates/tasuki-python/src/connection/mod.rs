@@ -123,13 +123,17 @@ impl Connection {
         py: Python<'py>,
         most: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let received = self.receiving()?.receive_bytes(py, most);
+        let transport = self.receiving()?;
+        let received = transport.while_waiting(|| transport.receive_bytes(py, most));
+        drop(transport);
         received.map_err(|why| self.not_received(why))
     }
 
     /// Receives an object.
     fn receive<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let received = self.receiving()?.receive(py);
+        let transport = self.receiving()?;
+        let received = transport.while_waiting(|| transport.receive(py));
+        drop(transport);
         received.map_err(|why| self.not_received(why))
     }
 

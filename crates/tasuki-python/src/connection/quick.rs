@@ -79,7 +79,8 @@ unsafe extern "C" fn send(
     slowly(|py| {
         // SAFETY: the argument, alive during this call.
         let object = unsafe { Bound::from_borrowed_ptr(py, object) };
-        connection.sending()?.send(&object, connection.structured())?;
+        let transport = connection.sending()?;
+        transport.while_waiting(|| transport.send(&object, connection.structured()))?;
         Ok(nothing())
     })
 }
@@ -178,7 +179,8 @@ unsafe extern "C" fn send_bytes(
         // SAFETY: in one piece; the bytes are only copied, and if somebody writes into them meanwhile, as is possible with
         // the standard library's too, the copy is a mixture.
         let bytes = unsafe { buffers::bytes_of(&buffer) };
-        transport.send_bytes(py, part(bytes, offset, size)?)?;
+        let bytes = part(bytes, offset, size)?;
+        transport.while_waiting(|| transport.send_bytes(py, bytes))?;
         Ok(nothing())
     })
 }
@@ -271,7 +273,11 @@ unsafe extern "C" fn poll(
                 Patience::new(Blocking(true), timeout.as_ref())?
             }
         };
-        connection.receiving()?.poll(py, patience).map(truth)
+        let transport = connection.receiving()?;
+        if patience.is_none() {
+            return transport.poll(py, patience).map(truth);
+        }
+        transport.while_waiting(|| transport.poll(py, patience)).map(truth)
     })
 }
 
