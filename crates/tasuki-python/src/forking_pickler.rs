@@ -47,6 +47,21 @@ static STOCK: PyOnceLock<Stock> = PyOnceLock::new();
 
 /// The class to pickle with, if it is not the standard library's as that made it.
 pub fn replaced(py: Python<'_>, place: Place) -> PyResult<Option<Bound<'_, PyAny>>> {
+    replaced_unless(py, place, Stock::writes_for)
+}
+
+/// The class to read a pickle with, if that does not read as the standard library's does. Asked for each message, it looks at
+/// no more than reading depends on.
+pub fn replaced_reader(py: Python<'_>, place: Place) -> PyResult<Option<Bound<'_, PyAny>>> {
+    replaced_unless(py, place, Stock::reads_for)
+}
+
+#[inline]
+fn replaced_unless<'py>(
+    py: Python<'py>,
+    place: Place,
+    is_stock: impl FnOnce(&Stock, &Bound<'py, PyAny>) -> PyResult<bool>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(class) = place.names(py)?.get_item(intern!(py, "_ForkingPickler"))? else {
         return Ok(None);
     };
@@ -58,7 +73,7 @@ pub fn replaced(py: Python<'_>, place: Place) -> PyResult<Option<Bound<'_, PyAny
             None => return Ok(Some(class)),
         },
     };
-    Ok(if stock.is(&class)? { None } else { Some(class) })
+    Ok(if is_stock(stock, &class)? { None } else { Some(class) })
 }
 
 /// The pickle of an object, as a buffer, in the standard library's form: by the class in force.
@@ -140,18 +155,23 @@ impl Stock {
         }))
     }
 
-    /// Whether `class` is this one, and nobody has changed it.
-    fn is(&self, class: &Bound<'_, PyAny>) -> PyResult<bool> {
+    /// Whether `class` is this one, and nobody has changed how it writes.
+    fn writes_for(&self, class: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = class.py();
-        let members = self.members.bind(py);
-        let same = |name: &Bound<'_, PyString>, known: &Py<PyAny>| -> PyResult<bool> {
-            Ok(members.get_item(name)?.is_some_and(|member| member.is(known)))
-        };
         Ok(class.is(&self.class)
-            && members.len() == self.count
-            && same(intern!(py, "dumps"), &self.dumps)?
-            && same(intern!(py, "loads"), &self.loads)?
-            && same(intern!(py, "__init__"), &self.init)?
-            && same(intern!(py, "_extra_reducers"), &self.reducers)?)
+            && self.members.bind(py).len() == self.count
+            && self.has(intern!(py, "dumps"), &self.dumps)?
+            && self.has(intern!(py, "__init__"), &self.init)?
+            && self.has(intern!(py, "_extra_reducers"), &self.reducers)?)
+    }
+
+    /// Whether `class` is this one, and nobody has changed how it reads.
+    fn reads_for(&self, class: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(class.is(&self.class) && self.has(intern!(class.py(), "loads"), &self.loads)?)
+    }
+
+    fn has(&self, name: &Bound<'_, PyString>, known: &Py<PyAny>) -> PyResult<bool> {
+        let member = self.members.bind(name.py()).get_item(name)?;
+        Ok(member.is_some_and(|member| member.is(known)))
     }
 }

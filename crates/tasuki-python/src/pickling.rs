@@ -144,7 +144,7 @@ pub fn dumps_with(object: &Bound<'_, PyAny>, place: Place, out: &mut Vec<u8>) ->
 pub fn loads<'py>(bytes: &Bound<'py, PyAny>, place: Place) -> PyResult<Bound<'py, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = bytes.py();
-    if let Some(class) = forking_pickler::replaced(py, place)? {
+    if let Some(class) = forking_pickler::replaced_reader(py, place)? {
         return class.call_method1(intern!(py, "loads"), (bytes,));
     }
     let loads = LOADS.get_or_try_init(py, || {
