@@ -111,10 +111,13 @@ impl Direction {
         if dies == Dies::Committed {
             return;
         }
-        if self.bell.take(Frame::First) == Wake(true) {
-            self.beacon.light(&self.lamp);
-        }
         self.give_back();
+        if self.bell.take(Frame::First) == Wake(true) {
+            self.beacon.light_without_turn(&self.lamp);
+            if self.bell.is_polled() {
+                self.settle();
+            }
+        }
     }
 
     /// Takes a message if there is one. One thread at a time has the turn to receive.
@@ -160,6 +163,21 @@ fn when_all_is_quiet_the_beacon_says_what_the_ring_does() {
         });
         direction.send(0, Dies::Not);
         direction.send(1, Dies::Not);
+        receiver.join().unwrap();
+        assert_eq!(direction.is_lit(), direction.has_frame());
+    });
+}
+
+/// One sleeps, and its light comes when the message is taken and somebody else asks.
+#[test]
+fn a_light_for_sleepers_does_not_last_when_somebody_asks() {
+    explore(|| {
+        let direction = Direction::new();
+        direction.bell.announce_asleep();
+        let asker = run(&direction, Direction::ask);
+        let receiver = run(&direction, Direction::receive);
+        direction.send(0, Dies::Not);
+        asker.join().unwrap();
         receiver.join().unwrap();
         assert_eq!(direction.is_lit(), direction.has_frame());
     });

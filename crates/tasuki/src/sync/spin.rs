@@ -43,9 +43,12 @@ impl Spin {
     pub(crate) fn until_answered(&self, mut ready: impl FnMut() -> bool) -> bool {
         /// About what a message takes to be answered by one who only looks for it.
         const FREQUENT: u32 = 80;
-        if !cfg!(loom) && processors() >= 2 {
+        // While the place rests, or yields, even these looks keep the other side from running.
+        let looks = self.rest.load(Ordering::Relaxed) & (LEFT | YIELDS) == 0;
+        if !cfg!(loom) && looks && processors() >= 2 {
             for _ in 0..FREQUENT {
                 if ready() {
+                    self.helped();
                     return true;
                 }
                 std::hint::spin_loop();

@@ -3,7 +3,8 @@
 //! ```text
 //! lit  1: the descriptor is readable.  0: nobody knows.
 //! ```
-//! Only who has the turn to send changes either. So nobody commits while the descriptor is darkened, and a process that dies
+//! Only who has the turn to send changes either; but to wake sleepers, the descriptor is lit also after the turn, and the word is
+//! not told. So nobody commits while the descriptor is darkened, and a process that dies
 //! here leaves it readable for nothing at worst. Who finds the ring empty and does not get the turn marks the turn's word, and
 //! its owner looks when it gives it back. `README.md` has the steps.
 //!
@@ -62,6 +63,14 @@ impl Beacon {
         lamp.light();
         kill_point!(PipeLighting);
         self.0.store(1, Ordering::Relaxed);
+    }
+
+    /// As `light`, without the turn, for those who sleep: it is lit for nothing if the message was taken and the beacon settled
+    /// meanwhile. The word stays, which others change at this moment.
+    #[cold]
+    pub(super) fn light_without_turn(&self, lamp: &impl Lamp) {
+        lamp.light();
+        kill_point!(PipeLighting);
     }
 
     /// Makes the descriptor say what the ring does. The caller has the turn to send, so that an empty ring stays empty.

@@ -15,7 +15,7 @@ mod turn;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use poll::Armed;
 pub(crate) use send::Outbound;
@@ -135,6 +135,8 @@ pub(crate) struct PipeEnd {
     turns: Spin,
     messages: Spin,
     room: Spin,
+    /// This end was woken by the beacon, which is lit since then, most likely: a hint.
+    lit: AtomicBool,
 }
 
 /// The memory of a pipe; dropping it tells senders to look who is there.
@@ -249,6 +251,7 @@ impl PipeEnd {
             turns: Spin::new(),
             messages: Spin::new(),
             room: Spin::new(),
+            lit: AtomicBool::new(false),
         }
     }
 

@@ -113,8 +113,8 @@ impl PipeEnd {
         if self.is_ready()? {
             return Ok(Armed::Ready);
         }
-        if direction.words.seldom.beacon.may_be_lit() {
-            let settled = direction.settle(&self.turns)?;
+        if self.lit.load(Ordering::Relaxed) || direction.words.seldom.beacon.may_be_lit() {
+            let settled = self.settle_incoming(direction)?;
             if direction.has_frame() {
                 return Ok(Armed::Ready);
             }

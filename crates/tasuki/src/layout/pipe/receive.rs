@@ -355,8 +355,8 @@ impl PipeEnd {
             Turn::is_not_mine(direction.receiving(&self.turns), false)?;
             self.drop_void(direction)?;
             let seldom = &direction.words.seldom;
-            let busy =
-                seldom.beacon.may_be_lit() && direction.settle(&self.turns)? == Settled::BySender;
+            let lit = self.lit.load(Ordering::Relaxed) || seldom.beacon.may_be_lit();
+            let busy = lit && self.settle_incoming(direction)? == Settled::BySender;
             match busy {
                 false => self.sleep_on_beacon(direction, wait)?,
                 true => self.sleep_until_given_back(direction, wait)?,
@@ -381,11 +381,17 @@ impl PipeEnd {
         };
         let state = self.end_or_beacon(direction, slice)?;
         self.end_if_gone(direction, state)?;
-        if state.readable && !direction.has_frame() {
-            // Lit for another's message, or by one who was killed: `may_be_lit` need not know.
-            direction.settle(&self.turns)?;
-        }
+        // Without a frame, it was lit for another's message, or by one who was killed. With one, it is settled before the next sleep.
+        self.lit.store(state.readable, Ordering::Relaxed);
         Ok(())
+    }
+
+    pub(super) fn settle_incoming(&self, direction: Direction<'_>) -> Result<Settled, Ended> {
+        let settled = direction.settle(&self.turns)?;
+        if settled == Settled::Now {
+            self.lit.store(false, Ordering::Relaxed);
+        }
+        Ok(settled)
     }
 
     /// A sender is at work, and the beacon lit: what it commits wakes here, and so does its end.
@@ -399,7 +405,7 @@ impl PipeEnd {
         let announced = bell.announce_here();
         kill_point!(PipeAsleepHere);
         // Marked after the announcement: who gives the turn back sees it.
-        if direction.settle(&self.turns)? == Settled::Now || direction.has_frame() {
+        if self.settle_incoming(direction)? == Settled::Now || direction.has_frame() {
             return Ok(());
         }
         match bell.sleep_here(announced, wait) {
@@ -428,8 +434,9 @@ impl PipeEnd {
         self.drop_void(direction)?;
         let state = self.end_or_beacon(direction, Duration::ZERO)?;
         self.end_if_gone(direction, state)?;
+        self.lit.store(state.readable, Ordering::Relaxed);
         if !direction.has_frame() && state.readable {
-            direction.settle(&self.turns)?;
+            self.settle_incoming(direction)?;
         }
         match direction.has_frame() {
             true => Ok(()),

@@ -1,4 +1,4 @@
-//! The sending side: take the turn, write, ring, commit, wake.
+//! The sending side: take the turn, write, ring, commit, give the turn back, wake.
 
 use std::os::fd::OwnedFd;
 
@@ -23,6 +23,13 @@ pub(crate) struct Outbound<'a> {
 /// The first frame of a message of several begins with the length of the message.
 const LENGTH: usize = 8;
 
+/// Those who sleep until the message comes.
+enum Sleepers {
+    Woken,
+    /// By who gave the turn back: woken before that, they would find it taken.
+    ToBeWoken,
+}
+
 impl PipeEnd {
     /// Sends a message. After a failure nobody receives it, not even a part.
     #[inline]
@@ -38,10 +45,15 @@ impl PipeEnd {
         let turn = Turn::to_send(direction, &self.turns, wait)?;
         let sent = self.send_with_turn(direction, &turn, message, wait);
         drop(turn);
-        if sent.is_err() {
-            self.gave_up(direction);
+        match sent {
+            Ok(Sleepers::ToBeWoken) => direction.wake_without_turn(&self.turns),
+            Ok(Sleepers::Woken) => {}
+            Err(why) => {
+                self.gave_up(direction);
+                return Err(why);
+            }
         }
-        sent
+        Ok(())
     }
 
     /// After a message was not sent, or not to its end, and the turn was given back.
@@ -65,12 +77,13 @@ impl PipeEnd {
         turn: &Turn<'_>,
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
-    ) -> Result<(), Ended> {
+    ) -> Result<Sleepers, Ended> {
         let tail = direction.words.sender.tail.load(Ordering::Relaxed);
         self.ask_sometimes(direction)?;
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
         if len > PIECE {
-            return self.send_pieces(direction, turn, tail, message, len, wait);
+            self.send_pieces(direction, turn, tail, message, len, wait)?;
+            return Ok(Sleepers::Woken);
         }
         self.wait_for_room(direction, turn, tail, len, wait)?;
         direction.back(tail, len)?;
@@ -81,7 +94,7 @@ impl PipeEnd {
         }
         kill_point!(PipeHalfWritten);
         self.finish(direction, turn, tail, len, FIRST | LAST, message, wait)?;
-        Ok(())
+        Ok(Sleepers::ToBeWoken)
     }
 
     #[cold]
@@ -124,12 +137,18 @@ impl PipeEnd {
                 flags |= LAST;
             }
             tail = self.finish(direction, turn, tail, piece, flags, message, wait)?;
+            // At once: only a receiver makes room for what is still to come.
+            direction.wake(if flags & FIRST != 0 {
+                bell::Frame::First
+            } else {
+                bell::Frame::Later
+            });
             flags = 0;
         }
         Ok(())
     }
 
-    /// Commits a frame whose bytes are written, wakes who sleeps, and returns the new tail.
+    /// Commits a frame whose bytes are written, and returns the new tail. Who sleeps is still to be woken.
     #[inline]
     #[allow(clippy::too_many_arguments)]
     fn finish(
@@ -144,9 +163,7 @@ impl PipeEnd {
     ) -> Result<u64, Ended> {
         let codec = message.codec;
         let mut frame = Frame { position: tail, codec, flags, attempt: 0, len };
-        let mut what = bell::Frame::Later;
         if flags & FIRST != 0 {
-            what = bell::Frame::First;
             if !message.fds.is_empty() {
                 frame.attempt = self.send_descriptors(direction, turn, tail, message.fds, wait)?;
                 frame.flags |= ring::handles_flag(message.fds.len());
@@ -164,7 +181,6 @@ impl PipeEnd {
         kill_point!(PipeCommitted);
         direction.words.sender.tail.store(frame.end(), Ordering::Relaxed);
         kill_point!(PipeTailMoved);
-        direction.wake(what);
         direction.fetch_ahead(frame.end());
         Ok(frame.end())
     }

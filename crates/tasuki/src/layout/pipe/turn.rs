@@ -181,6 +181,20 @@ impl<'a> Direction<'a> {
         }
     }
 
+    /// After a commit, by who has given the turn to send back.
+    #[inline]
+    pub(super) fn wake_without_turn(self, spin: &'a Spin) {
+        let seldom = &self.words.seldom;
+        if seldom.bell.take(Frame::First).0 {
+            crate::sync::kill_point!(PipeSleepersTaken);
+            seldom.beacon.light_without_turn(self.beacon);
+            // SYNC: with the fetch_or in `set_polled`: either this sees it, or who begins to poll settles after that light.
+            if seldom.bell.is_polled() {
+                let _ = self.settle(spin); // what is wrong with the pipe, the next call tells
+            }
+        }
+    }
+
     /// After a commit, by who has the turn to send.
     #[inline]
     pub(super) fn wake(self, what: Frame) {
