@@ -1,5 +1,9 @@
 """How fast do objects go through a pipe: there and back, and one way, small and large?"""
 
+import os
+import subprocess
+import sys
+
 import team
 from links import Link, pipe, queues
 from questions import Question, Side, package
@@ -30,6 +34,22 @@ def round_trip(make, *args):
         return times, seconds
 
     return run
+
+
+def beside_load(run):
+    """As `run`, while as many processes as there are processors do nothing but count."""
+
+    def loaded(times: int) -> tuple[int, float]:
+        command = [sys.executable, "-c", "while True: pass"]
+        busy = [subprocess.Popen(command) for _ in os.sched_getaffinity(0)]
+        try:
+            return run(times)
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
+
+    return loaded
 
 
 def stream(name: str, make_message, read):
@@ -101,12 +121,20 @@ def both(make, goal: float | None, *more) -> list[Side]:
     ]
 
 
+def busy(make) -> list[Side]:
+    return [
+        Side("tasuki", beside_load(round_trip(make, "tasuki"))),
+        Side("multiprocessing", beside_load(round_trip(make, "multiprocessing")), 1),
+    ]
+
+
 def pair(number: int) -> tuple[int, str]:
     return number, "name"
 
 
 QUESTIONS = [
     Question("py-pipe-round-trip", "round trip, Pipe, int", both(pipe, 10)),
+    Question("py-pipe-round-trip-busy", "round trip, Pipe, int, beside a load on all processors", busy(pipe)),
     Question("py-queue-round-trip", "round trip, two Queues, int", both(queues, None)),
     Question("py-simplequeue-round-trip", "round trip, two SimpleQueues", both(queues, None, "SimpleQueue")),
     Question("py-pipe-stream-int", "Pipe, int, one way", sides(stream, 15, int, int)),

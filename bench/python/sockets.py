@@ -7,8 +7,6 @@ import time
 
 from questions import Question, Side, package
 
-MIB = 1 << 20
-
 
 def answer(connection_module: str, address, pipe) -> None:
     """Listens, says where, and sends back what comes until nothing does."""
@@ -44,6 +42,43 @@ def round_trip(name: str, address, make_message, read):
     return run
 
 
+def stream(name: str, address, length: int):
+    """One way: bytes from the one who connects, who is told their sum at the end."""
+
+    def run(times: int) -> tuple[int, float]:
+        context = package(name).get_context("fork")
+        here, there = context.Pipe()
+        module = f"{name}.connection"
+        process = context.Process(target=add_up, args=(module, address, there), daemon=True)
+        process.start()
+        connections = __import__(module, fromlist=["Client"])
+        rest = bytes(length - 8)
+        with connections.Client(here.recv(), authkey=b"key") as connection:
+            start = time.perf_counter()
+            for number in range(times):
+                connection.send_bytes(number.to_bytes(8) + rest)
+            connection.send_bytes(b"")
+            result = connection.recv()
+            seconds = time.perf_counter() - start
+        process.join()
+        assert result == times * (times - 1) // 2, "each message came once and whole"
+        return times, seconds
+
+    return run
+
+
+def add_up(connection_module: str, address, pipe) -> None:
+    """Listens, says where, receives until an empty message comes, and sends the sum of the numbers in front."""
+    connections = __import__(connection_module, fromlist=["Listener"])
+    with connections.Listener(address, authkey=b"key") as listener:
+        pipe.send(listener.address)
+        with listener.accept() as connection:
+            result = 0
+            while message := connection.recv_bytes():
+                result += int.from_bytes(message[:8])
+            connection.send(result)
+
+
 def proxy(name: str):
     """Assignments to the dict of a manager, and looks at it: an operation is one of both."""
 
@@ -63,13 +98,15 @@ def proxy(name: str):
     return run
 
 
-def large(number: int) -> bytes:
-    return number.to_bytes(8) + bytes(MIB - 8)
+def of_length(length: int):
+    """What makes a message of so many bytes that says its number, and what reads it."""
+    rest = bytes(length - 8)
 
+    def front(message: bytes) -> int:
+        assert len(message) == length
+        return int.from_bytes(message[:8])
 
-def front(message: bytes) -> int:
-    assert len(message) == MIB
-    return int.from_bytes(message[:8])
+    return lambda number: number.to_bytes(8) + rest, front
 
 
 def sides(measure, *args) -> list[Side]:
@@ -78,10 +115,24 @@ def sides(measure, *args) -> list[Side]:
 
 INET = ("127.0.0.1", 0)
 
+
+def questions(family: str, address) -> list[Question]:
+    name, what = f"py-socket-{family.lower()}", f"AF_{family.upper()}"
+    trips = [
+        Question(f"{name}-{tag}", f"round trip, {what}, {size}", sides(round_trip, address, *of_length(length)))
+        for tag, size, length in SIZES
+    ]
+    streams = [
+        Question(f"{name}-stream-{tag}", f"one way, {what}, {size}", sides(stream, address, length))
+        for tag, size, length in SIZES
+    ]
+    return [Question(name, f"round trip, {what}, int", sides(round_trip, address, int, int)), *trips, *streams]
+
+
+SIZES = [("1k", "1 KiB", 1 << 10), ("64k", "64 KiB", 64 << 10), ("1m", "1 MiB", 1 << 20)]
+
 QUESTIONS = [
-    Question("py-socket-unix", "round trip, AF_UNIX, int", sides(round_trip, None, int, int)),
-    Question("py-socket-inet", "round trip, AF_INET, int", sides(round_trip, INET, int, int)),
-    Question("py-socket-unix-1m", "round trip, AF_UNIX, 1 MiB", sides(round_trip, None, large, front)),
-    Question("py-socket-inet-1m", "round trip, AF_INET, 1 MiB", sides(round_trip, INET, large, front)),
+    *questions("unix", None),
+    *questions("inet", ("127.0.0.1", 0)),
     Question("py-manager-dict", "a manager's dict, assign and look", sides(proxy)),
 ]
