@@ -153,7 +153,8 @@ class _Engine(BaseContext):
             # Looked for once: it costs as much as half of the rest.
             import tasuki.connection as _connection
 
-        return _connection.Pipe(duplex, codec=codec)
+        ends: tuple[tasuki.connection.Connection, tasuki.connection.Connection] = _connection.Pipe(duplex, codec=codec)
+        return ends
 
     def Value(  # type: ignore[override]
         self, typecode_or_type: Any, *args: Any, lock: Any = True

@@ -701,14 +701,10 @@ impl LocalArena {
         let hint = (self.control().hint.load(Ordering::Relaxed) as usize).min(slots);
         let search = |from: usize, to: usize| {
             let mut length = 0;
-            for slot in from..to {
-                if table[slot].load(Ordering::Relaxed) & RUN == 0 {
-                    length += 1;
-                    if length == run {
-                        return Some(slot + 1 - run);
-                    }
-                } else {
-                    length = 0;
+            for (slot, entry) in (from..to).zip(&table[from..to]) {
+                length = if entry.load(Ordering::Relaxed) & RUN == 0 { length + 1 } else { 0 };
+                if length == run {
+                    return Some(slot + 1 - run);
                 }
             }
             None
