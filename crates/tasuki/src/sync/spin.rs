@@ -39,22 +39,26 @@ impl Spin {
         Spin { budget: AtomicU32::new(LONGEST / 2), rest: AtomicU32::new(0) }
     }
 
-    /// As `until`, where nobody writes to the line that is looked at until `ready`: looks are frequent at first.
+    /// As `until`, where nobody writes to the line that is looked at until `ready`: looks are frequent at first. It never yields: the
+    /// other side has more to do than to give a lock back, and one that sleeps is woken on another processor if there is an idle one.
     pub(crate) fn until_answered(&self, mut ready: impl FnMut() -> bool) -> bool {
         /// About what a message takes to be answered by one who only looks for it.
         const FREQUENT: u32 = 80;
-        // While the place rests, or yields, even these looks keep the other side from running.
-        let looks = self.rest.load(Ordering::Relaxed) & (LEFT | YIELDS) == 0;
-        if !cfg!(loom) && looks && processors() >= 2 {
-            for _ in 0..FREQUENT {
-                if ready() {
-                    self.helped();
-                    return true;
-                }
-                std::hint::spin_loop();
-            }
+        if ready() {
+            return true;
         }
-        self.until(ready)
+        // While the place rests, even few looks keep the other side from running, if it shares this processor.
+        if cfg!(loom) || processors() < 2 || self.rests() {
+            return false;
+        }
+        for _ in 0..FREQUENT {
+            if ready() {
+                self.helped();
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        self.look_until(ready)
     }
 
     /// Looks whether `ready` until it is or the budget is used up; says which.
