@@ -242,6 +242,22 @@ MANAGE = """
         time.sleep(1000)
 """
 
+DAEMON = """
+    import os
+    import time
+
+    from tasuki.connection import Listener
+
+    first = Listener(family="AF_UNIX")
+    said = os.dup2(1, 1100)
+    os.closerange(0, 1000)
+    others = [os.open(os.devnull, os.O_RDWR) for _ in range(30)]
+    listener = Listener(family="AF_UNIX")
+    os.write(said, listener.address.encode() + b"\\n")
+    os.close(said)
+    time.sleep(1000)
+"""
+
 FORK = """
     import time
 
@@ -261,6 +277,7 @@ FORK = """
 
 PROGRAMS = {
     "listener": (LISTEN,),
+    "daemon": (DAEMON,),
     "fork server": (FORK,),
     "manager, forked": (MANAGE, "fork"),
     "manager, spawned": (MANAGE, "spawn"),

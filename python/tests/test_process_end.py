@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from typing import Any
@@ -60,6 +61,36 @@ def test_whoever_has_joined_knows_the_exit_code(ctx: Any) -> None:
             thread.join(120)
         assert seen == [code] * 4
         process.close()
+
+
+def test_a_handler_may_ask_for_the_process_that_is_asked_for(ctx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(
+        "multiprocessing.popen_forkserver" if ctx.get_start_method() == "forkserver" else "multiprocessing.popen_fork"
+    )
+    ask = module.Popen.poll
+    process: Any = None
+    seen: list[Any] = []
+    is_inside = False
+
+    def interrupted(popen: Any, flag: int = os.WNOHANG) -> Any:
+        # What a handler of SIGCHLD does that the interpreter runs at this moment, in the thread that asks.
+        nonlocal is_inside
+        if popen.returncode is None and not is_inside:
+            is_inside = True
+            seen.append((process.is_alive(), process.exitcode, tasuki.active_children()))
+            is_inside = False
+        return ask(popen, flag)
+
+    monkeypatch.setattr(module.Popen, "poll", interrupted)
+    for code in range(1, 8):
+        process = ctx.Process(target=_exit, args=(code,))
+        process.start()
+        wait([process.sentinel], 120)
+        process.join(120)
+        assert process.exitcode == code
+        assert seen
+        process.close()
+        seen.clear()
 
 
 def test_who_starts_processes_in_threads_hears_of_each_end_alone(ctx: Any) -> None:

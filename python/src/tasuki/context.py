@@ -231,7 +231,7 @@ def _prepare(process_obj: Any) -> Any:
 
 
 class _Joined:
-    """A process of which the next send to it knows that it has ended, once it was joined."""
+    """A process of which the next send to it knows that it has ended, if it has when a join returns."""
 
     def join(self, timeout: float | None = None) -> None:
         super().join(timeout)  # type: ignore[misc]

@@ -27,8 +27,9 @@ _LOCK = ".tasuki"
 #: In the configuration that children inherit: the pid of the resource tracker that they share.
 _TRACKER = "tasuki_tracker"
 
-# The folders on which this process holds a lock, and the descriptors that do; a forked child has them, too.
-_held: dict[str, int] = {}
+# The folders on which this process holds a lock, the descriptors that do, and of which file they are; a forked child has
+# them, too.
+_held: dict[str, tuple[int, tuple[int, int]]] = {}
 
 _swept = False
 
@@ -82,7 +83,7 @@ def _config() -> dict[str, Any]:
 def hold_temporary_folder() -> str:
     """Take part in holding the folder in which the standard library puts this program's sockets; returns it."""
     folder = util.get_temp_dir()
-    while folder not in _held:
+    while not _is_held(folder):
         try:
             lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
@@ -90,11 +91,24 @@ def hold_temporary_folder() -> str:
             continue
         fcntl.flock(lock, fcntl.LOCK_SH)
         if os.fstat(lock).st_nlink:
-            _held[folder] = lock
+            _held[folder] = lock, _identity(lock)
         else:
             # Another program swept it just then: the process that had held it was killed while this one started.
             os.close(lock)
     return folder
+
+
+def _is_held(folder: str) -> bool:
+    lock, identity = _held.get(folder, (-1, None))
+    try:
+        return _identity(lock) == identity
+    except OSError:
+        return False  # a daemon closed all descriptors
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def hold_inherited_folder() -> None:

@@ -34,7 +34,8 @@ class _OfChild(_Popen):
     _reaping: Any
 
     def _launch(self, process_obj: Any) -> None:
-        self._reaping = threading.Lock()
+        # A handler of a signal may ask for the process while its own thread does, as handlers of SIGCHLD do.
+        self._reaping = threading.RLock()
         super()._launch(process_obj)  # type: ignore[misc]
         # Only the parent comes here. Nobody but `poll` lets the system forget the child, so the number is its own.
         try:
@@ -60,7 +61,9 @@ class _OfChild(_Popen):
             except OSError:
                 pass  # somebody else has, and `super` says what becomes of that
         with self._reaping:
-            return super().poll(os.WNOHANG)
+            super().poll(os.WNOHANG)
+            # Whatever that said: a handler that ran meanwhile may have been told.
+            return self.returncode  # type: ignore[no-any-return]
 
     def wait(self, timeout: Any = None) -> int | None:
         """As `poll`, for `timeout` seconds at most."""
@@ -73,9 +76,11 @@ class _OfServer(_Popen):
     """What our processes are started by that are children of the fork server, which writes their exit code into a pipe."""
 
     _reaping: Any
+    _exitcode: int | None
 
     def _launch(self, process_obj: Any) -> None:
-        self._reaping = threading.Lock()
+        self._reaping = threading.RLock()
+        self._exitcode = None
         super()._launch(process_obj)  # type: ignore[misc]
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
@@ -83,13 +88,17 @@ class _OfServer(_Popen):
         if self.returncode is None and not flag & os.WNOHANG:
             _poll([self.sentinel], None)
         with self._reaping:
-            if self.returncode is None and super().poll(os.WNOHANG) is not None:
+            code = super().poll(os.WNOHANG) if self._exitcode is None else None
+            if self._exitcode is None and code is not None:
+                self._exitcode = code
                 # The pipe is empty now, and silent until the server closes its end; or for longer, if another thread of
                 # this process forked while it made the pipe. One without another end is ready for good.
                 reader, writer = os.pipe()
                 os.close(writer)
                 os.dup2(reader, self.sentinel, inheritable=False)
                 os.close(reader)
+            # Whoever was interrupted by a handler that read it found nothing to read, which would be taken for 255.
+            self.returncode = self._exitcode
             return self.returncode  # type: ignore[no-any-return]
 
     def wait(self, timeout: Any = None) -> int | None:
