@@ -151,6 +151,34 @@ fn what_was_sent_is_received_before_the_end() {
     });
 }
 
+/// A loop of short receives ends, too.
+#[test]
+fn the_end_is_seen_however_short_the_time() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let (receiver, sender) = simplex();
+        let over = || Wait::timeout(Duration::ZERO);
+        let mut buffer = Vec::new();
+        for wait in [over, Wait::now, Wait::attempt] {
+            assert!(!receiver.poll(&mut wait()).unwrap());
+            let empty = receiver.recv(&mut buffer, usize::MAX, &mut wait());
+            assert!(matches!(empty, Err(Failure::GaveUp(GaveUp::TimedOut))), "{empty:?}");
+        }
+        send(&sender, b"last words");
+        drop(sender);
+        for wait in [over, Wait::now, Wait::attempt] {
+            assert!(receiver.poll(&mut wait()).unwrap());
+        }
+        receiver.recv(&mut buffer, usize::MAX, &mut over()).unwrap();
+        assert_eq!(buffer, b"last words");
+        for wait in [over, Wait::now, Wait::attempt] {
+            assert!(receiver.poll(&mut wait()).unwrap(), "the end is something to receive");
+            let end = receiver.recv(&mut buffer, usize::MAX, &mut wait());
+            assert!(matches!(end, Err(Failure::Disconnected(_))), "{end:?}");
+        }
+    });
+}
+
 #[test]
 fn half_of_a_duplex_pipe_goes_on_after_the_other_end_was_closed() {
     let _watchdog = watchdog();

@@ -357,9 +357,14 @@ impl PipeEnd {
             let seldom = &direction.words.seldom;
             let lit = self.lit.load(Ordering::Relaxed) || seldom.beacon.may_be_lit();
             let busy = lit && self.settle_incoming(direction)? == Settled::BySender;
-            match busy {
-                false => self.sleep_on_beacon(direction, wait)?,
-                true => self.sleep_until_given_back(direction, wait)?,
+            let slept = match busy {
+                false => self.sleep_on_beacon(direction, wait),
+                true => self.sleep_until_given_back(direction, wait),
+            };
+            match slept {
+                // However short the time was: it may not have been enough for a look at the socket.
+                Err(Ended::GaveUp(GaveUp::TimedOut)) => return self.look_for_frame(direction),
+                other => other?,
             }
             if direction.has_frame() {
                 return Ok(());
@@ -374,12 +379,7 @@ impl PipeEnd {
         if direction.has_frame() {
             return Ok(());
         }
-        let slice = match wait.slice() {
-            Ok(slice) => slice,
-            Err(GaveUp::TimedOut) if direction.has_frame() => return Ok(()),
-            Err(why) => return Err(why.into()),
-        };
-        let state = self.end_or_beacon(direction, slice)?;
+        let state = self.end_or_beacon(direction, wait.slice()?)?;
         self.end_if_gone(direction, state)?;
         // Without a frame, it was lit for another's message, or by one who was killed. With one, it is settled before the next sleep.
         self.lit.store(state.readable, Ordering::Relaxed);
@@ -408,10 +408,7 @@ impl PipeEnd {
         if self.settle_incoming(direction)? == Settled::Now || direction.has_frame() {
             return Ok(());
         }
-        match bell.sleep_here(announced, wait) {
-            Err(GaveUp::TimedOut) if direction.has_frame() => Ok(()),
-            other => Ok(other?),
-        }
+        Ok(bell.sleep_here(announced, wait)?)
     }
 
     /// What the socket and the beacon say, at most `time` from now.
