@@ -40,6 +40,8 @@ pub struct Queue {
     /// Whether this process has put anything: only then a closed queue refuses to say whether it is empty, as the
     /// standard one does.
     has_put: AtomicBool,
+    /// Whether the last answer of `empty` in this process was that it is.
+    was_empty: AtomicBool,
     watched: Watched,
     policy: PolicyCell,
 }
@@ -95,6 +97,7 @@ impl Queue {
             remains: OnceLock::new(),
             ends: Ends::default(),
             has_put: AtomicBool::new(false),
+            was_empty: AtomicBool::new(false),
             watched: Watched::default(),
             policy: PolicyCell::new(Policy::Raise),
         }
@@ -214,12 +217,18 @@ impl Queue {
     }
 
     /// Whether no object waits at this moment.
-    fn empty(&self) -> PyResult<bool> {
+    fn empty(&self, py: Python<'_>) -> PyResult<bool> {
         let put_and_closed = self.ends.queue_is_closed() && self.has_put.load(Ordering::Relaxed);
         if put_and_closed || (self.ends.reader_is_closed() && !self.ends.queue_is_closed()) {
             return Err(PyOSError::new_err("handle is closed"));
         }
-        self.look(|raw| raw.is_empty(), |remains| remains.is_empty())
+        let is_empty = self.look(|raw| raw.is_empty(), |remains| remains.is_empty())?;
+        if self.was_empty.swap(is_empty, Ordering::Relaxed) && is_empty {
+            // Who asks in vain again and again gives way to those who could change it: the thread of a standard Pool that waits
+            // for news does so while a result lies there that another thread has yet to take.
+            py.detach(std::thread::yield_now);
+        }
+        Ok(is_empty)
     }
 
     /// Whether there is no room at this moment.

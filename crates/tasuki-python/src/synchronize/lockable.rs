@@ -118,11 +118,15 @@ impl Lockable {
         if self.acquire_quickly() {
             return Ok(true);
         }
-        let acquired = match self.acquire(&mut Wait::now()) {
-            Err(Failure::GaveUp(GaveUp::TimedOut)) if !patience.is_none() => {
+        // Who does not wait asks the system whether the owner lives, so that one who waits must not begin with that.
+        let at_once =
+            (patience.is_none() || !self.is_locked()).then(|| self.acquire(&mut Wait::now()));
+        let acquired = match at_once {
+            None | Some(Err(Failure::GaveUp(GaveUp::TimedOut))) if !patience.is_none() => {
                 patience.wait(py, |mut wait| self.acquire(&mut wait))?
             }
-            other => other,
+            Some(other) => other,
+            None => Err(Failure::GaveUp(GaveUp::TimedOut)),
         };
         match acquired {
             Ok(Acquired::Clean) => Ok(true),
