@@ -1,5 +1,7 @@
 """What does it cost to start a process of each kind and to wait for its end?"""
 
+import os
+
 from questions import Question, Side, package, timed
 
 
@@ -9,6 +11,8 @@ def nothing() -> None:
 
 def start_and_join(name: str, method: str):
     def run(times: int) -> tuple[int, float]:
+        # Or a spawned process compiles a checkout's files, the standard library's never.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         context = package(name).get_context(method)
         codes = []
 

@@ -125,3 +125,67 @@ impl CountedBell {
         futex::wake(&self.0, u32::MAX);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn bell(word: u32) -> CountedBell {
+        CountedBell(AtomicU32::new(word))
+    }
+
+    fn word(bell: &CountedBell) -> u32 {
+        bell.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn nobody_is_rung_for_when_all_who_slept_have_gone_on() {
+        let bell = bell(0);
+        let (one, other) = (bell.announce(), bell.announce());
+        bell.ring(1);
+        assert_eq!(word(&bell) / ONE_RING, 1, "somebody may be sleeping");
+        bell.retract(one);
+        bell.retract(other);
+        bell.ring(1);
+        assert_eq!(word(&bell), ONE_RING, "nobody is");
+    }
+
+    #[test]
+    fn the_number_is_put_right_when_the_killed_are_counted() {
+        let bell = bell(0);
+        for _ in 0..5 {
+            let _killed = bell.announce();
+        }
+        (0..CORRECTED_EVERY).for_each(|_| bell.ring(1));
+        let corrected = CORRECTED_EVERY * ONE_RING | ONE_CORRECTION;
+        assert_eq!(word(&bell), corrected);
+        bell.ring(1);
+        assert_eq!(word(&bell), corrected, "nobody is rung for any more");
+    }
+
+    #[test]
+    fn who_was_counted_before_a_correction_takes_nobody_off_after_it() {
+        let bell = bell(0);
+        let early = bell.announce();
+        (0..CORRECTED_EVERY).for_each(|_| bell.ring(1));
+        let late = bell.announce();
+        bell.retract(early);
+        assert_eq!(word(&bell) & COUNT, 1);
+        let again = bell.announce_again(early);
+        assert_eq!(word(&bell) & COUNT, 2, "it is counted anew");
+        bell.retract(again);
+        bell.retract(late);
+        assert_eq!(word(&bell) & COUNT, 0);
+    }
+
+    #[test]
+    fn too_many_to_count_are_rung_for_always() {
+        let bell = bell(COUNT - 1);
+        let (last, beyond) = (bell.announce(), bell.announce());
+        bell.retract(beyond);
+        bell.retract(last);
+        (0..2 * CORRECTED_EVERY).for_each(|_| bell.ring(1));
+        assert_eq!(word(&bell) & COUNT, COUNT);
+        assert_eq!(word(&bell) / ONE_RING, 2 * CORRECTED_EVERY);
+    }
+}

@@ -159,3 +159,40 @@ pub(crate) fn processors() -> usize {
         count => count as usize,
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn looks_in_vain(spin: &Spin) -> u32 {
+        let mut looks = 0;
+        assert!(!spin.until(|| {
+            looks += 1;
+            false
+        }));
+        looks
+    }
+
+    #[test]
+    fn where_looking_does_not_help_most_waits_look_once_and_some_try_again() {
+        let spin = Spin::new();
+        for _ in 0..100 {
+            looks_in_vain(&spin);
+        }
+        let looks: Vec<u32> =
+            (0..2 * LONGEST_REST_BESIDE_OTHERS).map(|_| looks_in_vain(&spin)).collect();
+        let rests = looks.iter().filter(|&&looks| looks == 1).count();
+        assert!(rests > looks.len() * 3 / 4, "{rests} of {}", looks.len());
+        assert!(rests < looks.len(), "it tries again");
+    }
+
+    #[test]
+    fn once_looking_helps_no_wait_is_left_out() {
+        let spin = Spin::new();
+        (0..100).for_each(|_| _ = looks_in_vain(&spin));
+        while spin.rests() {}
+        assert!(spin.is_on_trial());
+        assert!(spin.look_until(|| true));
+        assert!(!spin.is_on_trial() && !spin.rests());
+    }
+}
