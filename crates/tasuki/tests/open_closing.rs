@@ -100,6 +100,22 @@ fn whoever_closes_frees_it_if_nobody_uses_it() {
     assert_eq!(gone.load(Ordering::Relaxed), 1);
 }
 
+#[test]
+fn it_stays_while_the_first_thread_has_it_whoever_closes_it() {
+    let gone = AtomicUsize::new(0);
+    let open = opened(&gone);
+    let value = open.enter().unwrap();
+    let mut hung_up = false;
+    std::thread::scope(|scope| {
+        scope.spawn(|| open.close(|_| hung_up = true)).join().unwrap();
+        scope.spawn(|| assert!(open.enter().is_none())).join().unwrap();
+    });
+    assert!(hung_up && value.is_there());
+    assert_eq!(gone.load(Ordering::Relaxed), 0);
+    drop(value);
+    assert_eq!(gone.load(Ordering::Relaxed), 1);
+}
+
 /// The owner, who counts with plain stores, another user, and who closes: at the same time, over and over.
 #[test]
 fn nobody_has_it_when_it_is_gone_and_nobody_misses_the_last_one() {
@@ -111,7 +127,9 @@ fn nobody_has_it_when_it_is_gone_and_nobody_misses_the_last_one() {
     let use_it = |open: &Open<Canary<'_>>| {
         together.wait();
         while let Some(value) = open.enter() {
-            assert!(value.is_there(), "used after it was freed");
+            for _ in 0..20 {
+                assert!(value.is_there(), "used after it was freed");
+            }
         }
         together.wait();
     };
