@@ -16,6 +16,8 @@ const SHORTEST: u32 = 500;
 /// Rests, in waits.
 const FIRST_REST: u32 = 4;
 const LONGEST_REST: u32 = 256;
+/// A trial costs as much as a sleep, and an answer that it finds is ten times as fast.
+const LONGEST_REST_FOR_ANSWERS: u32 = 32;
 /// After a yield that a third program used, which may have taken milliseconds.
 const LONGEST_REST_BESIDE_OTHERS: u32 = 8192;
 
@@ -58,7 +60,7 @@ impl Spin {
             }
             std::hint::spin_loop();
         }
-        self.look_until(ready)
+        self.look_until(ready, LONGEST_REST_FOR_ANSWERS)
     }
 
     /// Looks whether `ready` until it is or the budget is used up; says which.
@@ -70,10 +72,14 @@ impl Spin {
             return false;
         }
         let yields = self.rest.load(Ordering::Relaxed) & YIELDS != 0;
-        if yields || processors() < 2 { self.yield_until(ready) } else { self.look_until(ready) }
+        if yields || processors() < 2 {
+            self.yield_until(ready)
+        } else {
+            self.look_until(ready, LONGEST_REST)
+        }
     }
 
-    fn look_until(&self, mut ready: impl FnMut() -> bool) -> bool {
+    fn look_until(&self, mut ready: impl FnMut() -> bool, longest_rest: u32) -> bool {
         let budget = self.budget.load(Ordering::Relaxed);
         let start = Instant::now();
         let limit = Duration::from_nanos(u64::from(budget));
@@ -96,7 +102,7 @@ impl Spin {
                 } else {
                     // The next trial has to last as long as it takes to wake the other side.
                     self.budget.store(LONGEST / 2, Ordering::Relaxed);
-                    self.rest_after(LONGEST_REST, 2);
+                    self.rest_after(longest_rest, 2);
                 }
                 return false;
             }
