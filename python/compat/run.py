@@ -238,7 +238,13 @@ def check(python: str, options: argparse.Namespace) -> bool:
     if interpreter is None:
         print(f"{python}: no test suite in this installation")
         return False
-    wanted = MODULES + ([FUTURES] if options.futures else [])
+    wanted = list(MODULES)
+    if options.futures:
+        name = FUTURES.rpartition(".")[2]
+        if any(Path(interpreter["tests"]).glob(f"{name}*")):
+            wanted.append(FUTURES)
+        else:
+            print(f"{python}: no {name} in this installation")
     package = Path(options.package).resolve()
     with tempfile.TemporaryDirectory(prefix="compat-") as folder:
         scratch = Path(folder)
