@@ -198,7 +198,7 @@ mod tests {
         (0..100).for_each(|_| _ = looks_in_vain(&spin));
         while spin.rests() {}
         assert!(spin.is_on_trial());
-        assert!(spin.look_until(|| true));
+        assert!(spin.look_until(|| true, LONGEST_REST));
         assert!(!spin.is_on_trial() && !spin.rests());
     }
 }
