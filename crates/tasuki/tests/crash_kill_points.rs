@@ -145,7 +145,10 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::BarrierSeatLeft
         | KillPoint::BarrierCommitted
         | KillPoint::BarrierUnlocked => &[],
-        KillPoint::SlotTaken | KillPoint::SlotHeld | KillPoint::SlotDropped => &[Slots],
+        KillPoint::SlotReady
+        | KillPoint::SlotTaken
+        | KillPoint::SlotHeld
+        | KillPoint::SlotDropped => &[Slots],
         // `cleanup_slots.rs`
         KillPoint::SlotAsked
         | KillPoint::SlotBacked

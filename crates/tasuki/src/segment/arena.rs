@@ -102,7 +102,8 @@ pub(super) struct LocalArena {
     full: Cell<bool>,
     /// Somebody was inside, perhaps stopped, for longer than `PATIENCE` when the lock was asked for last.
     busy: Cell<bool>,
-    /// Slots that this process refers to no more, and could not leave while the lock was busy.
+    /// Slots that this process refers to no more, and could not leave while the lock was busy. Its row still says that it
+    /// holds them; no slot is here twice.
     to_leave: RefCell<Vec<usize>>,
     /// Keeps every slot while this process, which was forked, has none of the rows, in which it would say what it holds.
     instead_of_row: Option<OwnedFd>,
@@ -413,6 +414,7 @@ pub(super) fn forget_row(segment: &Segment, row: usize) -> Result<(), Error> {
 
 /// Gives a forked child its own row and marks there what it inherited. Without a row it keeps the lease.
 pub(super) fn hold_again_after_fork(arena: &mut LocalArena, lease: Option<OwnedFd>) {
+    arena.to_leave.get_mut().clear(); // the parent's row holds them, so the parent leaves them
     let Ok(me) = arena.segment.my_row() else {
         // This cannot be told to anybody here; the next use of an object of this arena tells it.
         arena.instead_of_row = lease.or_else(|| arena.instead_of_row.take());
@@ -530,6 +532,7 @@ impl LocalArena {
     ) -> Result<Option<(SlotAddress, usize)>, Error> {
         let me = self.segment.my_row()?;
         let Some(_held) = self.lock_soon() else { return Ok(None) };
+        self.leave_all_locked(me);
         let Some(slot) = self.find_free(run) else { return Ok(None) };
         let (offset, room) = self
             .room(slot, run)
@@ -552,6 +555,7 @@ impl LocalArena {
         }
         self.mark_inside(slot + 1..slot + run, INSIDE_RUN);
         let entry = run as u64 | u64::from(kind.0) << KIND_SHIFT | u64::from(generation) << 32;
+        kill_point!(SlotReady);
         self.entry(slot).store(entry, Ordering::Release);
         kill_point!(SlotTaken);
         self.mark(me.row(), slot, true);
@@ -584,6 +588,8 @@ impl LocalArena {
         let part = self.part(offset, len)?;
         self.mark(me.row(), slot, true);
         drop(held);
+        // Whoever drops it leaves it, and once is enough.
+        self.to_leave.get_mut().retain(|&left| left != slot);
         if self.references[slot] == 0 {
             self.used += 1;
         }
@@ -594,11 +600,14 @@ impl LocalArena {
     /// This process refers to the slot no more; frees it if nobody does.
     fn leave(&self, slot: usize) {
         let Ok(me) = self.segment.my_row() else { return };
-        let mut to_leave = self.to_leave.borrow_mut();
-        to_leave.push(slot);
+        self.to_leave.borrow_mut().push(slot);
         let Some(_held) = self.lock_soon() else { return };
-        for slot in to_leave.drain(..) {
-            // It may have come back meanwhile.
+        self.leave_all_locked(me);
+    }
+
+    fn leave_all_locked(&self, me: Token) {
+        for slot in self.to_leave.borrow_mut().drain(..) {
+            // A broken peer may have freed one that this process got anew.
             if self.references[slot] == 0 {
                 self.leave_locked(me, slot);
             }
@@ -667,8 +676,8 @@ impl LocalArena {
     /// in between leaves slots inside no run, which a sweep finds; the other order would leave a run over slots that are
     /// another's by then.
     fn free(&self, slot: usize) {
+        let Some(run) = self.run_at(slot) else { return };
         let entry = self.entry(slot).load(Ordering::Relaxed);
-        let run = ((entry & RUN) as usize).min(SLOTS - slot);
         let pages = self.pages().filter(|_| self.room(slot, run).is_some());
         let kept = pages.as_ref().is_some_and(|pages| pages.keep(slot, slot + run));
         let of_page = pages.as_ref().map_or(0, |_| Pages::of_head(kept));
@@ -679,6 +688,16 @@ impl LocalArena {
             pages.give_back(slot, slot + run);
         }
         self.control().hint.store(slot as u32, Ordering::Relaxed);
+    }
+
+    /// How long the run is that begins at `slot`. None does if a broken peer wrote over an entry: then what is there stays,
+    /// since freeing a run that is none would free other objects.
+    fn run_at(&self, slot: usize) -> Option<usize> {
+        let run = (self.entry(slot).load(Ordering::Relaxed) & RUN) as usize;
+        let table = table_of(&self.segment).get(..self.slots())?;
+        let inside = table.get(slot + 1..slot.checked_add(run)?)?;
+        let is_inside = |entry: &AtomicU64| entry.load(Ordering::Relaxed) & RUN == INSIDE_RUN;
+        inside.iter().all(is_inside).then_some(run)
     }
 
     /// Makes slots free, or ones that are inside a run. Their generations stay: a handle to what one was must not fit what it

@@ -105,6 +105,8 @@ kill_points! {
     SlotAsked,
     /// arena: pages have memory, which is not noted yet.
     SlotBacked,
+    /// arena: the memory of slots is there and zero, they are not yet marked as taken.
+    SlotReady,
     /// arena: slots are marked as taken, the holder's row not yet.
     SlotTaken,
     /// arena: the holder's row says so, the call has not returned.

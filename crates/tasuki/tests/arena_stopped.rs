@@ -1,0 +1,155 @@
+//! A process was stopped in the middle of a step of an arena: nobody waits for it, and what others had to leave for later is
+//! done once, by those who had to do it.
+#![cfg(feature = "kill-points")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering::SeqCst;
+
+use support::{Child, Ended, Words, fork, in_own_process, until, watchdog};
+use tasuki::Array;
+use tasuki::kill_points::{KillPoint, arm_stop};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{RawHandle, RawLock, Wait};
+
+fn locks(count: usize) -> Vec<RawLock> {
+    (0..count).map(|_| RawLock::create(false).unwrap()).collect()
+}
+
+/// A process that is stopped in the section of the arena that this process's small objects are in.
+fn stopped_inside() -> Child {
+    let child = fork(|| {
+        arm_stop(KillPoint::SlotTaken, 1);
+        drop(locks(1));
+    });
+    child.wait_until_stopped();
+    child
+}
+
+fn goes_on(mut stopped: Child) {
+    stopped.signal(libc::SIGCONT);
+    assert_eq!(stopped.wait(), Ended::WELL);
+}
+
+/// A lock on its way: its record, and the lease that keeps it.
+struct Sent {
+    record: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Sent {
+    fn new(lock: &RawLock) -> Sent {
+        let mut table = Outgoing::default();
+        let record = lock.record(&mut table).unwrap();
+        Sent { record, fds: table.into_descriptors() }
+    }
+
+    fn open(&self) -> Result<RawLock, tasuki::Error> {
+        let handle = RawHandle::open(&self.record, &mut |index| {
+            Ok(self.fds[index as usize].try_clone().unwrap())
+        })?;
+        match handle {
+            RawHandle::Lock(lock) => Ok(lock),
+            other => panic!("{} was opened", other.name()),
+        }
+    }
+}
+
+fn assert_all_free_and_apart(locks: &[RawLock]) {
+    let places: BTreeSet<_> = locks.iter().map(RawLock::key).collect();
+    assert_eq!(places.len(), locks.len(), "two objects in one place");
+    for lock in locks {
+        assert!(lock.acquire(&mut Wait::now()).is_ok(), "another's place");
+    }
+    assert!(locks.iter().all(RawLock::release));
+}
+
+#[test]
+fn what_was_to_be_left_is_left_by_the_parent_and_not_by_its_child_again() {
+    let _watchdog = watchdog();
+    // Whether the places are free when the child drops something, or inside another object.
+    for taken_again in [false, true] {
+        in_own_process(|| {
+            let mut kept = locks(100);
+            let stopped = stopped_inside();
+            drop(kept.drain(..50)); // stays to be left
+            goes_on(stopped);
+            let words = Words::new(1);
+            let mut child = fork(|| {
+                until("the parent has left them", || words[0].load(SeqCst) == 1);
+                drop(kept.pop());
+            });
+            child.wait_until_asleep();
+            drop(kept.pop());
+            let make = |n: u64| Array::from_slice(&[n; 200]).unwrap();
+            let arrays: Vec<_> = (0..if taken_again { 155 } else { 0 }).map(make).collect();
+            words[0].store(1, SeqCst);
+            assert_eq!(child.wait(), Ended::WELL);
+            let others = locks(3000);
+            kept.extend(others);
+            assert_all_free_and_apart(&kept);
+            assert!((0..).zip(&arrays).all(|(n, array)| array.to_vec() == [n; 200]));
+        });
+    }
+}
+
+#[test]
+fn what_was_to_be_left_and_came_back_is_left_once() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let _arena = locks(1);
+        let words = Words::new(1);
+        // It does not have what is made after it.
+        let stopped = fork(|| {
+            until("the others are made", || words[0].load(SeqCst) == 1);
+            arm_stop(KillPoint::SlotTaken, 1);
+            drop(locks(1));
+        });
+        stopped.wait_until_asleep();
+        let mut kept = locks(10);
+        let sent = Sent::new(&kept[0]);
+        words[0].store(1, SeqCst);
+        stopped.wait_until_stopped();
+        let place = kept[0].key();
+        drop(kept.remove(0)); // stays to be left
+        goes_on(stopped);
+        let again = sent.open().unwrap();
+        assert_eq!(again.key(), place);
+        drop(sent);
+        drop(again);
+        kept.extend(locks(1000));
+        assert_all_free_and_apart(&kept);
+    });
+}
+
+/// Where the table of slots begins in an arena with all rows.
+const TABLE: u64 = 0x8_2000;
+
+#[test]
+fn a_broken_peer_that_writes_over_an_entry_frees_nobody_elses_objects() {
+    use std::os::unix::fs::FileExt;
+    let _watchdog = watchdog();
+    for run in [0_u16, 2, 3, 64, 4096, 0xfffe, 0xffff] {
+        in_own_process(|| {
+            let mut kept = locks(100);
+            let sent = Sent::new(&kept[50]);
+            let slot = u32::from_le_bytes(sent.record[6..10].try_into().unwrap());
+            let arena = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open(format!("/proc/self/fd/{}", sent.fds[0].as_raw_fd()))
+                .unwrap();
+            let at = TABLE + u64::from(slot) * 8;
+            let mut before = [0; 2];
+            arena.read_exact_at(&mut before, at).unwrap();
+            assert_eq!(u16::from_le_bytes(before), 1, "a lock has one slot");
+            arena.write_all_at(&run.to_le_bytes(), at).unwrap();
+            drop(sent);
+            drop(kept.remove(50));
+            kept.extend(locks(3900));
+            assert_all_free_and_apart(&kept);
+        });
+    }
+}
