@@ -186,7 +186,7 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::PipePolled
         | KillPoint::PipePolledLit => &[],
         // `queue_room.rs`
-        KillPoint::PutPlaceTaken | KillPoint::PutGapMoved => &[],
+        KillPoint::PutPlaceTaken | KillPoint::PutGapMoved | KillPoint::PutPlaceCut => &[],
         // `crash_beacon.rs`
         KillPoint::BeaconLighting
         | KillPoint::BeaconLit

@@ -98,17 +98,23 @@ fn the_memory_that_a_killed_consumer_held_is_given_back_though_nobody_needs_its_
     });
 }
 
+/// The steps of one who looks for a place.
+#[cfg(feature = "kill-points")]
+const AROUND_A_PLACE: [tasuki::kill_points::KillPoint; 5] = {
+    use tasuki::kill_points::KillPoint::*;
+    [PutPlaceTaken, PutGapMoved, PutPlaceCut, PutBlockClaimed, PutBlockFilled]
+};
+
 /// Whoever dies while places are taken away and found: the room is not less afterwards.
 #[test]
 #[cfg(feature = "kill-points")]
 fn room_is_found_again_after_a_death_in_the_search() {
     use support::Ended;
-    use tasuki::kill_points::{KillPoint, arm};
+    use tasuki::kill_points::arm;
 
     let _watchdog = watchdog();
     in_own_process(|| {
-        for point in [KillPoint::PutPlaceTaken, KillPoint::PutGapMoved, KillPoint::PutBlockClaimed]
-        {
+        for point in AROUND_A_PLACE {
             for nth in [1, 2, 5] {
                 let queue = small_queue(32 << 20);
                 burst(&queue, 9000, 200);
@@ -125,6 +131,72 @@ fn room_is_found_again_after_a_death_in_the_search() {
                     burst(&queue, 17_000, 100);
                 }
             }
+        }
+    });
+}
+
+/// Whoever is only stopped there goes on with what it had: it shares no byte with those who looked for room meanwhile.
+#[test]
+#[cfg(feature = "kill-points")]
+fn no_two_messages_share_a_place_when_one_was_stopped_in_the_search() {
+    use std::sync::atomic::Ordering;
+
+    use support::messages::{CODEC, read};
+    use support::{Ended, Words};
+    use tasuki::kill_points::arm_stop;
+    use tasuki::raw::Failure;
+
+    /// Puts what finds room in time, and counts it.
+    fn put_some(queue: &RawQueue, put: &Words, producer: u32, len: usize, wait: Duration) -> bool {
+        let count = &put[producer as usize];
+        let bytes = message(producer, count.load(Ordering::SeqCst) as u32, len);
+        match queue.put(CODEC, &[&bytes], &[], &mut Wait::timeout(wait)) {
+            Ok(()) => count.fetch_add(1, Ordering::SeqCst),
+            Err(Failure::GaveUp(GaveUp::TimedOut) | Failure::Failed(_)) => return false,
+            Err(other) => panic!("{other:?}"),
+        };
+        true
+    }
+    /// Takes anybody's message, which is as it was put, and counts it.
+    fn take(queue: &RawQueue, taken: &Words) -> bool {
+        let Some((bytes, _)) = get(queue, &mut Wait::now()) else { return false };
+        let (producer, number) = read(&bytes);
+        assert!(bytes == message(producer, number, bytes.len()), "{number} of {producer}");
+        taken[producer as usize].fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        for (point, nth) in AROUND_A_PLACE.into_iter().flat_map(|p| [(p, 1), (p, 2), (p, 5)]) {
+            let queue = small_queue(32 << 20);
+            let (puts, gets) = (Words::new(2), Words::new(2));
+            // Free blocks, so that there are places to take away.
+            burst(&queue, 9000, 200);
+            let mut stopped = fork(|| {
+                arm_stop(point, nth);
+                for order in (14..=21).cycle().take(40) {
+                    for _ in 0..((4 * MIB) >> order) {
+                        put_some(&queue, &puts, 0, (1 << order) + 1, support::NEVER);
+                    }
+                    while take(&queue, &gets) {}
+                }
+            });
+            stopped.wait_until_stopped();
+            // The others use the room up; who finds no place in time has put nothing.
+            for order in (13..=20).rev() {
+                let soon = Duration::from_millis(20);
+                while put_some(&queue, &puts, 1, (1 << order) + 1, soon) {}
+            }
+            stopped.signal(libc::SIGCONT);
+            assert_eq!(stopped.wait(), Ended::WELL, "{point:?} {nth}");
+            while take(&queue, &gets) {}
+            for producer in 0..2 {
+                let count = |words: &Words| words[producer].load(Ordering::SeqCst);
+                assert_eq!(count(&puts), count(&gets), "{point:?} {nth}");
+            }
+            // The room is all there for the next ones.
+            burst(&queue, 4 * MIB, 1);
         }
     });
 }

@@ -91,3 +91,23 @@ fn what_is_taken_or_put_does_not_wait_for_one_who_was_stopped_at_the_other_side(
     assert_eq!(producer.wait(), Ended::WELL);
     assert_eq!(get(&queue, &mut Wait::now()).unwrap().0, message(0, 1, 24));
 }
+
+#[test]
+fn nobody_waits_longer_than_he_wants_for_one_who_was_stopped_while_it_looked_for_room() {
+    let _watchdog = watchdog();
+    let queue = RawQueue::create(QueueOptions::default()).unwrap();
+    put(&queue, &message(0, 0, 5000), &[]);
+    let mut producer = stopped(KillPoint::PutPlaceCut, || put(&queue, &message(1, 0, 9000), &[]));
+    for wait in [soon, Wait::attempt] {
+        assert_gave_up(queue.put(CODEC, &[&message(0, 1, 9000)], &[], &mut wait()));
+    }
+    put(&queue, &message(0, 1, 24), &[]);
+    assert_eq!(get(&queue, &mut Wait::now()).unwrap().0, message(0, 0, 5000));
+    // What is free already needs no place.
+    put(&queue, &message(0, 2, 5000), &[]);
+    producer.signal(libc::SIGCONT);
+    assert_eq!(producer.wait(), Ended::WELL);
+    for bytes in [message(0, 1, 24), message(0, 2, 5000), message(1, 0, 9000)] {
+        assert_eq!(get(&queue, &mut Wait::now()).unwrap().0, bytes);
+    }
+}

@@ -29,6 +29,8 @@ kill_points! {
     PutPlaceTaken,
     /// put: the room for blocks is found anew and not yet told.
     PutGapMoved,
+    /// put: a place is cut off the room for blocks, and no block has it yet.
+    PutPlaceCut,
     /// put: the block is full, the queue's lock not yet taken.
     PutBlockFilled,
     /// put: under the lock, before anything is written.

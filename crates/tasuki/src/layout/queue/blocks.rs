@@ -336,9 +336,9 @@ impl SharedQueue {
         let entry = self.block(id)?;
         let size = SMALLEST << id.class;
         if entry.offset.load(Ordering::Relaxed) == 0 {
-            let place = self.place_for_block(size, me, wait)?;
-            let place = place.ok_or_else(|| self.too_large(len))?;
-            entry.offset.store(place as u64, Ordering::Relaxed);
+            if !self.find_place(id, me, wait)? {
+                return Err(self.too_large(len).into());
+            }
         }
         let offset = self.checked_offset(id, size)?;
         let committed = entry.committed.load(Ordering::Relaxed);
@@ -377,6 +377,12 @@ impl SharedQueue {
             }
         }
         entry.offset.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lays a block that this process has claimed there. The lock of places is held: who has it sees every place.
+    pub(super) fn set_place(&self, id: BlockId, place: usize) -> Result<(), Error> {
+        self.block(id)?.offset.store(place as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -426,7 +432,7 @@ impl SharedQueue {
     fn too_large(&self, len: usize) -> Error {
         let room: usize =
             (0..AREAS).map(|area| self.geometry.area(area)).map(|(start, end)| end - start).sum();
-        let why = if self.segment.capacity() < super::SMALLEST {
+        let why = if self.segment.capacity() < super::SHORTEST {
             ", since files were to be short where it was made (RLIMIT_FSIZE, `ulimit -f`)"
         } else {
             ""

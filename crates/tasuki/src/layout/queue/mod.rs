@@ -58,7 +58,7 @@ use crate::sys::{eventfd, sidecar};
 pub(crate) const INLINE: usize = 4096;
 
 /// A queue's segment can become at least this long, unless files may not.
-const SMALLEST: usize = 1 << 30;
+const SHORTEST: usize = 1 << 30;
 
 /// What a queue is to be.
 #[derive(Clone, Debug)]
@@ -173,7 +173,7 @@ impl SharedQueue {
     /// Makes an empty queue whose descriptors go through this socket.
     fn create_with(options: &Options, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
         let memory = usize::try_from(memory::physical()).unwrap_or(usize::MAX / 4);
-        let largest = memory.next_power_of_two().clamp(SMALLEST, pieces::LONGEST);
+        let largest = memory.next_power_of_two().clamp(SHORTEST, pieces::LONGEST);
         let longest_file = memory::longest_file();
         let longest = usize::try_from(longest_file).unwrap_or(usize::MAX) / PAGE * PAGE;
         let shape = Shape { rows: rows_for(longest_file), capacity: largest.min(longest) };

@@ -5,7 +5,7 @@
 //! ```
 //! A block keeps its place when it is free, so most messages never come here. When no gap has room, everything that is free, or
 //! held by the dead, loses its place and its memory; what is left in use says where the gaps are now. Only the holder of the lock
-//! changes gaps and takes places away. Whoever dies here leaves a block that is WRITING by a dead token, and a gap that is too
+//! changes gaps, gives places and takes them away. Whoever dies here leaves a block that is WRITING by a dead token, and a gap that is too
 //! small: both are found at the next time, since everything is computed from the blocks.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::blocks::{BlockId, CLASSES, Control, SMALLEST};
 use super::geometry::AREAS;
 use super::{NotPut, SharedQueue};
+use crate::error::Error;
 use crate::segment::Token;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Held, Wait, kill_point};
@@ -27,21 +28,22 @@ pub(super) struct Gap {
 }
 
 impl SharedQueue {
-    /// A place of `size` bytes that is nobody's.
-    pub(super) fn place_for_block(
+    /// Gives a block that this process has claimed, and that has no place, one that is nobody's; false when there is none.
+    pub(super) fn find_place(
         self: &Arc<Self>,
-        size: usize,
+        id: BlockId,
         me: Token,
         wait: &mut Wait<'_>,
-    ) -> Result<Option<usize>, NotPut> {
+    ) -> Result<bool, NotPut> {
+        let size = SMALLEST << id.class();
         // Nothing is to be repaired after a death: see the file's head.
         let held = self.head().blocks.lock.lock_within(wait)?;
-        if let Some(place) = (0..AREAS).find_map(|area| self.cut_off(&held, area, size)) {
-            return Ok(Some(place));
+        if self.cut_off(&held, id, size)? {
+            return Ok(true);
         }
         self.take_places_away(&held, me)?;
         self.find_gaps(&held, size)?;
-        Ok((0..AREAS).find_map(|area| self.cut_off(&held, area, size)))
+        Ok(self.cut_off(&held, id, size)?)
     }
 
     fn gap(&self, area: usize) -> (&Gap, usize, usize) {
@@ -54,11 +56,19 @@ impl SharedQueue {
         (gap, (gap.from.load(Ordering::Relaxed) as usize).max(start), to)
     }
 
-    fn cut_off(&self, _held: &Held<'_>, area: usize, size: usize) -> Option<usize> {
-        let (gap, from, to) = self.gap(area);
-        let next = from.checked_add(size).filter(|&next| next <= to)?;
-        gap.from.store(next as u64, Ordering::Relaxed);
-        Some(from)
+    /// Cuts the block's place off a gap. The block has it before the lock is free, or the next one to look for gaps would find
+    /// the place to be nobody's.
+    fn cut_off(&self, _held: &Held<'_>, id: BlockId, size: usize) -> Result<bool, Error> {
+        for area in 0..AREAS {
+            let (gap, from, to) = self.gap(area);
+            if let Some(next) = from.checked_add(size).filter(|&next| next <= to) {
+                gap.from.store(next as u64, Ordering::Relaxed);
+                kill_point!(PutPlaceCut);
+                self.set_place(id, from)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes the places of all blocks that are free or a dead process's, and gives their memory back.
@@ -80,7 +90,7 @@ impl SharedQueue {
         let mut used = Vec::new();
         for id in self.used_blocks() {
             if let Some(start) = self.place_of(id)? {
-                used.push((start, start + (SMALLEST << id.class())));
+                used.push((start, start.saturating_add(SMALLEST << id.class())));
             }
         }
         used.sort_unstable();
@@ -114,5 +124,37 @@ impl SharedQueue {
     pub(super) fn used_blocks(&self) -> impl Iterator<Item = BlockId> {
         (0..CLASSES as u32)
             .flat_map(|class| (0..self.high(class)).map(move |index| BlockId::new(class, index)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::queue::{Options, Outbound};
+
+    #[test]
+    fn a_place_that_is_nonsense_is_nobodys_and_disturbs_no_search() {
+        let options = Options {
+            capacity: None,
+            byte_limit: None,
+            soft_limit: false,
+            structured: 0,
+            joinable: false,
+            label: "room".into(),
+        };
+        let queue = Arc::new(SharedQueue::create(&options).unwrap());
+        let bytes = [7; 9000];
+        let put = || {
+            queue.put(&Outbound { codec: 1, parts: &[&bytes], fds: &[] }, &mut Wait::now()).unwrap()
+        };
+        put();
+        let id = queue.used_blocks().next().expect("a block");
+        for nonsense in [u64::MAX, u64::MAX - 0xfff, 1] {
+            queue.set_place(id, nonsense as usize).unwrap();
+            let held = queue.head().blocks.lock.lock();
+            queue.find_gaps(&held, SMALLEST).unwrap();
+            drop(held);
+            put();
+        }
     }
 }
