@@ -488,7 +488,8 @@ impl LargeMessage {
     }
 
     /// The message as memory of this process alone, without a copy: what is written there nobody else sees, and a child that
-    /// is forked has its own. It costs a mapping, and before a fork a copy.
+    /// is forked has its own. It costs a mapping, and before a fork a copy. Where the kernel refuses the mapping, the message
+    /// is copied at once; it is lost only if there is no memory for that either.
     pub fn into_private(self) -> Result<PrivateMessage, Error> {
         Ok(PrivateMessage { block: queue::PrivateBlock::of(self.block)? })
     }

@@ -335,10 +335,8 @@ impl SharedQueue {
         let control = &self.head().blocks;
         let entry = self.block(id)?;
         let size = SMALLEST << id.class;
-        if entry.offset.load(Ordering::Relaxed) == 0 {
-            if !self.find_place(id, me, wait)? {
-                return Err(self.too_large(len).into());
-            }
+        if entry.offset.load(Ordering::Relaxed) == 0 && !self.find_place(id, me, wait)? {
+            return Err(self.too_large(len).into());
         }
         let offset = self.checked_offset(id, size)?;
         let committed = entry.committed.load(Ordering::Relaxed);
@@ -347,7 +345,7 @@ impl SharedQueue {
             self.segment.commit(offset, len)?;
             entry.committed.store(len as u64, Ordering::Relaxed);
         }
-        self.segment.reach(offset, len)?;
+        self.map(offset, len)?;
         // What it had is no longer memory of free blocks.
         let _ = control.free_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
             Some(free.saturating_sub(committed))

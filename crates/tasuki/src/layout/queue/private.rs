@@ -3,7 +3,11 @@
 //! ```text
 //! SHOWN   the pages are those of the message's block, which this process holds  -> KEPT by a fork; gone when dropped
 //! KEPT    the pages are the process's own, the block is free                    -> gone when dropped
+//! COPIED  the pages were its own from the start, the block is free              -> gone when dropped
 //! ```
+//! A message is COPIED where the mapping is refused, as in a daemon that has closed its descriptors: it is taken by then, and must
+//! not be lost for that. Only who has no memory for a copy either gets an error, and the message is gone.
+//!
 //! Just before this process forks, every message that is SHOWN is made KEPT: the child gets it as it gets all memory, and neither
 //! sees what the other writes, nor another message that the block carries later. A write before makes a page the process's own
 //! already. The list of messages is locked around the fork, so that the child finds it whole.
@@ -16,15 +20,30 @@ use super::Block;
 use crate::error::Error;
 use crate::sync::private::Private;
 use crate::sys::fork;
+use crate::sys::memory::PAGE;
 use crate::sys::private_memory::PrivateMemory;
 
 /// A message's bytes, this process's own for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct PrivateBlock {
-    number: u64,
     memory: *mut u8,
     len: usize,
+    bytes: Bytes,
 }
+
+/// What the bytes are in.
+#[derive(Debug)]
+enum Bytes {
+    /// An entry of the list, which is SHOWN or KEPT.
+    Listed(u64),
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    Copied(Vec<Page>),
+}
+
+/// So that a copy begins where a mapping would: at a multiple of a page.
+#[derive(Debug)]
+#[repr(align(4096))]
+struct Page(#[expect(dead_code, reason = "only its address is used")] [u8; PAGE]);
 
 // SAFETY: the address is that of memory which lives as long as this value, and which no thread owns.
 unsafe impl Send for PrivateBlock {}
@@ -69,17 +88,32 @@ extern "C" fn release() {
 }
 
 impl PrivateBlock {
-    /// The message in the block; gives the block back when that fails.
+    /// The message in the block; gives the block back when that fails, for want of memory.
     pub(crate) fn of(block: Box<Block>) -> Result<PrivateBlock, Error> {
         if !HOOKED.load(Ordering::Relaxed) {
             hook(); // a linker that left the constructor out
         }
-        let memory = block.private_memory()?;
+        let memory = match block.private_memory() {
+            Ok(memory) => memory,
+            Err(refused) => return PrivateBlock::copied(&block).ok_or(refused),
+        };
         let (address, len) = (memory.as_ptr(), block.len());
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         // Should another thread fork before this, its child has a mapping that nobody there knows of.
         LIST.lock().insert(number, Shown { memory, block });
-        Ok(PrivateBlock { number, memory: address, len })
+        Ok(PrivateBlock { memory: address, len, bytes: Bytes::Listed(number) })
+    }
+
+    /// A copy, made from the mapping in which the message was found; None when there is no memory.
+    #[cold]
+    fn copied(block: &Block) -> Option<PrivateBlock> {
+        let len = block.len();
+        let mut pages = Vec::<Page>::new();
+        pages.try_reserve_exact(len.div_ceil(PAGE)).ok()?;
+        let memory = pages.as_mut_ptr().cast();
+        // SAFETY: room for as many bytes was just reserved, and nobody else knows of it.
+        unsafe { block.copy_to(memory) };
+        Some(PrivateBlock { memory, len, bytes: Bytes::Copied(pages) })
     }
 
     pub(crate) fn as_ptr(&self) -> *mut u8 {
@@ -93,7 +127,9 @@ impl PrivateBlock {
 
 impl Drop for PrivateBlock {
     fn drop(&mut self) {
-        let shown = LIST.lock().remove(&self.number);
-        drop(shown); // without the lock
+        if let Bytes::Listed(number) = self.bytes {
+            let shown = LIST.lock().remove(&number);
+            drop(shown); // without the lock
+        }
     }
 }

@@ -111,6 +111,14 @@ impl SharedQueue {
         }
     }
 
+    /// Maps a range, unless it is: only then does that need the segment's descriptor, which a daemon may have closed.
+    pub(super) fn map(&self, offset: usize, len: usize) -> Result<(), Error> {
+        match self.segment.bytes(offset, len) {
+            Some(_) => Ok(()),
+            None => self.segment.reach(offset, len).map(drop),
+        }
+    }
+
     #[inline]
     pub(super) fn frame_header(&self, offset: u64) -> Result<&FrameHeader, Error> {
         match self.segment.get(offset as usize) {
@@ -227,8 +235,7 @@ impl SharedQueue {
             self.segment.commit(start, CHUNK)?;
             entry.committed.store(1, Ordering::Relaxed);
         }
-        self.segment.reach(start, CHUNK)?;
-        Ok(())
+        self.map(start, CHUNK)
     }
 
     /// Whether the circle holds many more chunks than are in use; a guess, taken without a lock.
