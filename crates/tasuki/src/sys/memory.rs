@@ -119,7 +119,8 @@ pub(crate) fn prefetch_to_write(address: *const i8) {
 /// Gives the range its pages now, so that touching it later cannot fail; makes the file as long as that takes.
 ///
 /// It goes in steps. A signal makes the kernel give up all that it did of one call; the steps become smaller then, so that
-/// steady signals cannot keep it from ending. What cannot be had as a whole is given back.
+/// steady signals cannot keep it from ending. What cannot be had as a whole is given back: of more than one step's length
+/// nobody asks for what has memory already.
 pub(crate) fn commit(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<()> {
     let (mut done, mut step) = (0, LONGEST_STEP);
     while done < len {
@@ -131,7 +132,7 @@ pub(crate) fn commit(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Resul
             Err(Errno::INTR) => step = (step / 2).max(SHORTEST_STEP),
             Err(error) => {
                 if done > 0 {
-                    // Nobody has put anything there yet: a range of more than one step is one object's.
+                    // Nobody has put anything there yet: a range of more than one step is one object's, and new.
                     let _ = give_back(fd, offset, done);
                 }
                 return Err(error.into());

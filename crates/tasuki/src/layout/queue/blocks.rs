@@ -342,7 +342,9 @@ impl SharedQueue {
         let committed = entry.committed.load(Ordering::Relaxed);
         if committed < len as u64 {
             let len = len.next_multiple_of(PAGE);
-            self.segment.commit(offset, len)?;
+            // Only what is missing: a refusal takes back what was asked for, and that must be nothing that the block had.
+            let had = committed as usize / PAGE * PAGE;
+            self.segment.commit(offset + had, len - had)?;
             entry.committed.store(len as u64, Ordering::Relaxed);
         }
         self.map(offset, len)?;
