@@ -24,7 +24,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -270,6 +270,44 @@ class Pipes(Kind):
         ]
 
 
+class Objects(Kind):
+    """Making objects, getting them in messages, and dropping them, of all sizes; and forks meanwhile."""
+
+    def make(self) -> Any:
+        it = CTX.Queue()
+        for _ in range(20):
+            it.put(CTX.Lock())
+            it.put(CTX.RawArray("b", 9000))
+        return it
+
+    def work(self, it: Any, turn: int) -> None:
+        # Drops what it made, the last one of it, too.
+        _ = (CTX.Event(), CTX.Lock()) if turn % 2 else (CTX.RawArray("b", 9000), CTX.RawArray("b", 9000))
+        del _
+        if turn in (3, 4):
+            it.get(timeout=SHORT)
+
+    def calls(self) -> list[Call]:
+        def use(it: Any) -> None:
+            # What came in a message does not wait for a stopped one in the arena; the queue itself keeps the time.
+            with suppress(queue.Empty):
+                it.get(timeout=SHORT)
+
+        def fork(it: Any) -> None:
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+
+        return [
+            ("make and drop", TIMED, lambda it: [CTX.Lock() for _ in range(3)]),
+            ("make and drop pages", TIMED, lambda it: CTX.RawArray("b", 9000)),
+            ("get", TIMED, use),
+            ("get another", TIMED, lambda it: [use(it) for _ in range(2)]),
+            ("fork", TIMED, fork),
+        ]
+
+
 KINDS: dict[str, Kind] = {
     "Lock": Locks("Lock"),
     "RLock": Locks("RLock"),
@@ -286,6 +324,7 @@ KINDS: dict[str, Kind] = {
     "Queue, its end": Shutdowns("Queue", 2),
     "Pipe": Pipes(1),
     "Pipe, large": Pipes(LARGE),
+    "objects": Objects(),
 }
 
 

@@ -4,8 +4,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -140,7 +141,23 @@ impl Descriptors {
 /// Opens `object`, fresh from `__new__`, as what `record` names, with descriptors of the message being read.
 #[pyfunction]
 pub fn open_carried(object: &Bound<'_, PyAny>, record: &[u8]) -> PyResult<()> {
-    adopt(object, RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?)
+    adopt(object, open(object.py(), || Ok(RawHandle::open_now(record, &mut transfer::take)))?)
+}
+
+/// Runs `attempt` again while somebody was stopped in its way, which others of this interpreter's threads do not wait for.
+fn open(
+    py: Python<'_>,
+    mut attempt: impl FnMut() -> PyResult<Result<RawHandle, tasuki::Error>>,
+) -> PyResult<RawHandle> {
+    let start = Instant::now();
+    loop {
+        match attempt()? {
+            Err(tasuki::Error::Busy(_)) if start.elapsed() < RawHandle::OPEN_PATIENCE => {
+                py.detach(|| std::thread::sleep(Duration::from_millis(1)));
+            }
+            other => return other.map_err(errors::engine),
+        }
+    }
 }
 
 /// Opens `object` with duplicates of these descriptors, which are given by their index in the record.
@@ -150,8 +167,17 @@ pub fn open_with(
     record: &[u8],
     descriptors: HashMap<u32, RawFd>,
 ) -> PyResult<()> {
-    let mut owned = HashMap::new();
-    for (index, number) in descriptors {
+    let opened = open(object.py(), || {
+        let mut owned = duplicates(&descriptors)?;
+        // A damaged state names a descriptor that is not there; then no message is being read, and `take` says so.
+        let mut take = |index| owned.remove(&index).map_or_else(|| transfer::take(index), Ok);
+        Ok(RawHandle::open_now(record, &mut take))
+    });
+    adopt(object, opened?)
+}
+
+fn duplicates(descriptors: &HashMap<u32, RawFd>) -> PyResult<HashMap<u32, OwnedFd>> {
+    let duplicate = |(&index, &number): (&u32, &RawFd)| {
         if number < 0 {
             return Err(PyValueError::new_err("a negative descriptor"));
         }
@@ -159,11 +185,9 @@ pub fn open_with(
         let duplicate = unsafe { BorrowedFd::borrow_raw(number) }
             .try_clone_to_owned()
             .map_err(|error| errors::os("cannot duplicate a descriptor of a handle", &error))?;
-        owned.insert(index, duplicate);
-    }
-    // A damaged state names a descriptor that is not there; then no message is being read, and `take` says so.
-    let mut take = |index| owned.remove(&index).map_or_else(|| transfer::take(index), Ok);
-    adopt(object, RawHandle::open(record, &mut take).map_err(errors::engine)?)
+        Ok((index, duplicate))
+    };
+    descriptors.iter().map(duplicate).collect()
 }
 
 /// A duplicate of a descriptor of another process, closed on exec.
@@ -292,7 +316,7 @@ fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> 
     static BOUNDED_SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static CONDITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static CONNECTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let handle = RawHandle::open(record, &mut transfer::take).map_err(errors::engine)?;
+    let handle = open(py, || Ok(RawHandle::open_now(record, &mut transfer::take)))?;
     let class = match &handle {
         RawHandle::Queue(queue) if queue.is_joinable() => {
             JOINABLE_QUEUE.import(py, "tasuki.queues", "JoinableQueue")?

@@ -38,6 +38,9 @@ pub enum Error {
     /// A call from inside a wait, by a signal handler for example, would wait for what it interrupted.
     #[error("{0}")]
     Reentrant(String),
+    /// A process was stopped in the middle of a step, and this call cannot go on without it. Later it may.
+    #[error("{0}")]
+    Busy(String),
     /// The shared memory belongs to a process in another pid namespace, where owners cannot be recognised.
     #[error("this object comes from another pid namespace; share it only inside one container")]
     ForeignNamespace,

@@ -20,7 +20,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserializer, Serializer};
 
@@ -196,6 +196,25 @@ pub(crate) fn write_stream(
     Ok(record)
 }
 
+/// How long a handle without a lease is tried again while somebody is stopped in the arena of its object.
+pub(crate) const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// As `open`, and tries for a while to open what needs somebody who was stopped to go on.
+pub(crate) fn open_patiently(
+    record: &[u8],
+    descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
+) -> Result<RawHandle, Error> {
+    let start = Instant::now();
+    loop {
+        match open(record, descriptor) {
+            Err(Error::Busy(_)) if start.elapsed() < OPEN_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Opens what a record names. `descriptor` gives the message's descriptor with an index.
 pub(crate) fn open(
     record: &[u8],
@@ -289,7 +308,7 @@ pub(crate) fn deserialize<'de, T, D: Deserializer<'de>>(
     pick: impl FnOnce(RawHandle) -> Result<T, String>,
 ) -> Result<T, D::Error> {
     let record = transfer::deserialize_record(deserializer)?;
-    let handle = open(&record, &mut transfer::take).map_err(serde::de::Error::custom)?;
+    let handle = open_patiently(&record, &mut transfer::take).map_err(serde::de::Error::custom)?;
     pick(handle).map_err(serde::de::Error::custom)
 }
 

@@ -8,30 +8,43 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering::SeqCst;
 
-use support::{Child, Ended, Words, fork, in_own_process, until, watchdog};
+use support::{Child, Ended, Words, descriptor_count, fork, in_own_process, until, watchdog};
 use tasuki::Array;
 use tasuki::kill_points::{KillPoint, arm_stop};
-use tasuki::protocol::transfer::Outgoing;
+use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::{RawHandle, RawLock, Wait};
+
+/// The steps of making and dropping a small object.
+const STEPS: [KillPoint; 4] =
+    [KillPoint::LockTaken, KillPoint::SlotReady, KillPoint::SlotTaken, KillPoint::SlotDropped];
 
 fn locks(count: usize) -> Vec<RawLock> {
     (0..count).map(|_| RawLock::create(false).unwrap()).collect()
 }
 
 /// A process that is stopped in the section of the arena that this process's small objects are in.
-fn stopped_inside() -> Child {
+fn stopped_at(point: KillPoint) -> Child {
     let child = fork(|| {
-        arm_stop(KillPoint::SlotTaken, 1);
+        arm_stop(point, 1);
         drop(locks(1));
     });
     child.wait_until_stopped();
     child
 }
 
+fn stopped_inside() -> Child {
+    stopped_at(KillPoint::SlotTaken)
+}
+
 fn goes_on(mut stopped: Child) {
     stopped.signal(libc::SIGCONT);
     assert_eq!(stopped.wait(), Ended::WELL);
 }
+
+type Open = fn(
+    &[u8],
+    &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
+) -> Result<RawHandle, tasuki::Error>;
 
 /// A lock on its way: its record, and the lease that keeps it.
 struct Sent {
@@ -47,10 +60,12 @@ impl Sent {
     }
 
     fn open(&self) -> Result<RawLock, tasuki::Error> {
-        let handle = RawHandle::open(&self.record, &mut |index| {
-            Ok(self.fds[index as usize].try_clone().unwrap())
-        })?;
-        match handle {
+        self.open_by(RawHandle::open)
+    }
+
+    fn open_by(&self, open: Open) -> Result<RawLock, tasuki::Error> {
+        let copy = |index| Ok(self.fds[index as usize].try_clone().unwrap());
+        match open(&self.record, &mut { copy })? {
             RawHandle::Lock(lock) => Ok(lock),
             other => panic!("{} was opened", other.name()),
         }
@@ -152,4 +167,117 @@ fn a_broken_peer_that_writes_over_an_entry_frees_nobody_elses_objects() {
             assert_all_free_and_apart(&kept);
         });
     }
+}
+
+#[test]
+fn whoever_opens_forks_makes_or_drops_does_not_wait_for_a_stopped_one() {
+    let _watchdog = watchdog();
+    for point in STEPS {
+        in_own_process(|| {
+            let mut kept = locks(100);
+            let sent: Vec<Sent> = kept.drain(..50).map(|lock| Sent::new(&lock)).collect();
+            let descriptors = descriptor_count();
+            let stopped = stopped_at(point);
+            let mut opened: Vec<RawLock> = sent.iter().map(|sent| sent.open().unwrap()).collect();
+            assert_all_free_and_apart(&opened);
+            assert!(descriptor_count() <= descriptors + 2, "one lease, and perhaps an arena");
+            drop(sent);
+            // They are this process's, now that the messages are gone.
+            let others = Words::new(2);
+            let mut child = fork(|| {
+                assert_all_free_and_apart(&opened);
+                others[0].store(1, SeqCst);
+                until("the parent has dropped its own", || others[1].load(SeqCst) == 1);
+                let before = descriptor_count();
+                let mut more = locks(1000);
+                more.append(&mut opened);
+                assert_all_free_and_apart(&more);
+                assert!(descriptor_count() <= before, "the lease of the fork stays");
+            });
+            until("the child has used them", || others[0].load(SeqCst) == 1);
+            let mut made = locks(10);
+            goes_on(stopped);
+            made.extend(locks(100));
+            drop(opened);
+            made.extend(locks(1000));
+            others[1].store(1, SeqCst);
+            assert_eq!(child.wait(), Ended::WELL);
+            assert_all_free_and_apart(&made);
+            drop(made);
+            drop(kept);
+            assert!(descriptor_count() <= descriptors, "a lease stays, or an arena");
+        });
+    }
+}
+
+#[test]
+fn what_was_opened_while_somebody_was_stopped_comes_free_again() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        let kept = locks(1);
+        let arenas = descriptor_count();
+        for _ in 0..10 {
+            let mut sent: Vec<Sent> = Vec::new();
+            for lock in locks(1000) {
+                sent.push(Sent::new(&lock));
+            }
+            let stopped = stopped_inside();
+            let opened: Vec<RawLock> = sent.iter().map(|sent| sent.open().unwrap()).collect();
+            drop(sent);
+            assert_all_free_and_apart(&opened);
+            drop(opened);
+            goes_on(stopped);
+            drop(locks(1));
+        }
+        drop(locks(4000));
+        assert!(descriptor_count() <= arenas + 1, "slots were lost");
+        assert_all_free_and_apart(&kept);
+    });
+}
+
+#[test]
+fn a_handle_without_a_lease_opens_when_the_stopped_one_goes_on() {
+    let _watchdog = watchdog();
+    in_own_process(|| {
+        // Of an arena that this process has, so that another can be stopped in there.
+        let kept = locks(1);
+        let words = Words::new(1);
+        let other = fork(|| {
+            until("the message is made", || words[0].load(SeqCst) == 1);
+            arm_stop(KillPoint::SlotTaken, 1);
+            drop(locks(1));
+        });
+        other.wait_until_asleep();
+        let mut made = locks(2);
+        let mut sent: Vec<Sent> = made.iter().map(Sent::new).collect();
+        // Another process has them, and this one not.
+        let mut holder = fork(|| {
+            until("the end", || words[0].load(SeqCst) == 2);
+            drop(made.drain(..));
+        });
+        holder.wait_until_asleep();
+        drop(made.drain(..));
+        drop(locks(1));
+        for sent in &mut sent {
+            // As without /proc: a descriptor of the arena, but no lease.
+            let path = format!("/proc/self/fd/{}", sent.fds[0].as_raw_fd());
+            let file = std::fs::File::options().read(true).write(true).open(path);
+            sent.fds[0] = file.unwrap().into();
+        }
+        words[0].store(1, SeqCst);
+        other.wait_until_stopped();
+        let error = sent[0].open_by(RawHandle::open_now).unwrap_err();
+        assert!(matches!(error, tasuki::Error::Busy(_)), "{error}");
+        // Neither is this process's own state held meanwhile, nor is the handle gone.
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| sent[1].open());
+            drop(locks(10));
+            goes_on(other);
+            let opened = vec![opening.join().unwrap().unwrap(), sent[0].open().unwrap()];
+            assert_all_free_and_apart(&opened);
+        });
+        words[0].store(2, SeqCst);
+        assert_eq!(holder.wait(), Ended::WELL);
+        assert_all_free_and_apart(&kept);
+    });
 }

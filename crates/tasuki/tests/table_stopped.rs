@@ -10,16 +10,18 @@
 
 mod support;
 
+use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use support::{Child, Ended, NEVER, fork, soaking, state_of, until, watchdog_of};
 use tasuki::kill_points::{KillPoint, arm_stop};
+use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::connection::{Mode, RawConnection};
 use tasuki::raw::{
-    QueueOptions, RawArrived, RawBarrier, RawCondition, RawEvent, RawLock, RawQueue, RawSemaphore,
-    Shutdown, UserLockRef, Wait,
+    QueueOptions, RawArrived, RawBarrier, RawCondition, RawEvent, RawHandle, RawLock, RawQueue,
+    RawSemaphore, RawValue, Shutdown, UserLockRef, Wait, element,
 };
 
 const SHORT: Duration = Duration::from_millis(30);
@@ -41,6 +43,37 @@ enum Thing {
     Barrier(RawBarrier),
     Queue(RawQueue, usize),
     Pipe(RawConnection, RawConnection, usize),
+    /// The arenas in which objects are made, and two that come in messages, which nobody has.
+    Arena([Carried; 2]),
+}
+
+/// A handle on its way: its record, and the descriptors beside it.
+struct Carried {
+    record: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Carried {
+    fn new(write: impl FnOnce(&mut Outgoing) -> Result<Vec<u8>, TransferError>) -> Carried {
+        let mut table = Outgoing::default();
+        let record = write(&mut table).unwrap();
+        Carried { record, fds: table.into_descriptors() }
+    }
+
+    fn open(&self) -> RawHandle {
+        let mut copy = |index| Ok(self.fds[index as usize].try_clone().unwrap());
+        RawHandle::open(&self.record, &mut copy).unwrap()
+    }
+}
+
+const PAGES: usize = 9000;
+
+fn small() -> RawLock {
+    RawLock::create(false).unwrap()
+}
+
+fn of_pages() -> RawValue {
+    RawValue::create(element::OPAQUE, PAGES).unwrap()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,6 +112,13 @@ impl Thing {
             ("queue of large messages", || queue(None, LARGE)),
             ("pipe", || pipe(8)),
             ("pipe of large messages", || pipe(LARGE)),
+            ("arena", || {
+                let (lock, value) = (small(), of_pages());
+                Thing::Arena([
+                    Carried::new(|table| lock.record(table)),
+                    Carried::new(|table| value.record(table)),
+                ])
+            }),
         ]
     }
 
@@ -138,6 +178,11 @@ impl Thing {
                 }
                 let _ = there.recv(&mut Vec::new(), usize::MAX, &mut soon());
             }
+            Thing::Arena(carried) => match turn % 4 {
+                0 => drop((small(), small())),
+                1 => drop((of_pages(), of_pages())),
+                turn => drop(carried[turn as usize - 2].open()),
+            },
         }
     }
 
@@ -274,6 +319,22 @@ impl Thing {
                 ("arm", AtOnce, with!(Pipe(it, ..) => it.arm().map(drop))),
                 ("pollable", AtOnce, with!(Pipe(it, ..) => it.pollable().map(drop))),
             ],
+            // None of these waits for a peer: there is another arena, another moment, a lease.
+            Thing::Arena(_) => vec![
+                ("make and drop", Timed, with!(Arena(_) => (small(), small(), small()))),
+                ("make and drop pages", Timed, with!(Arena(_) => (of_pages(), of_pages()))),
+                ("open", Timed, with!(Arena([it, _]) => it.open())),
+                ("open pages", Timed, with!(Arena([_, it]) => it.open())),
+                (
+                    "fork",
+                    Timed,
+                    with!(Arena([it, _]) => {
+                        let mut kept = Some((it.open(), small()));
+                        let mut child = fork(|| drop((kept.take(), it.open(), small(), of_pages())));
+                        assert_eq!(child.wait(), Ended::WELL);
+                    }),
+                ),
+            ],
         }
     }
 }
@@ -377,4 +438,5 @@ table! {
     queue_of_large_messages: "queue of large messages",
     pipe: "pipe",
     pipe_of_large_messages: "pipe of large messages",
+    arena: "arena",
 }

@@ -135,13 +135,27 @@ pub enum RawHandle {
 }
 
 impl RawHandle {
-    /// Opens what a record names; `descriptor` gives the message's descriptor with an index.
+    /// Opens what a record names; `descriptor` gives the message's descriptor with an index, as often as it is asked.
+    ///
+    /// What came in a message waits for nobody. Another handle may have to wait for one who was stopped in the middle of a step: then it
+    /// is tried again for [`OPEN_PATIENCE`](RawHandle::OPEN_PATIENCE), before the error is [`Error::Busy`].
     pub fn open(
+        record: &[u8],
+        descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
+    ) -> Result<RawHandle, Error> {
+        handle::open_patiently(record, descriptor)
+    }
+
+    /// As [`open`](RawHandle::open), with the error at once, for a caller who waits in its own way.
+    pub fn open_now(
         record: &[u8],
         descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
     ) -> Result<RawHandle, Error> {
         handle::open(record, descriptor)
     }
+
+    /// For how long it is worth while to try again.
+    pub const OPEN_PATIENCE: std::time::Duration = handle::OPEN_PATIENCE;
 
     /// The indices of the descriptors that [`open`](RawHandle::open) will ask for.
     pub fn indices(record: &[u8]) -> Result<Vec<u32>, Error> {

@@ -32,6 +32,7 @@ use super::{Kind, Segment, Shape, Shared, payload};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Held, RobustLock, Wait, kill_point};
+use crate::sys::kept_fd::KeptFd;
 use crate::sys::lease;
 use crate::sys::memory::{self, PAGE};
 
@@ -48,7 +49,7 @@ const LONGEST_RUN_IN_PARTS: usize = 256;
 
 /// How long one who makes or drops an object waits for another one inside. A section takes microseconds, so it is enough for
 /// everybody but those who are stopped.
-const PATIENCE: Duration = Duration::from_millis(50);
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 const BITMAP: usize = SLOTS / 8;
 
@@ -105,8 +106,11 @@ pub(super) struct LocalArena {
     /// Slots that this process refers to no more, and could not leave while the lock was busy. Its row still says that it
     /// holds them; no slot is here twice.
     to_leave: RefCell<Vec<usize>>,
+    /// Leases on slots that this process marked as held without the lock, since that was busy. They end when it has the lock:
+    /// who was inside then, and had looked at the marks before, has looked for leases, too.
+    leases: RefCell<Vec<KeptFd>>,
     /// Keeps every slot while this process, which was forked, has none of the rows, in which it would say what it holds.
-    instead_of_row: Option<OwnedFd>,
+    instead_of_row: Option<KeptFd>,
 }
 
 /// What an object in an arena is; it decides who may open it as what.
@@ -179,6 +183,7 @@ impl Slot {
     }
 
     /// Opens an object that a handle names. `arena` may be a lease, which ends here, after this process holds the slot.
+    /// It waits for nobody: where it had to, for a handle that came without a lease, the error is `Busy`.
     pub(crate) fn open(
         arena: OwnedFd,
         kind: SlotKind,
@@ -199,7 +204,7 @@ impl Slot {
                 local.arenas.len() - 1
             }
         };
-        let slot = local.arenas[index].open(kind, address, len);
+        let slot = local.arenas[index].open(kind, address, len, keeps.as_fd());
         let unused = if local.arenas[index].used == 0 && local.arenas.len() > 1 {
             Some(local.arenas.swap_remove(index)) // a bad handle must not keep its arena here
         } else {
@@ -412,23 +417,29 @@ pub(super) fn forget_row(segment: &Segment, row: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives a forked child its own row and marks there what it inherited. Without a row it keeps the lease.
-pub(super) fn hold_again_after_fork(arena: &mut LocalArena, lease: Option<OwnedFd>) {
+/// Gives a forked child its own row and marks there what it inherited. Without a row it keeps the lease, and so it does for
+/// a while if somebody is stopped inside. `wait` is for all arenas of this process.
+pub(super) fn hold_again_after_fork(
+    arena: &mut LocalArena,
+    lease: Option<OwnedFd>,
+    wait: &mut Wait<'_>,
+) {
     arena.to_leave.get_mut().clear(); // the parent's row holds them, so the parent leaves them
+    let lease = lease.map(|lease| KeptFd::new(lease, arena.segment.file_id()));
     let Ok(me) = arena.segment.my_row() else {
         // This cannot be told to anybody here; the next use of an object of this arena tells it.
         arena.instead_of_row = lease.or_else(|| arena.instead_of_row.take());
         return;
     };
-    // A sweep looks at the rows first and for the lease later: this row must not come, and the lease go, in between.
-    let held = arena.lock();
     for (slot, references) in arena.references.iter().enumerate() {
         if *references > 0 {
             arena.mark(me.row(), slot, true);
         }
     }
-    drop(held);
-    arena.instead_of_row = None;
+    // A sweep looks at the rows first and for the lease later: this row must not come, and the lease go, in between.
+    let kept = [lease, arena.instead_of_row.take()];
+    arena.leases.get_mut().extend(kept.into_iter().flatten());
+    drop(arena.enter(wait));
 }
 
 impl LocalArena {
@@ -442,6 +453,7 @@ impl LocalArena {
             full: Cell::new(false),
             busy: Cell::new(false),
             to_leave: RefCell::default(),
+            leases: RefCell::default(),
             instead_of_row: None,
         }
     }
@@ -485,17 +497,20 @@ impl LocalArena {
             .ok_or_else(|| Error::Invalid("an arena whose slot size was overwritten".into()))
     }
 
-    fn lock(&self) -> Held<'_> {
-        // Nothing to repair after a death inside: every step below leaves a slot free, or taken without a holder,
-        // which a sweep finds.
-        self.control().lock.lock()
+    /// Enters the section, unless somebody is inside for longer than the caller waits. There is nothing to repair after a death inside:
+    /// every step below leaves a slot free, or taken without a holder, which a sweep finds.
+    fn enter(&self, wait: &mut Wait<'_>) -> Option<Held<'_>> {
+        let held = self.control().lock.lock_within(wait).ok()?;
+        self.busy.set(false);
+        self.leases.borrow_mut().clear();
+        Some(held)
     }
 
-    /// As `lock`, where another arena or a later moment will do: whoever makes or drops an object does not wait for somebody
+    /// As `enter`, where another arena or a later moment will do: whoever makes or drops an object does not wait for somebody
     /// who was stopped inside.
     fn lock_soon(&self) -> Option<Held<'_>> {
         let mut patience = if self.busy.get() { Wait::attempt() } else { Wait::timeout(PATIENCE) };
-        let held = self.control().lock.lock_within(&mut patience).ok();
+        let held = self.enter(&mut patience);
         self.busy.set(held.is_none());
         held
     }
@@ -564,13 +579,29 @@ impl LocalArena {
         Ok(Some((SlotAddress { slot: slot as u32, generation }, offset)))
     }
 
-    fn open(&mut self, kind: SlotKind, address: SlotAddress, len: usize) -> Result<Slot, Error> {
+    /// `carrier` came with the handle, and is a lease on the slot in all likelihood.
+    fn open(
+        &mut self,
+        kind: SlotKind,
+        address: SlotAddress,
+        len: usize,
+        carrier: BorrowedFd<'_>,
+    ) -> Result<Slot, Error> {
         let slot = address.slot as usize;
         if slot >= self.slots() {
             return Err(Error::Invalid("a handle to a slot that does not exist".into()));
         }
         let me = self.segment.my_row()?;
-        let held = self.lock();
+        let held = self.enter(&mut Wait::attempt());
+        // Nobody frees the slot meanwhile: not without the lock, nor what this process has, nor while there is this lease.
+        let is_ours = self.references[slot] > 0 || self.to_leave.borrow().contains(&slot);
+        if held.is_none() && !is_ours && !lease::holds(carrier, slot as u64) {
+            return Err(Error::Busy(
+                "a process was stopped while it made or dropped an object, and a handle that came without a message cannot be \
+                 opened until it goes on"
+                    .into(),
+            ));
+        }
         let entry = self.entry(slot).load(Ordering::Acquire);
         let run = (entry & RUN) as usize;
         if run == 0 || run as u64 == INSIDE_RUN || (entry >> 32) as u32 != address.generation {
@@ -586,15 +617,31 @@ impl LocalArena {
             .filter(|(_, room)| *room >= len)
             .ok_or_else(|| Error::Invalid("the object behind this handle is smaller".into()))?;
         let part = self.part(offset, len)?;
+        if held.is_none() && !is_ours {
+            self.keep_lease(carrier, slot)?;
+        }
         self.mark(me.row(), slot, true);
         drop(held);
         // Whoever drops it leaves it, and once is enough.
-        self.to_leave.get_mut().retain(|&left| left != slot);
+        self.to_leave.borrow_mut().retain(|&left| left != slot);
         if self.references[slot] == 0 {
             self.used += 1;
         }
         self.references[slot] += 1;
         Ok(Slot { part, address })
+    }
+
+    /// Makes a lease that keeps a slot until this process was inside once. It is not the message's, of which others have copies.
+    fn keep_lease(&self, carrier: BorrowedFd<'_>, slot: usize) -> Result<(), Error> {
+        let mut leases = self.leases.borrow_mut();
+        let known = leases.last().and_then(|lease| lease.get().ok());
+        if known.is_some_and(|known| lease::extend(known, slot as u64).is_ok()) {
+            return Ok(());
+        }
+        let lease = lease::take(carrier, slot as u64)
+            .map_err(|error| Error::os("keep an object that came in a message", error))?;
+        leases.push(KeptFd::new(lease, self.segment.file_id()));
+        Ok(())
     }
 
     /// This process refers to the slot no more; frees it if nobody does.

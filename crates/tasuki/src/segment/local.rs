@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 
 use super::arena::{self, LocalArena};
 use super::{Segment, roster};
+use crate::sync::Wait;
 use crate::sync::private::{Private, PrivateGuard};
 use crate::sys::{fork, process};
 
@@ -140,8 +141,10 @@ extern "C" fn child() {
     with_held(|local| {
         refuse_segments_of_others(local);
         let leases = local.fork_leases.drain(..);
+        // For all of them together: the fork returns only then.
+        let mut wait = Wait::timeout(arena::PATIENCE);
         for (arena, lease) in local.arenas.iter_mut().zip(leases) {
-            arena::hold_again_after_fork(arena, lease);
+            arena::hold_again_after_fork(arena, lease, &mut wait);
         }
     });
     LOCAL.release_after_fork();

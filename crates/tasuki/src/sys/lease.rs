@@ -7,6 +7,7 @@
 #![allow(unsafe_code)] // fcntl with a struct flock, which rustix does not offer for open file descriptions
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
@@ -38,6 +39,22 @@ pub(crate) fn exists(memfd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
     control(memfd, libc::F_OFD_GETLK, libc::F_WRLCK, byte).map(|found| found != libc::F_UNLCK)
 }
 
+/// Whether this description, of which there may be copies elsewhere, has a lease on `byte`. Without /proc nobody can tell, and
+/// the answer is no.
+pub(crate) fn holds(lease: BorrowedFd<'_>, byte: u64) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", lease.as_raw_fd()));
+    info.is_ok_and(|info| info.lines().filter_map(leased_in).any(|range| range.contains(&byte)))
+}
+
+/// The range in a line such as `lock: 1: OFDLCK ADVISORY  READ -1 00:01:284841 5 7`.
+fn leased_in(line: &str) -> Option<RangeInclusive<u64>> {
+    let mut words = line.strip_prefix("lock:")?.split_whitespace();
+    words.find(|word| *word == "OFDLCK")?;
+    let (end, first) = (words.next_back()?, words.next_back()?);
+    let last = if end == "EOF" { u64::MAX } else { end.parse().ok()? };
+    Some(first.parse().ok()?..=last)
+}
+
 fn control(
     fd: BorrowedFd<'_>,
     command: libc::c_int,
@@ -56,4 +73,27 @@ fn control(
         return Err(io::Error::last_os_error());
     }
     Ok(libc::c_int::from(lock.l_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory;
+    use super::*;
+
+    #[test]
+    fn a_lease_is_told_from_another_and_from_a_descriptor_that_is_none() {
+        let memfd = memory::create("leased", 1).unwrap();
+        let lease = take(memfd.as_fd(), 5).unwrap();
+        for byte in [6, 7, 4096] {
+            extend(lease.as_fd(), byte).unwrap();
+        }
+        let other = take(memfd.as_fd(), 9).unwrap();
+        let copy = lease.try_clone().unwrap();
+        for fd in [&lease, &copy] {
+            let held: Vec<u64> = (0..5000).filter(|&byte| holds(fd.as_fd(), byte)).collect();
+            assert_eq!(held, [5, 6, 7, 4096]);
+        }
+        assert!(holds(other.as_fd(), 9) && !holds(other.as_fd(), 5));
+        assert!(!holds(memfd.as_fd(), 5) && !holds(without(lease.as_fd()).unwrap().as_fd(), 5));
+    }
 }
