@@ -67,6 +67,11 @@ mod sys {
             Duration::from_secs(LOOKS.fetch_add(1, Ordering::Relaxed))
         }
     }
+    pub(crate) mod fork {
+        pub(crate) fn epoch() -> u64 {
+            1 // nobody forks in a model
+        }
+    }
     pub(crate) mod identity {
         pub(crate) fn thread_id() -> u32 {
             1 // no thread of a model asks for another one's recursive lock

@@ -33,7 +33,7 @@ pub fn poll(
         |wait: &mut Wait<'_>| raw::wait_for_descriptors(&borrowed_readers, &borrowed_ends, wait);
     let mut found = look(&mut Wait::now());
     if matches!(found, Ok(Err(_))) && !patience.is_none() {
-        found = patience.wait(py, |mut wait| look(&mut wait))?;
+        found = patience.wait(py, look)?;
     }
     match found {
         Ok(Ok(ready)) => {

@@ -92,7 +92,7 @@ impl Patience {
     pub fn wait<R: Send>(
         self,
         py: Python<'_>,
-        call: impl FnOnce(Wait<'_>) -> R + Send,
+        call: impl FnMut(&mut Wait<'_>) -> R + Send,
     ) -> PyResult<R> {
         self.wait_unless(py, || false, call)
     }
@@ -107,7 +107,7 @@ impl Patience {
             return Ok(result);
         }
         Patience::Forever
-            .wait(py, |mut wait| call(&mut wait))?
+            .wait(py, &mut call)?
             .map_err(|_| PyRuntimeError::new_err("a wait without end ended"))
     }
 
@@ -128,10 +128,25 @@ impl Patience {
         self,
         py: Python<'_>,
         mut no_hope: impl FnMut() -> bool + Send,
-        call: impl FnOnce(Wait<'_>) -> R + Send,
+        mut call: impl FnMut(&mut Wait<'_>) -> R + Send,
     ) -> PyResult<R> {
+        loop {
+            if let Some(result) = self.wait_once(py, &mut no_hope, &mut call)? {
+                return Ok(result);
+            }
+        }
+    }
+
+    /// As `wait_unless`. None: a signal handler forked, and returned in the child. What waits is the parent; as the child is in
+    /// this call as well, it makes the call anew.
+    pub fn wait_once<R: Send>(
+        self,
+        py: Python<'_>,
+        mut no_hope: impl FnMut() -> bool + Send,
+        call: impl FnOnce(&mut Wait<'_>) -> R + Send,
+    ) -> PyResult<Option<R>> {
         let mut raised: Option<PyErr> = None;
-        let result = py.detach(|| {
+        let (result, again) = py.detach(|| {
             let mut interrupted = || {
                 raised = check_signals().err();
                 raised.is_some() || no_hope()
@@ -141,11 +156,14 @@ impl Patience {
                 Patience::Until(end) => Wait::until(end),
                 Patience::Forever => Wait::forever(),
             };
-            call(wait.interruptible(&mut interrupted))
+            let mut wait = wait.interruptible(&mut interrupted);
+            let result = call(&mut wait);
+            (result, wait.has_forked())
         });
         match raised {
             Some(error) => Err(error),
-            None => Ok(result),
+            None if again => Ok(None),
+            None => Ok(Some(result)),
         }
     }
 }

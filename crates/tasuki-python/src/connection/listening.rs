@@ -54,8 +54,7 @@ impl Listener {
     fn accept<'py>(&self, connection: &Bound<'py, Connection>) -> PyResult<Bound<'py, PyAny>> {
         let py = connection.py();
         let raw = self.raw.enter().ok_or_else(closed)?;
-        let accepted =
-            raw.while_waiting(|| Patience::Forever.wait(py, |mut wait| raw.accept(&mut wait)))?;
+        let accepted = raw.while_waiting(|| Patience::Forever.wait(py, |wait| raw.accept(wait)))?;
         let (stream, peer) = accepted.map_err(|failure| connect_failed(py, failure))?;
         connection.get().adopt(Transport::of_stream(stream), true, true)?;
         from_address(py, &peer)
@@ -91,7 +90,7 @@ pub fn connect(
     let authkey = authkey.map(AuthKey::from);
     let options = ClientOptions { authkey, limits, ..ClientOptions::default() };
     let connected = Patience::Forever
-        .wait(py, |mut wait| tasuki::raw::connection::connect(&address, &options, &mut wait))?;
+        .wait(py, |wait| tasuki::raw::connection::connect(&address, &options, wait))?;
     let stream = connected.map_err(|failure| connect_failed(py, failure))?;
     connection.get().adopt(Transport::of_stream(stream), true, true)
 }

@@ -138,7 +138,7 @@ impl Transport {
         match self {
             Transport::Pipe(pipe) => send_frame(py, pipe, Codec::Raw.tag(), &[bytes], &[]),
             Transport::Stream(stream) => Patience::Forever
-                .wait(py, |mut wait| stream.raw().send(&[bytes], &mut wait))?
+                .wait(py, |wait| stream.raw().send(&[bytes], wait))?
                 .map_err(stream_failed),
             Transport::NotOpen(_) => Err(not_open()),
         }
@@ -182,8 +182,8 @@ impl Transport {
                     received = raw.recv_little(DETACH as u64, buffer, most);
                 }
                 if let Err(StreamError::GaveUp(GaveUp::TimedOut)) = received {
-                    received = Patience::Forever
-                        .wait(py, |mut wait| raw.recv_later(buffer, most, &mut wait))?;
+                    received =
+                        Patience::Forever.wait(py, |wait| raw.recv_later(buffer, most, wait))?;
                 }
                 match received {
                     Ok(()) => Ok(PyBytes::new(py, buffer)),
@@ -201,7 +201,7 @@ impl Transport {
             Transport::Pipe(pipe) => {
                 let mut ready = pipe.poll(&mut Wait::now());
                 if matches!(ready, Ok(false)) && !patience.is_none() {
-                    ready = patience.wait(py, |mut wait| pipe.poll(&mut wait))?;
+                    ready = patience.wait(py, |wait| pipe.poll(wait))?;
                 }
                 ready.map_err(|failure| pipe_failed(failure, PyEOFError::new_err))
             }
@@ -209,7 +209,7 @@ impl Transport {
                 let raw = stream.raw();
                 let mut ready = raw.poll(&mut Wait::now());
                 if matches!(ready, Ok(false)) && !patience.is_none() {
-                    ready = patience.wait(py, |mut wait| raw.poll(&mut wait))?;
+                    ready = patience.wait(py, |wait| raw.poll(wait))?;
                 }
                 ready.map_err(stream_failed)
             }
@@ -280,7 +280,7 @@ fn send_frame(
         sent = pipe.send(codec, parts, fds, &mut Wait::now());
     }
     if matches!(sent, Err(Failure::GaveUp(_))) {
-        sent = Patience::Forever.wait(py, |mut wait| pipe.send(codec, parts, fds, &mut wait))?;
+        sent = Patience::Forever.wait(py, |wait| pipe.send(codec, parts, fds, wait))?;
     }
     // EPIPE, which is 32 on every Linux.
     let broken = |()| PyBrokenPipeError::new_err((32, "Broken pipe"));
@@ -295,7 +295,7 @@ fn receive_frame(
 ) -> Result<Received, NotReceived> {
     let mut received = pipe.recv(buffer, limit, &mut Wait::now());
     if matches!(received, Err(Failure::GaveUp(_))) {
-        received = Patience::Forever.wait(py, |mut wait| pipe.recv(buffer, limit, &mut wait))?;
+        received = Patience::Forever.wait(py, |wait| pipe.recv(buffer, limit, wait))?;
     }
     received.map_err(|failure| match failure {
         Failure::Failed(Error::Limit(_)) if limit < usize::MAX => NotReceived::TooLong,

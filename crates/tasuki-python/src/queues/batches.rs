@@ -92,10 +92,9 @@ pub fn put_many(
     }
     let timed_out = matches!(result, Err(Failure::GaveUp(GaveUp::TimedOut)));
     let result = if timed_out && !(total < DETACH && patience.is_none() && raw.is_surely_full()) {
-        let rest = &messages[put..];
         raw.while_waiting(|| {
-            patience.wait(py, |mut wait| {
-                let (more, result) = raw.put_many(rest, &mut wait);
+            patience.wait(py, |wait| {
+                let (more, result) = raw.put_many(&messages[put..], wait);
                 put += more;
                 result
             })

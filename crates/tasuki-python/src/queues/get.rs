@@ -78,14 +78,14 @@ pub fn wait_for<R: Send>(
     let queue = slf.get();
     let py = slf.py();
     if !queue.ends.writer_is_closed() {
-        return raw.while_waiting(|| patience.wait(py, |mut wait| get(&mut wait)));
+        return raw.while_waiting(|| patience.wait(py, &mut get));
     }
     let mut over = false;
     let no_hope = || {
         over = raw.is_abandoned();
         over
     };
-    let got = raw.while_waiting(|| patience.wait_unless(py, no_hope, |mut wait| get(&mut wait)))?;
+    let got = raw.while_waiting(|| patience.wait_unless(py, no_hope, &mut get))?;
     match got {
         Ok(taken) => {
             raw.ends_drought();

@@ -21,8 +21,9 @@ pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
     };
     let counted = match raw.task_done(1, &mut Wait::attempt()) {
         // Somebody is inside for the moment that it takes.
-        Err(NotCounted::Failure(Failure::GaveUp(GaveUp::TimedOut))) => raw
-            .while_waiting(|| Patience::Forever.wait(py, |mut wait| raw.task_done(1, &mut wait)))?,
+        Err(NotCounted::Failure(Failure::GaveUp(GaveUp::TimedOut))) => {
+            raw.while_waiting(|| Patience::Forever.wait(py, |wait| raw.task_done(1, wait)))?
+        }
         other => other,
     };
     queue.let_go_if_closed();
@@ -38,9 +39,9 @@ pub fn join(slf: &Bound<'_, Queue>, patience: Patience) -> PyResult<bool> {
     let py = slf.py();
     loop {
         let joined = match queue.raw.enter() {
-            Some(raw) => raw.while_waiting(|| patience.wait(py, |mut wait| raw.join(&mut wait)))?,
+            Some(raw) => raw.while_waiting(|| patience.wait(py, |wait| raw.join(wait)))?,
             None => match queue.remains.get() {
-                Some(remains) => patience.wait(py, |mut wait| remains.join(&mut wait))?,
+                Some(remains) => patience.wait(py, |wait| remains.join(wait))?,
                 None => return Err(queue.not_there()),
             },
         };

@@ -43,7 +43,7 @@ fn put_with_handles(
         return put_waiting(py, &raw, codec.tag(), &bytes, &fds, patience);
     }
     let parts = bytes.parts();
-    let put = |mut wait: Wait<'_>| raw.put_if_descriptors_fit(codec.tag(), &parts, &fds, &mut wait);
+    let put = |wait: &mut Wait<'_>| raw.put_if_descriptors_fit(codec.tag(), &parts, &fds, wait);
     let is_put = raw
         .while_waiting(|| patience.wait(py, put))?
         .map_err(|failure| failures::not_put(py, failure))?;
@@ -103,7 +103,7 @@ fn put_waiting(
     patience: Patience,
 ) -> PyResult<()> {
     let parts = bytes.parts();
-    raw.while_waiting(|| patience.wait(py, |mut wait| raw.put(codec, &parts, fds, &mut wait)))?
+    raw.while_waiting(|| patience.wait(py, |wait| raw.put(codec, &parts, fds, wait)))?
         .map_err(|failure| failures::not_put(py, failure))
 }
 

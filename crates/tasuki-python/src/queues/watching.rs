@@ -34,7 +34,7 @@ impl Watched {
         patience: Patience,
     ) -> PyResult<Option<RawFd>> {
         if self.messages.get()?.is_none() {
-            let asked = patience.wait(py, |mut wait| queue.pollable_within(&mut wait).map(drop))?;
+            let asked = patience.wait(py, |wait| queue.pollable_within(wait).map(drop))?;
             match asked {
                 Ok(()) => {}
                 Err(Failure::GaveUp(_)) => return Ok(None),

@@ -93,23 +93,27 @@ impl Barrier {
         let raw = self.raw()?;
         let patience = Patience::new(Blocking(true), timeout)?;
         let has_action = action.is_truthy()?;
-        let arrived = patience.wait(py, |mut wait| raw.arrive(has_action, &mut wait))?;
-        let passed = match arrived {
-            Ok(RawArrived::Passed(index)) => Ok(index),
-            Ok(RawArrived::RunAction(turn)) => {
-                let called = action.call0();
-                // Without the interpreter: somebody may have been stopped in the middle of a step.
-                let well = called.is_ok();
-                let passed = py.detach(move || well.then(|| turn.done())); // dropped, it breaks the barrier
-                match called {
-                    Ok(_) => passed.expect("the action went well"),
-                    Err(error) => return Err(error),
+        let passed = loop {
+            break match patience.wait(py, |wait| raw.arrive(has_action, wait))? {
+                Ok(RawArrived::Passed(index)) => Ok(index),
+                Ok(RawArrived::RunAction(turn)) => {
+                    let called = action.call0();
+                    // Without the interpreter: somebody may have been stopped in the middle of a step.
+                    let well = called.is_ok();
+                    let passed = py.detach(move || well.then(|| turn.done())); // dropped, it breaks the barrier
+                    match called {
+                        Ok(_) => passed.expect("the action went well"),
+                        Err(error) => return Err(error),
+                    }
                 }
-            }
-            Ok(RawArrived::Waits(arrival)) => {
-                patience.wait(py, |mut wait| arrival.wait(&mut wait))?
-            }
-            Err(why) => Err(why),
+                Ok(RawArrived::Waits(arrival)) => {
+                    match patience.wait_once(py, || false, |wait| arrival.wait(wait))? {
+                        Some(passed) => passed,
+                        None => continue, // some handler's child: it comes to the barrier itself
+                    }
+                }
+                Err(why) => Err(why),
+            };
         };
         passed.map_err(|why| not_passed(py, why))
     }

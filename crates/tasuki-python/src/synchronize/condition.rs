@@ -87,7 +87,7 @@ impl Condition {
             None => 1,
         };
         let raw = self.raw()?;
-        let mut waiter = match patience.wait(py, |mut wait| raw.enter(&mut wait))? {
+        let mut waiter = match patience.wait(py, |wait| raw.enter(wait))? {
             Ok(waiter) => waiter,
             Err(Failure::GaveUp(_)) => return Ok(false),
             Err(failure) => return Err(errors::engine(failure.into())),
@@ -95,7 +95,10 @@ impl Condition {
         for _ in 0..depth {
             lock.call_method0(intern!(py, "release"))?;
         }
-        let mut woken = patience.wait(py, |mut wait| waiter.sleep(&mut wait));
+        let slept = patience.wait_once(py, || false, |wait| waiter.sleep(wait));
+        // Some handler's child goes on here: it waits anew, when it has the lock.
+        let forked = matches!(slept, Ok(None));
+        let mut woken = slept.map(|woken| woken.unwrap_or(Woken::Notified));
         for _ in 0..depth {
             for attempt in 1.. {
                 match lock.call_method0(intern!(py, "acquire")) {
@@ -106,6 +109,10 @@ impl Condition {
                     Err(error) => return Err(error),
                 }
             }
+        }
+        if forked && woken.is_ok() && waiter.has_missed_nothing() {
+            drop(waiter);
+            return self.wait_foreign(lock, patience);
         }
         Ok(woken? == Woken::Notified)
     }
@@ -172,13 +179,13 @@ impl Condition {
         let waited = match self.lock()? {
             UserLock::Lock(lock) => {
                 let user = lock.get().user_lock()?;
-                let waited = patience.wait(py, |mut wait| raw.wait(user, &mut wait));
+                let waited = patience.wait(py, |wait| raw.wait(user, wait));
                 lock.get().took();
                 waited?
             }
             UserLock::RLock(lock) => {
                 let user = lock.get().user_lock()?;
-                patience.wait(py, |mut wait| raw.wait(user, &mut wait))?
+                patience.wait(py, |wait| raw.wait(user, wait))?
             }
             UserLock::Foreign(lock) => return self.wait_foreign(lock.bind(py), patience),
         };

@@ -57,7 +57,7 @@ impl Event {
         let raw = self.raw()?;
         let done = match raw.wait(&mut Wait::now()) {
             Err(GaveUp::TimedOut) if !patience.is_none() => {
-                patience.wait(py, |mut wait| raw.wait(&mut wait))?
+                patience.wait(py, |wait| raw.wait(wait))?
             }
             other => other,
         };

@@ -123,7 +123,7 @@ impl Lockable {
             (patience.is_none() || !self.is_locked()).then(|| self.acquire(&mut Wait::now()));
         let acquired = match at_once {
             None | Some(Err(Failure::GaveUp(GaveUp::TimedOut))) if !patience.is_none() => {
-                patience.wait(py, |mut wait| self.acquire(&mut wait))?
+                patience.wait(py, |wait| self.acquire(wait))?
             }
             Some(other) => other,
             None => Err(Failure::GaveUp(GaveUp::TimedOut)),

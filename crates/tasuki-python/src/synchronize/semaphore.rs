@@ -190,9 +190,9 @@ fn take_later(
     permit: Permit,
     patience: Patience,
 ) -> PyResult<Result<Acquired, Failure>> {
-    patience.wait(py, |mut wait| match permit {
-        Permit::Bare => raw.acquire(&mut wait),
-        Permit::Owned => raw.acquire_owned(&mut wait).map(|(acquired, _)| acquired),
+    patience.wait(py, |wait| match permit {
+        Permit::Bare => raw.acquire(wait),
+        Permit::Owned => raw.acquire_owned(wait).map(|(acquired, _)| acquired),
     })
 }
 

@@ -292,6 +292,8 @@ impl<'a> BarrierView<'a> {
             }
             match self.sleep_while(state, wait) {
                 Ok(()) => {}
+                // The seat is the parent's.
+                Err(why) if wait.has_forked() => return Err(why),
                 Err(NotPassed::GaveUp(why)) => {
                     if let Some(outcome) = self.give_up(place, why)? {
                         return outcome;

@@ -130,13 +130,19 @@ impl ConditionView<'_> {
             Err(NotAcquired::GaveUp(why)) => return Ok((Woken::GaveUp(why), Acquired::Clean)),
             Err(NotAcquired::Failed(error)) => return Err(error.into()),
         };
+        let ticket = self.ticket_of(seat);
         let depth = lock.view.release_all(lock.recursive);
         kill_point!(ConditionReleased);
-        let woken = self.sleep(&mut seat, Some(lock), wait);
+        let mut woken = self.sleep(&mut seat, Some(lock), wait);
         kill_point!(ConditionWoken);
         let acquired = lock.view.acquire_all(lock.recursive, depth);
         kill_point!(ConditionReacquired);
-        self.stand_up(seat);
+        if !wait.has_forked() {
+            self.stand_up(seat);
+        } else if !self.still_waits(seat, ticket) {
+            woken = Woken::Notified;
+            wait.forget_fork();
+        }
         match acquired {
             Ok(acquired) => Ok((woken, acquired)),
             Err(NotAcquired::Failed(error)) => Err(NotWaited::Failed(error)),
@@ -182,6 +188,8 @@ impl ConditionView<'_> {
             self.move_up(seat);
             let slice = match wait.slice() {
                 Ok(slice) => slice,
+                // The seat is the parent's.
+                Err(why) if wait.has_forked() => return Woken::GaveUp(why),
                 Err(why) if self.leave(seat) => return Woken::GaveUp(why),
                 Err(GaveUp::TimedOut) => return Woken::Notified,
                 Err(why @ GaveUp::Interrupted) => {
@@ -204,6 +212,20 @@ impl ConditionView<'_> {
                 }
             }
         }
+    }
+
+    /// When the one in this seat came.
+    pub(crate) fn ticket_of(self, seat: Seat) -> u32 {
+        match seat {
+            Seat::Entry(index) => self.words.entries[index].ticket.load(Ordering::Relaxed),
+            Seat::None { ticket, .. } => ticket,
+        }
+    }
+
+    /// Whether the parent, in whose wait this process was forked, waits where it did. If not, a notification came that may have been
+    /// for this process as well, had it had a seat.
+    pub(crate) fn still_waits(self, seat: Seat, ticket: u32) -> bool {
+        !self.is_notified(seat) && self.ticket_of(seat) == ticket
     }
 
     /// Leaves the list, after the lock was taken again: until then a killed thread's notification has an heir.

@@ -73,7 +73,10 @@ impl EventView<'_> {
             let slice = match wait.slice() {
                 Ok(slice) => slice,
                 // Set in the last moment is set.
-                Err(_) if released(self.word.load(Ordering::Acquire)) => return Ok(()),
+                Err(_) if released(self.word.load(Ordering::Acquire)) => {
+                    wait.forget_fork();
+                    return Ok(());
+                }
                 Err(why) => return Err(why),
             };
             let marked = seen | WAITERS;

@@ -262,7 +262,9 @@ impl LockView<'_> {
         if word.compare_exchange(me, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
             return false;
         }
-        self.release_awaited().unwrap_or(false) // a broken peer may have done it
+        // Of another process: a broken peer's doing, or this is a child that was forked in a wait, and has nothing.
+        let is_own = self.words.word.load(Ordering::Relaxed) & Token::MASK == me;
+        is_own && self.release_awaited().unwrap_or(false)
     }
 
     /// Lets `is_mine` say that the lock, which this process has, is the calling thread's, or nobody's in particular.
@@ -373,7 +375,8 @@ impl LockView<'_> {
         }
         let mut is_counted = false;
         let acquired = self.acquire_sleeping(me, &mut is_counted, wait);
-        if is_counted {
+        // In a child that the check forked, the one who was counted is the parent.
+        if is_counted && !wait.has_forked() {
             self.words.sleepers.fetch_sub(1, Ordering::Relaxed);
         }
         acquired

@@ -262,7 +262,9 @@ impl SemaphoreView<'_> {
         }
         let mut counted = self.words.bell.announce();
         let taken = self.sleep_for_one(permit, &mut counted, &mut looked, wait);
-        self.words.bell.retract(counted);
+        if !wait.has_forked() {
+            self.words.bell.retract(counted);
+        }
         taken.or_else(|why| self.give_up(permit, why, looked))
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::sys::fork;
+
 /// No sleep is longer than this, so that a signal that came just before it, or a waker that died, costs at most
 /// this much. Sleepers wake at multiples of it, so that a thousand of them wake the processor together.
 pub(crate) const SLICE: Duration = Duration::from_millis(500);
@@ -18,6 +20,8 @@ pub struct Wait<'a> {
     interrupted: Option<&'a mut dyn FnMut() -> bool>,
     /// The check has said that the wait ends: it is not asked again, and nothing is taken any more.
     stopped: bool,
+    /// The check forked, and this is the child.
+    forked: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -40,22 +44,22 @@ pub enum GaveUp {
 impl<'a> Wait<'a> {
     /// Takes what is there and never sleeps.
     pub fn now() -> Wait<'a> {
-        Wait { limit: Limit::Now, interrupted: None, stopped: false }
+        Wait::with(Limit::Now)
     }
 
     /// As `now`, but does not even wait for one who was stopped in the middle of a step: what was there may be "timed out".
     pub fn attempt() -> Wait<'a> {
-        Wait { limit: Limit::Attempt, interrupted: None, stopped: false }
+        Wait::with(Limit::Attempt)
     }
 
     /// Waits as long as it takes.
     pub fn forever() -> Wait<'a> {
-        Wait { limit: Limit::Never, interrupted: None, stopped: false }
+        Wait::with(Limit::Never)
     }
 
     /// Waits until a moment of the monotonic clock.
     pub fn until(deadline: Instant) -> Wait<'a> {
-        Wait { limit: Limit::At(deadline), interrupted: None, stopped: false }
+        Wait::with(Limit::At(deadline))
     }
 
     /// Waits for some time from now; a time too long to add to the clock is for ever.
@@ -66,9 +70,16 @@ impl<'a> Wait<'a> {
         }
     }
 
+    fn with(limit: Limit) -> Wait<'a> {
+        Wait { limit, interrupted: None, stopped: false, forked: false }
+    }
+
     /// Calls `interrupted` whenever the waiting thread wakes for any reason, every half second at least. When it returns
     /// true, the wait ends without what was waited for, though that may be there by then: nothing was taken, and whoever
     /// else waits for it gets it. It may use any object, the one that is waited for too, and end the process.
+    ///
+    /// It may also fork. The child is not what waits, and nothing that was begun is the child's: there the wait ends as if the check
+    /// had said so, and [`has_forked`](Wait::has_forked) says why. Whoever wants to wait in the child, too, makes the call anew.
     pub fn interruptible(self, interrupted: &'a mut dyn FnMut() -> bool) -> Wait<'a> {
         Wait { interrupted: Some(interrupted), ..self }
     }
@@ -80,7 +91,7 @@ impl<'a> Wait<'a> {
         stop: &mut dyn FnMut() -> bool,
         work: impl FnOnce(&mut Wait<'_>) -> R,
     ) -> R {
-        let Wait { limit, interrupted, stopped } = self;
+        let Wait { limit, interrupted, stopped, forked } = self;
         let mut inner_stopped = *stopped;
         let mut either = || {
             if stop() {
@@ -89,10 +100,23 @@ impl<'a> Wait<'a> {
             inner_stopped |= interrupted.as_mut().is_some_and(|interrupted| interrupted());
             inner_stopped
         };
-        let mut inner = Wait { limit: *limit, interrupted: Some(&mut either), stopped: *stopped };
+        let mut inner = Wait { stopped: *stopped, forked: *forked, ..Wait::with(*limit) }
+            .interruptible(&mut either);
         let result = work(&mut inner);
-        *stopped = inner_stopped;
+        *forked = inner.forked;
+        *stopped = inner_stopped | *forked;
         result
+    }
+
+    /// Whether the wait ended since its check forked, and this is the child: nothing was taken, and what the parent has
+    /// announced, or holds, is the parent's.
+    pub fn has_forked(&self) -> bool {
+        self.forked
+    }
+
+    /// The call has dealt with the fork: it is not to be made anew.
+    pub(crate) fn forget_fork(&mut self) {
+        self.forked = false;
     }
 
     pub(crate) fn is_now(&self) -> bool {
@@ -144,7 +168,12 @@ impl<'a> Wait<'a> {
                 self.interrupted.is_none() || !crate::sys::robust::is_armed(),
                 "no check inside a section"
             );
-            self.stopped = self.interrupted.as_mut().is_some_and(|interrupted| interrupted());
+            if let Some(interrupted) = self.interrupted.as_mut() {
+                let epoch = fork::epoch();
+                let stop = interrupted();
+                self.forked = fork::epoch() != epoch;
+                self.stopped = stop || self.forked;
+            }
         }
         if self.stopped { Err(GaveUp::Interrupted) } else { Ok(()) }
     }

@@ -226,6 +226,8 @@ impl PipeEnd {
                 None => match self.wait_midway(direction, turn, midway.next, wait) {
                     Ok(true) => continue,
                     Ok(false) => return Ok(Step::Nothing),
+                    // Of a child that was forked in the wait, neither the message nor the turn.
+                    Err(why) if wait.has_forked() => return Err(why),
                     Err(why) => {
                         self.unfinished.put(turn, midway);
                         if direction.words.seldom.bell.is_polled() {

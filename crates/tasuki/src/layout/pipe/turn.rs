@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::layout::lock::{Acquired, LockView};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Spin, Wait};
+use crate::sys::fork;
 
 /// The right to send or to receive; given back when dropped.
 pub(super) struct Turn<'a> {
@@ -122,10 +123,14 @@ impl<'a> Turn<'a> {
     }
 
     /// Runs a wait in which a caller's own code may run, a signal handler: if that wants the same turn, it gets an error.
+    /// If that forks, the turn is the parent's: it is not noted here that its wait is over, nor given back when this is dropped.
     pub(super) fn while_others_run<R>(&self, wait: impl FnOnce() -> R) -> R {
+        let epoch = fork::epoch();
         self.lock.note_thread(true);
         let result = wait();
-        self.lock.note_thread(false);
+        if fork::epoch() == epoch {
+            self.lock.note_thread(false);
+        }
         result
     }
 

@@ -75,7 +75,8 @@ impl RawCondition {
 
     /// Begins to wait without a lock that the engine knows: the caller then frees its lock, sleeps, and takes it again.
     pub fn enter(&self, wait: &mut Wait<'_>) -> Result<Waiter<'_>, Failure> {
-        Ok(Waiter { seat: self.view().sit_down(wait)?, condition: self })
+        let seat = self.view().sit_down(wait)?;
+        Ok(Waiter { ticket: self.view().ticket_of(seat), forked: false, seat, condition: self })
     }
 
     /// Lets the `count` oldest of those who wait go on, or all if there are fewer.
@@ -112,17 +113,30 @@ impl Clone for RawCondition {
 pub struct Waiter<'a> {
     condition: &'a RawCondition,
     seat: Seat,
+    ticket: u32,
+    /// The seat is the parent's.
+    forked: bool,
 }
 
 impl Waiter<'_> {
     /// Waits to be notified.
     pub fn sleep(&mut self, wait: &mut Wait<'_>) -> Woken {
-        self.condition.view().sleep(&mut self.seat, None, wait)
+        let woken = self.condition.view().sleep(&mut self.seat, None, wait);
+        self.forked = wait.has_forked();
+        woken
+    }
+
+    /// In a child that was forked in `sleep`, with the lock taken again: whether nobody has been notified since who came when
+    /// the parent did. Then the child loses nothing if it begins to wait anew.
+    pub fn has_missed_nothing(&self) -> bool {
+        self.condition.view().still_waits(self.seat, self.ticket)
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.condition.view().stand_up(self.seat);
+        if !self.forked {
+            self.condition.view().stand_up(self.seat);
+        }
     }
 }
