@@ -111,6 +111,14 @@ impl BlockId {
     }
 }
 
+/// What became of a search for queued blocks that no message has.
+pub(super) struct Sweep {
+    /// Every entry could be looked at: none needs address space, or a descriptor, that this process does not have.
+    pub(super) is_complete: bool,
+    /// There are others, whose message waits, or will be put.
+    pub(super) others_wait: bool,
+}
+
 /// A block that this process owns, for writing before a put or for reading after a get; free when dropped.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -405,6 +413,7 @@ impl SharedQueue {
         if looked.load(Ordering::Relaxed) == now || looked.swap(now, Ordering::Relaxed) == now {
             return;
         }
+        self.finish_repairs();
         let Ok(me) = self.segment.my_row() else { return };
         // Many blocks in a row are mostly one process's, which is asked for once.
         let mut living = 0;
@@ -493,17 +502,27 @@ impl SharedQueue {
     }
 
     /// Frees queued blocks whose message is `gone`: what a death between two steps of a commit leaves.
-    pub(super) fn free_queued_blocks(&self, gone: impl Fn(u64) -> bool) -> Result<(), Error> {
+    pub(super) fn free_queued_blocks(&self, gone: impl Fn(u64) -> bool) -> Sweep {
+        let mut sweep = Sweep { is_complete: true, others_wait: false };
         for class in 0..CLASSES as u32 {
             for index in 0..self.high(class) {
                 let id = BlockId { class, index };
-                let entry = self.block(id)?;
+                let Ok(entry) = self.block(id) else {
+                    // Those after it lie behind it.
+                    sweep.is_complete = false;
+                    break;
+                };
                 let state = entry.state.load(Ordering::Acquire);
-                if state & STATE == QUEUED && gone(entry.ticket.load(Ordering::Relaxed)) {
+                if state & STATE != QUEUED {
+                    continue;
+                }
+                if gone(entry.ticket.load(Ordering::Relaxed)) {
                     self.free_block(id);
+                } else {
+                    sweep.others_wait = true;
                 }
             }
         }
-        Ok(())
+        sweep
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES, JUMP};
-use super::side::{DARKENS, LIGHTS, SHUT, sleep_until};
+use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, sleep_until};
 use super::{NotPut, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::segment::Token;
@@ -276,8 +276,19 @@ impl SharedQueue {
     pub(super) fn leave_get(&self, held: Held<'_>) {
         let flags = self.head().get.flags();
         drop(held);
+        if flags & (DARKENS | UNREPAIRED) != 0 {
+            self.after_get(flags);
+        }
+    }
+
+    /// What few queues need, without a lock. The message is taken, so this must neither fail nor wait.
+    #[cold]
+    fn after_get(&self, flags: u32) {
         if flags & DARKENS != 0 {
             self.darken_messages_if_empty();
+        }
+        if flags & UNREPAIRED != 0 {
+            self.free_blocks_of_the_dead();
         }
     }
 
@@ -354,6 +365,7 @@ impl SharedQueue {
     pub(super) fn trim_if_nobody_puts(&self) -> bool {
         let Some(held) = self.head().put.lock.try_lock() else { return false };
         let repaired = !held.must_repair() || self.repair_put(&held).is_ok();
-        repaired && self.trim(&held).is_ok()
+        let is_whole = repaired && self.head().put.flags() & UNREPAIRED == 0;
+        is_whole && self.trim(&held).is_ok()
     }
 }

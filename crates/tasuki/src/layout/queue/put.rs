@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES};
-use super::side::{DARKENS, LIGHTS, SHUT, WATCHED, sleep_until};
+use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::segment::death::Death;
@@ -295,8 +295,17 @@ impl SharedQueue {
 
     /// Whether anything may be put at all.
     #[inline]
-    pub(super) fn check_open(&self, _held: &Held<'_>) -> Result<(), NotPut> {
-        if self.head().put.flags() & SHUT != 0 { Err(NotPut::ShutDown) } else { Ok(()) }
+    pub(super) fn check_open(&self, held: &Held<'_>) -> Result<(), NotPut> {
+        let flags = self.head().put.flags();
+        if flags & (SHUT | UNREPAIRED) == 0 { Ok(()) } else { self.try_to_open(held, flags) }
+    }
+
+    #[cold]
+    fn try_to_open(&self, held: &Held<'_>, flags: u32) -> Result<(), NotPut> {
+        if flags & SHUT != 0 {
+            return Err(NotPut::ShutDown);
+        }
+        Ok(self.repair_ring(held)?)
     }
 
     /// For a producer of a full queue that is open: whether the consumers' side is as well. They are shut in the other order,

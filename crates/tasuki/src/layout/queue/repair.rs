@@ -3,28 +3,65 @@
 use std::os::fd::AsFd;
 
 use super::SharedQueue;
-use super::side::LIGHTS;
+use super::side::{LIGHTS, UNREPAIRED};
 use crate::error::Error;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Held, Wait};
 use crate::sys::sidecar;
 
 impl SharedQueue {
-    /// After a producer died: what it wrote beyond the tail is void already; its chunk and its block come free.
+    /// After a producer died: what it wrote beyond the tail is void already; its chunk and its block come free. An error says
+    /// that the queue's memory is nonsense. What this process cannot reach it leaves to others, and notes that.
     #[cold]
     pub(super) fn repair_put(&self, held: &Held<'_>) -> Result<(), Error> {
-        let tail = self.head().put.ticket.load(Ordering::SeqCst);
-        self.rebuild_ring(held)?;
-        self.free_queued_blocks(|ticket| (ticket.wrapping_sub(tail) as i64) >= 0)?;
-        self.head()
-            .put
-            .seen
-            .store(self.head().get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
+        let (put, get) = (&self.head().put, &self.head().get);
+        // First those who wait: that needs nothing which could be refused.
+        put.seen.store(get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
         self.head().nonempty.0.ring_all();
-        if self.head().put.flags() & LIGHTS != 0 {
+        if put.flags() & LIGHTS != 0 {
             self.settle_messages(held);
         }
-        Ok(())
+        let tail = put.ticket.load(Ordering::SeqCst);
+        if !self.free_queued_blocks(|ticket| (ticket.wrapping_sub(tail) as i64) >= 0).is_complete {
+            // Messages with their tickets will come. When those were taken, the blocks are below the head, as others are.
+            get.owe_repair();
+        }
+        match self.repair_ring(held) {
+            Err(nonsense @ Error::Invalid(_)) => Err(nonsense),
+            // Whoever puts needs the circle, tries again, and says so.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Makes the circle of chunks whole, or notes that it is not.
+    #[cold]
+    pub(super) fn repair_ring(&self, held: &Held<'_>) -> Result<(), Error> {
+        let put = &self.head().put;
+        put.take_repair_on(held);
+        self.rebuild_ring(held).inspect_err(|_| put.owe_repair())
+    }
+
+    /// Does what nobody could who came after a death, if this process can and nobody is in its way. For callers without a lock.
+    pub(super) fn finish_repairs(&self) {
+        let (put, get) = (&self.head().put, &self.head().get);
+        if put.flags() & UNREPAIRED != 0 {
+            if let Some(held) = put.lock.try_lock() {
+                let _ = if held.must_repair() {
+                    self.repair_put(&held)
+                } else {
+                    self.repair_ring(&held)
+                };
+            }
+        }
+        if get.flags() & UNREPAIRED != 0 {
+            if let Some(held) = get.lock.try_lock() {
+                if held.must_repair() {
+                    self.repair_get(&held);
+                } else {
+                    self.free_what_was_taken(&held);
+                }
+            }
+        }
     }
 
     /// After a consumer died: the message it had taken is gone with it; its block and descriptors come free.
@@ -33,19 +70,24 @@ impl SharedQueue {
         if self.joinable {
             self.repair_joining(held);
         }
-        let head = self.free_what_was_taken(held);
-        self.head().get.seen.store(head, Ordering::Relaxed);
         self.head().nonfull.0.ring_all();
         if self.head().get.flags() & LIGHTS != 0 {
             self.settle_room(held);
         }
+        let head = self.free_what_was_taken(held);
+        self.head().get.seen.store(head, Ordering::Relaxed);
     }
 
     /// Frees blocks and descriptors of messages below the head, and says how many those are.
-    pub(super) fn free_what_was_taken(&self, _held: &Held<'_>) -> u64 {
-        let head = self.head().get.ticket.load(Ordering::SeqCst);
-        // Without address space for the table they stay until the next repair.
-        let _ = self.free_queued_blocks(|ticket| (ticket.wrapping_sub(head) as i64) < 0);
+    pub(super) fn free_what_was_taken(&self, held: &Held<'_>) -> u64 {
+        let get = &self.head().get;
+        let head = get.ticket.load(Ordering::SeqCst);
+        let was_owed = get.take_repair_on(held);
+        let sweep = self.free_queued_blocks(|ticket| (ticket.wrapping_sub(head) as i64) < 0);
+        // One that waits may be of a producer that died, with the ticket of a message that is still to be taken.
+        if !sweep.is_complete || was_owed && sweep.others_wait {
+            get.owe_repair();
+        }
         while let Ok(Some((label, _))) = sidecar::peek(self.sidecar.as_fd()) {
             if (label.ticket.wrapping_sub(head) as i64) >= 0 {
                 break;

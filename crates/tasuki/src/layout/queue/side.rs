@@ -27,11 +27,15 @@ pub(super) const LIGHTS: u32 = 1;
 pub(super) const DARKENS: u32 = 2;
 /// Flag: this side commits nothing any more, and its beacon stays lit.
 pub(super) const SHUT: u32 = 4;
-/// Flag: this side's beacon is lit. The only one that is ever taken back.
+/// Flag: this side's beacon is lit. As [`UNREPAIRED`], taken back.
 const LIT: u32 = 8;
 /// Flag: somebody may ask who uses this side, so that whoever does takes a row in the roster. Set without the lock, since
 /// who misses it is found another way.
 pub(super) const WATCHED: u32 = 16;
+
+/// Flag: whoever came after a death could not repair all of it; the next one tries again. For the put side that is the circle of
+/// chunks, without which nobody puts; for the get side, blocks that may belong to no message. Taken back under the lock.
+pub(super) const UNREPAIRED: u32 = 32;
 
 /// The kernel's half of a beacon: a descriptor that can be polled. See `README.md`.
 pub(super) trait Beacon {
@@ -89,6 +93,18 @@ impl Side {
     /// Adds a flag, for good.
     pub(super) fn flag(&self, _held: &Held<'_>, flag: u32) {
         self.flags.fetch_or(flag, Ordering::SeqCst);
+    }
+
+    /// Adds [`UNREPAIRED`], without the lock for one who owes the other side a repair.
+    pub(super) fn owe_repair(&self) {
+        self.flags.fetch_or(UNREPAIRED, Ordering::SeqCst);
+    }
+
+    /// Takes [`UNREPAIRED`] back, and says whether it was there. Before the look that decides whether it comes again: one that
+    /// is added during the look stays.
+    pub(super) fn take_repair_on(&self, _held: &Held<'_>) -> bool {
+        self.flags() & UNREPAIRED != 0
+            && self.flags.fetch_and(!UNREPAIRED, Ordering::SeqCst) & UNREPAIRED != 0
     }
 
     /// Adds [`WATCHED`].
