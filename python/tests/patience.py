@@ -10,11 +10,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 #: Seconds: no machine is so slow, and pytest's own watchdog (pyproject.toml) has time for several of them.
 WATCHDOG = 120
+
+#: Seconds: who has been woken and comes back after that was not woken, but came to the end of a timeout, `WATCHDOG` say.
+LATE = WATCHDOG / 2
 
 
 def until(done: Callable[[], object], what: str = "what a test waits for never happened") -> None:
@@ -33,14 +36,19 @@ def until_asleep(*ids: int | None) -> None:
     for a moment, for the interpreter's lock for example.
     """
     for each in ids:
-        seen = 0
+        until(_sleeps(each), f"{each} never fell asleep, it is {state(each)!r}")
 
-        def sleeps(each: int | None = each) -> bool:
-            nonlocal seen
-            seen = seen + 1 if state(each) == "S" else 0
-            return seen >= 3
 
-        until(sleeps, f"{each} never fell asleep, it is {state(each)!r}")
+def _sleeps(each: int | None) -> Callable[[], bool]:
+    """Says whether it does, when it was seen so several times."""
+    seen = 0
+
+    def sleeps() -> bool:
+        nonlocal seen
+        seen = seen + 1 if state(each) == "S" else 0
+        return seen >= 3
+
+    return sleeps
 
 
 def state(each: int | None) -> str | None:
@@ -52,27 +60,58 @@ def state(each: int | None) -> str | None:
         return None
 
 
+class _Watcher(threading.Thread):
+    """Acts once, when the thread that made it sleeps, and not any more when that has left its block."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self.act, self.sleeper = act, threading.get_native_id()
+        self.inside, self.left, self.turn = threading.Event(), False, threading.Lock()
+        self.acted: float | None = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.inside.wait()
+            sleeps = _sleeps(self.sleeper)
+            until(lambda: self.left or sleeps(), "what is in the block neither returned nor slept")
+            with self.turn:
+                if not self.left:
+                    self.acted = time.monotonic()
+                    self.act()
+        except BaseException as error:
+            self.error = error
+
+    def leave(self) -> None:
+        """The block was left: an error unless that was since this acted, and soon after."""
+        self.left = True
+        with self.turn:  # it is about to act, then: let it
+            now = time.monotonic()
+        self.join(WATCHDOG)
+        if self.error is not None:
+            raise self.error
+        assert not self.is_alive(), "what was to be done when the thread slept does not end"
+        assert self.acted is not None, "what is in the block came back by itself: it never slept"
+        assert now - self.acted < LATE, "what is in the block came back much later: for its timeout, most likely"
+
+
 @contextmanager
 def when_asleep(act: Callable[[], object]) -> Iterator[None]:
-    """Acts, in a thread, as soon as the thread that is in this block sleeps in whatever call it has got to."""
-    sleeper, inside = threading.get_native_id(), threading.Event()
+    """Acts, in a thread, as soon as the thread that is in this block sleeps in whatever call it has got to.
 
-    def watch() -> None:
-        inside.wait()
-        until_asleep(sleeper)
-        act()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
+    It is an error if the block is left before that, or so long after it that something else has ended the call.
+    """
+    watcher = _Watcher(act)
+    watcher.start()
     # Not earlier: to start a thread is to sleep until it runs.
-    inside.set()
+    watcher.inside.set()
     try:
         yield
     finally:
-        thread.join(WATCHDOG)
+        watcher.leave()
 
 
-def struck_asleep(number: int = signal.SIGINT) -> object:
+def struck_asleep(number: int = signal.SIGINT) -> AbstractContextManager[None]:
     """A signal for the thread that is in this block, once it sleeps in whatever call it has got to."""
     thread = threading.get_ident()
     return when_asleep(lambda: signal.pthread_kill(thread, number))
