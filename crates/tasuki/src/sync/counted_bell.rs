@@ -157,7 +157,7 @@ mod tests {
             let _killed = bell.announce();
         }
         (0..CORRECTED_EVERY).for_each(|_| bell.ring(1));
-        let corrected = CORRECTED_EVERY * ONE_RING | ONE_CORRECTION;
+        let corrected = (CORRECTED_EVERY * ONE_RING) | ONE_CORRECTION;
         assert_eq!(word(&bell), corrected);
         bell.ring(1);
         assert_eq!(word(&bell), corrected, "nobody is rung for any more");
