@@ -23,6 +23,9 @@ def child(queue, array):
     queue.put(b"large" * 100_000)
 
 SIZE = 2_000_000
+full = tasuki.Queue()
+for _ in range(2):
+    full.put(bytearray(b"L" * SIZE))
 kept = [tasuki.Lock(), tasuki.Array("i", 10), tasuki.Array("i", 1000), tasuki.Array("i", 100000)]
 
 os.closerange(0, 1000)
@@ -46,6 +49,11 @@ for _ in range(3):
     check("making")
     del made
     check("dropping what was made")
+for letter in b"LL":
+    large = full.get(timeout=30)
+    assert type(large) is bytearray and len(large) == SIZE and large.count(letter) == SIZE
+check("getting what was put before")
+del large
 queue, array = tasuki.Queue(), tasuki.Array("i", 1000)
 process = tasuki.get_context("fork").Process(target=child, args=(queue, array))
 process.start()
