@@ -289,3 +289,43 @@ fn whoever_is_killed_while_pages_come_and_go_leaves_them_to_the_next_one_and_to_
         }
     });
 }
+
+#[cfg(feature = "kill-points")]
+#[test]
+fn no_more_pages_are_kept_than_may_be_however_objects_come_and_go() {
+    use tasuki::kill_points::{KillPoint, arm};
+    const PAGES: usize = 60;
+    /// What free slots may keep.
+    const KEPT: u64 = 256 * 4096;
+    let _watchdog = watchdog();
+    let make = || Array::from_slice(&[u64::MAX; PAGES * 512 - 100]).unwrap();
+    in_own_process(|| {
+        drop(make()); // the arena that the victim knows, too, without having anything in it
+        let words = support::Words::new(1);
+        let mut victim = fork(|| {
+            until("its turn", || words[0].load(std::sync::atomic::Ordering::SeqCst) == 1);
+            arm(KillPoint::SlotReady, 1);
+            drop(make());
+        });
+        victim.wait_until_asleep();
+        // The arena's own tables, with the rows of both.
+        let tables = memory_of_pages() - (PAGES * 4096) as u64 + (16 << 10);
+        let mut arrays: Vec<_> = (0..30).map(|_| make()).collect();
+        let check = |alive: usize, what: &str| {
+            let (memory, most) = (memory_of_pages(), (alive * PAGES * 4096) as u64 + KEPT + tables);
+            assert!(memory <= most, "{what}: {memory} bytes, which should be {most} at most");
+        };
+        // As many are kept as may be, and the next one is killed while it takes some of them.
+        arrays.drain(..4);
+        words[0].store(1, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(victim.wait(), Ended::DEAD);
+        arrays.drain(..1);
+        check(25, "killed");
+        // The next ones find pages that are kept, and then go where there are none.
+        for _ in 0..6 {
+            arrays.drain(..4);
+            arrays.extend((0..4).map(|_| make()));
+            check(25, "come and go");
+        }
+    });
+}

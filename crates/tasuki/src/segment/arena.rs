@@ -557,7 +557,7 @@ impl LocalArena {
         let generation = generation.wrapping_add(1);
         let backed = if backed == len { room } else { backed.next_multiple_of(PAGE).min(room) };
         if let Some(pages) = self.pages() {
-            pages.back(slot, slot + backed / PAGE)?; // on an error nothing is taken
+            pages.back_free(slot, slot + backed / PAGE)?; // on an error nothing is taken
         }
         // Zero is the fresh state of everything that is put into a slot. A large object's memory comes from the kernel.
         let dirty = if matches!(self.slot_size(), SLOT | PAGE_SLOT) { backed / SLOT } else { 0 };
@@ -565,13 +565,14 @@ impl LocalArena {
             let line: &[AtomicU64; SLOT / 8] = self.segment.place(offset + line * SLOT);
             line.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
-        if let Some(pages) = self.pages() {
-            pages.take(slot, slot + run);
-        }
+        let kept = self.pages().map(|pages| (pages.count_backed(slot, slot + run), pages));
+        kill_point!(SlotReady);
         self.mark_inside(slot + 1..slot + run, INSIDE_RUN);
         let entry = run as u64 | u64::from(kind.0) << KIND_SHIFT | u64::from(generation) << 32;
-        kill_point!(SlotReady);
         self.entry(slot).store(entry, Ordering::Release);
+        if let Some((backed, pages)) = kept {
+            pages.taken(backed);
+        }
         kill_point!(SlotTaken);
         self.mark(me.row(), slot, true);
         kill_point!(SlotHeld);
@@ -693,6 +694,9 @@ impl LocalArena {
             let run = self.entry(slot).load(Ordering::Relaxed) & RUN;
             if run == INSIDE_RUN {
                 if slot >= run_ends {
+                    if let Some(pages) = self.pages() {
+                        pages.count_more(1); // if not, it is counted again below
+                    }
                     self.mark_inside(slot..slot + 1, 0); // its head was freed by one who died then
                 }
             } else if run != 0 {
@@ -728,10 +732,14 @@ impl LocalArena {
         let pages = self.pages().filter(|_| self.room(slot, run).is_some());
         let kept = pages.as_ref().is_some_and(|pages| pages.keep(slot, slot + run));
         let of_page = pages.as_ref().map_or(0, |_| Pages::of_head(kept));
+        let pages = pages.filter(|_| !kept);
+        if let Some(pages) = &pages {
+            pages.let_go(slot + 1, slot + run);
+        }
         self.entry(slot).store(entry >> 32 << 32 | of_page, Ordering::Release);
         kill_point!(SlotHeadFreed);
         self.mark_inside(slot + 1..slot + run, 0);
-        if let Some(pages) = pages.filter(|_| !kept) {
+        if let Some(pages) = pages {
             pages.give_back(slot, slot + run);
         }
         self.control().hint.store(slot as u32, Ordering::Relaxed);

@@ -57,12 +57,24 @@ impl<'a> Pages<'a> {
         &self.segment.place::<Control>(payload(self.segment.rows())).kept
     }
 
-    fn count_backed(&self, from: usize, to: usize) -> usize {
-        self.table[from..to].iter().filter(|entry| is_backed(entry)).count()
+    /// Gives slots that are inside a run their memory. What had some keeps it, also on an error.
+    pub(super) fn back(&self, from: usize, to: usize) -> Result<(), Error> {
+        self.back_each(from, to, |_| ())
     }
 
-    /// Gives slots their memory, which are all free or inside a run. What had some keeps it, also on an error.
-    pub(super) fn back(&self, from: usize, to: usize) -> Result<(), Error> {
+    /// As `back`, for slots that are free and about to be taken: they count as kept until then.
+    pub(super) fn back_free(&self, from: usize, to: usize) -> Result<(), Error> {
+        self.back_each(from, to, |more| self.count_more(more))
+    }
+
+    /// So many more pages of free slots have memory, or will.
+    pub(super) fn count_more(&self, more: usize) {
+        let kept = self.kept();
+        kept.store(kept.load(Ordering::Relaxed).saturating_add(more as u32), Ordering::Relaxed);
+    }
+
+    /// `count` is told how many pages get memory before that is noted.
+    fn back_each(&self, from: usize, to: usize, count: impl Fn(usize)) -> Result<(), Error> {
         let mut slot = from;
         while let Some(bare) = (slot..to).find(|&slot| !is_backed(&self.table[slot])) {
             let end = (bare..to).find(|&slot| is_backed(&self.table[slot])).unwrap_or(to);
@@ -71,17 +83,22 @@ impl<'a> Pages<'a> {
             kill_point!(SlotAsked);
             self.segment.commit(self.offset(bare), (end - bare) * PAGE)?;
             kill_point!(SlotBacked);
+            count(end - bare);
             entries.iter().for_each(|entry| _ = entry.fetch_or(BACKED, Ordering::Relaxed));
             slot = end;
         }
         Ok(())
     }
 
-    /// Before a run is taken: what its slots have is kept no more.
-    pub(super) fn take(&self, from: usize, to: usize) {
+    /// How many of a run's pages have memory, while its slots are free.
+    pub(super) fn count_backed(&self, from: usize, to: usize) -> usize {
+        self.table[from..to].iter().filter(|entry| is_backed(entry)).count()
+    }
+
+    /// After a run is taken: so many of its pages are kept no more.
+    pub(super) fn taken(&self, backed: usize) {
         let kept = self.kept();
-        let rest =
-            (kept.load(Ordering::Relaxed) as usize).saturating_sub(self.count_backed(from, to));
+        let rest = (kept.load(Ordering::Relaxed) as usize).saturating_sub(backed);
         kept.store(rest as u32, Ordering::Relaxed);
     }
 
@@ -115,24 +132,36 @@ impl<'a> Pages<'a> {
         if kept { OF_PAGE } else { ASKED }
     }
 
-    /// Gives the pages of free slots back.
-    pub(super) fn give_back(&self, from: usize, to: usize) {
+    /// Notes that the pages of slots go, before the slots are free: they are not counted.
+    pub(super) fn let_go(&self, from: usize, to: usize) {
         let entries = &self.table[from..to];
         entries.iter().for_each(|entry| _ = entry.fetch_and(!BACKED, Ordering::Relaxed));
+    }
+
+    /// Gives the pages of free slots back, which were let go.
+    pub(super) fn give_back(&self, from: usize, to: usize) {
+        let entries = &self.table[from..to];
         kill_point!(SlotBare);
         self.segment.give_back(self.offset(from), (to - from) * PAGE);
         entries.iter().for_each(|entry| _ = entry.fetch_and(!OF_PAGE, Ordering::Relaxed));
     }
 
-    /// Gives back what those who were killed left with free slots.
+    /// Gives back what those who were killed left with free slots, if it is not whole or more than may be kept.
     pub(super) fn sweep(&self) {
+        let mut kept = 0;
         for slot in 0..SLOTS {
             let entry = &self.table[slot];
-            if is_half_done(entry) && is_free(entry) {
+            if !is_free(entry) {
+                continue;
+            }
+            if is_backed(entry) && kept < MOST_KEPT {
+                kept += 1;
+            } else if is_backed(entry) || is_half_done(entry) {
+                self.let_go(slot, slot + 1);
                 self.give_back(slot, slot + 1);
             }
         }
-        self.count_kept();
+        self.kept().store(kept as u32, Ordering::Relaxed);
     }
 }
 
