@@ -36,6 +36,58 @@ fn refuse(call: libc::c_long) {
     }
 }
 
+/// Makes the kernel refuse memory from now on when it is asked for a single page of a file.
+fn refuse_single_pages() {
+    let instruction = |code: u32, jump_false, k| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: jump_false,
+        k,
+    };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let give = libc::BPF_RET | libc::BPF_K;
+    // The number of the call, and the low half of its fourth argument, a length.
+    let length = if cfg!(target_endian = "little") { 16 + 3 * 8 } else { 16 + 3 * 8 + 4 };
+    let mut program = [
+        instruction(load, 0, 0),
+        instruction(is, 3, libc::SYS_fallocate as u32),
+        instruction(load, 0, length),
+        instruction(is, 1, 4096),
+        instruction(give, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSPC as u32),
+        instruction(give, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter =
+        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
+    // SAFETY: the filter lives through the call that copies it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter),
+            0
+        );
+    }
+}
+
+#[test]
+fn an_object_that_gets_no_memory_leaves_none_behind() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    support::in_own_process(|| {
+        let arenas = || {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            maps.lines().filter(|line| line.contains("tasuki:arena")).count()
+        };
+        let before = (support::descriptor_count(), arenas());
+        // The arena gets its memory, and this process none to say in it what it holds.
+        refuse_single_pages();
+        for size in [1, 9000, 1 << 20] {
+            let error = RawValue::create(tasuki::raw::element::OPAQUE, size).unwrap_err();
+            assert!(error.to_string().contains("memory"), "{error}");
+            assert_eq!((support::descriptor_count(), arenas()), before, "{size} bytes");
+        }
+    });
+}
+
 /// Takes /proc and everything else away; false where the system does not let a user do that.
 fn live_in_an_empty_folder() -> bool {
     let folder = std::env::temp_dir().join(format!("tasuki-empty-{}", std::process::id()));

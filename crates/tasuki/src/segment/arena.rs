@@ -147,12 +147,8 @@ impl Slot {
         let sizes = [SLOT, PAGE_SLOT];
         let longest = if backed < len { LONGEST_RUN_IN_PARTS } else { LONGEST_RUN };
         let Some(size) = sizes.into_iter().find(|size| len.div_ceil(*size) <= longest) else {
-            let arena = new_arena(len.checked_next_multiple_of(SLOT).ok_or_else(too_large)?)?;
-            let mut local = local::lock();
-            let index = add_arena(&mut local, arena);
-            return local.arenas[index]
-                .take(kind, 1, len, len)
-                .map(|slot| slot.expect("a fresh arena"));
+            let size = len.checked_next_multiple_of(SLOT).ok_or_else(too_large)?;
+            return Slot::allocate_in_new(size, kind, 1, len, len);
         };
         let run = len.div_ceil(size).max(1);
         let mut local = local::lock();
@@ -169,17 +165,36 @@ impl Slot {
         }
         // Unlocked: a segment that could not get its memory is dropped, which takes the lock.
         drop(local);
+        Slot::allocate_in_new(size, kind, run, len, backed)
+    }
+
+    /// Takes room in an arena that is made for it, with slots of `size` bytes.
+    fn allocate_in_new(
+        size: usize,
+        kind: SlotKind,
+        run: usize,
+        len: usize,
+        backed: usize,
+    ) -> Result<Slot, Error> {
         let arena = new_arena(size)?;
         let mut local = local::lock();
-        let index = add_arena(&mut local, arena);
-        match local.arenas[index].take(kind, run, len, backed)? {
-            Some(slot) => Ok(slot),
+        local.list(&arena);
+        local.arenas.push(LocalArena::new(arena));
+        let taken = local.arenas.last_mut().map(|arena| arena.take(kind, run, len, backed));
+        let error = match taken.transpose() {
+            Ok(Some(Some(slot))) => return Ok(slot),
             // Where files may not be long, a whole arena can be shorter than this one object.
-            None => Err(Error::Limit(format!(
+            Ok(_) => Error::Limit(format!(
                 "an object of {len} bytes does not fit into a file of {} bytes, the longest here (RLIMIT_FSIZE, `ulimit -f`)",
                 memory::longest_file()
-            ))),
-        }
+            )),
+            Err(error) => error,
+        };
+        // Its memory would stay, with nothing in it.
+        let unused = local.arenas.pop();
+        drop(local);
+        drop(unused); // unmaps the segment, which takes the lock
+        Err(error)
     }
 
     /// Opens an object that a handle names. `arena` may be a lease, which ends here, after this process holds the slot.
@@ -391,12 +406,6 @@ fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
     }
     segment.place::<Control>(payload(rows)).slot_size.store(size, Ordering::Relaxed);
     Ok(segment)
-}
-
-fn add_arena(local: &mut Local, segment: Arc<Segment>) -> usize {
-    local.list(&segment);
-    local.arenas.push(LocalArena::new(segment));
-    local.arenas.len() - 1
 }
 
 fn check_size(segment: &Segment) -> Result<(), Error> {
