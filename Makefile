@@ -83,6 +83,17 @@ soak-python: build ## the half of it in Python
 	TASUKI_STORM_ROUNDS=300 $(BIN)/python -m pytest python/tests/test_storm.py python/tests/test_signals.py
 	TASUKI_STORM_ROUNDS=50 $(BIN)/python -m pytest python/tests/test_crash_table.py
 	TASUKI_SOAK=1 $(BIN)/python -m pytest python/tests/test_table_*.py
+	$(MAKE) soak-points
+
+# The native module that has the points is built in a place of its own, beside a copy of the package; the one that is used stays.
+POINTS := $(TARGET)/kill-points
+.PHONY: soak-points
+soak-points: build ## the part of that which stops a process at each step of everything
+	PYO3_BUILD_EXTENSION_MODULE=1 cargo build $(LOCKED) --quiet --release -p tasuki-python --features kill-points --target-dir $(POINTS)
+	rm -rf $(POINTS)/python && mkdir $(POINTS)/python && cp -R python/src/tasuki $(POINTS)/python
+	cp $(POINTS)/release/lib_tasuki.so $(POINTS)/python/tasuki/_tasuki.abi3.so
+	PYTHONPATH=$(POINTS)/python $(BIN)/python -c 'from tasuki._tasuki import arm_stop' # else all were skipped
+	TASUKI_SOAK=1 PYTHONPATH=$(POINTS)/python $(BIN)/python -m pytest python/tests/test_table_stopped.py -k at_each_point
 
 .PHONY: fuzz
 fuzz: ## play a broken peer, FUZZ_SECONDS for each target (needs nightly Rust and cargo-fuzz)
