@@ -303,7 +303,6 @@ class Objects(Kind):
             ("make and drop", TIMED, lambda it: [CTX.Lock() for _ in range(3)]),
             ("make and drop pages", TIMED, lambda it: CTX.RawArray("b", 9000)),
             ("get", TIMED, use),
-            ("get another", TIMED, lambda it: [use(it) for _ in range(2)]),
             ("fork", TIMED, fork),
         ]
 
