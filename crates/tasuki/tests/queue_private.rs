@@ -16,26 +16,26 @@ fn take(queue: &RawQueue) -> LargeMessage {
 }
 
 #[allow(unsafe_code)]
-fn bytes_of(message: &PrivateMessage) -> &mut [u8] {
-    // SAFETY: this process's own memory, for as long as the message lives; the tests use it once at a time.
+fn bytes_of(message: &mut PrivateMessage) -> &mut [u8] {
+    // SAFETY: this process's own memory, for as long as the message lives, and borrowed as long.
     unsafe { std::slice::from_raw_parts_mut(message.as_ptr(), message.len()) }
 }
 
 /// What a private message is, whichever way it was made.
-fn check(queue: &RawQueue, private: &PrivateMessage) {
-    assert!(bytes_of(private) == message(0, 0, LEN));
+fn check(queue: &RawQueue, mut private: PrivateMessage) {
+    assert!(bytes_of(&mut private) == message(0, 0, LEN));
     assert_eq!(private.as_ptr() as usize % 4096, 0);
     // A child has its own.
     let mut child = fork(|| {
-        assert!(bytes_of(private) == message(0, 0, LEN));
-        bytes_of(private).fill(1);
+        assert!(bytes_of(&mut private) == message(0, 0, LEN));
+        bytes_of(&mut private).fill(1);
     });
     assert_eq!(child.wait(), Ended::WELL);
-    assert!(bytes_of(private) == message(0, 0, LEN));
+    assert!(bytes_of(&mut private) == message(0, 0, LEN));
     // And another message that uses the block does not show.
     put(queue, &message(0, 1, LEN), &[]);
-    assert!(bytes_of(private) == message(0, 0, LEN));
-    bytes_of(private).fill(2);
+    assert!(bytes_of(&mut private) == message(0, 0, LEN));
+    bytes_of(&mut private).fill(2);
     assert!(take(queue).to_vec() == message(0, 1, LEN));
 }
 
@@ -50,7 +50,7 @@ fn a_private_message_is_nobody_elses() {
     let _watchdog = watchdog();
     in_own_process(|| {
         let queue = filled();
-        check(&queue, &take(&queue).into_private().unwrap());
+        check(&queue, take(&queue).into_private().unwrap());
     });
 }
 
