@@ -63,6 +63,6 @@ fn a_message_is_not_lost_for_descriptors_that_the_program_closed() {
         let large = take(&queue);
         // SAFETY: closes a descriptor, as daemons do with all; the queue bears it.
         unsafe { libc::close(queue.descriptors()[0].as_raw_fd()) };
-        check(&queue, &large.into_private().unwrap());
+        check(&queue, large.into_private().unwrap());
     });
 }
