@@ -130,7 +130,8 @@ fn objects_of_killed_processes_are_used_again() {
                 (0..).zip(&locks).all(|(n, lock)| *lock.lock().unwrap() == n),
                 "fresh and free"
             );
-            let arenas = descriptor_count() - before;
+            // Fewer, when the lease has ended that the fork of this process needed.
+            let arenas = descriptor_count().saturating_sub(before);
             assert!(arenas <= 2, "{arenas} more arenas in round {round}");
         }
         assert_eq!(*ours.lock().unwrap(), 5);
