@@ -220,20 +220,31 @@ impl<'a> Roster<'a> {
         })
     }
 
-    /// The pids of all processes that live, if all of them have this role.
+    /// The pids of all processes that live, if all of them have this role. It costs little if one has not, however many have:
+    /// whether a process lives is asked of the kernel.
     pub(crate) fn pids_if_all(self, role: u32) -> Option<Vec<u32>> {
-        let mut pids = Vec::new();
-        for row in (0..self.high()).filter_map(|index| self.row(index)) {
+        let rows = || (0..self.high()).filter_map(|index| self.row(index));
+        let lacks_it = |row: &Row| row.roles.load(Ordering::SeqCst) & role == 0;
+        let is_another = |row: &Row| {
             let state = row.state.load(Ordering::Acquire);
             match state & STATE {
-                LIVE if identity::is_alive(&row.identity()) => {
-                    if row.roles.load(Ordering::SeqCst) & role == 0 {
-                        return None;
-                    }
-                    pids.push(row.pid.load(Ordering::Relaxed));
+                LIVE => lacks_it(row) && identity::is_alive(&row.identity()),
+                CLAIMING => identity::thread_exists(worker(state)),
+                _ => false,
+            }
+        };
+        if rows().any(is_another) {
+            return None;
+        }
+        let mut pids = Vec::new();
+        for row in rows() {
+            let is_live = row.state.load(Ordering::Acquire) & STATE == LIVE;
+            if is_live && identity::is_alive(&row.identity()) {
+                // It may have come in between.
+                if lacks_it(row) {
+                    return None;
                 }
-                CLAIMING if identity::thread_exists(worker(state)) => return None,
-                _ => {}
+                pids.push(row.pid.load(Ordering::Relaxed));
             }
         }
         Some(pids)
