@@ -2,6 +2,7 @@
 //!
 //! `list` prints the questions as JSON; `run QUESTION SIDE OPERATIONS` answers one for one side, once, in a process of
 //! its own, and prints the seconds it took. `bench/run.py` calls these two, interleaves the sides and makes the table.
+//! `counted` and `count NAME TIMES` are the same for `bench/instructions.py`.
 //! Every run asserts what came out: counts, sums, checksums.
 
 mod barrier;
@@ -11,6 +12,7 @@ mod condition;
 mod event;
 mod histogram;
 mod idle;
+mod instructions;
 mod latency;
 mod links;
 mod lock_contended;
@@ -129,6 +131,8 @@ fn answer(run: &Run, operations: u64) -> serde_json::Value {
     }
 }
 
+const USAGE: &str = "tasuki-bench list | run QUESTION SIDE OPERATIONS | counted | count NAME TIMES";
+
 #[tasuki::main]
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -164,9 +168,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             let side = question.sides.iter().find(|it| it.name == side).ok_or("no such side")?;
             println!("{}", answer(&side.run, operations.parse()?));
         }
+        ["counted"] => instructions::COUNTED.iter().for_each(|(name, _)| println!("{name}")),
+        ["count", name, times] => {
+            let counted = instructions::COUNTED.iter().find(|(it, _)| *it == name);
+            counted.ok_or("nothing of that name is counted")?.1(times.parse()?);
+        }
         // What `spawn` starts by `std::process::Command`.
         [spawn::NOTHING] => {}
-        _ => return Err("tasuki-bench list | run QUESTION SIDE OPERATIONS".into()),
+        _ => return Err(USAGE.into()),
     }
     Ok(())
 }
