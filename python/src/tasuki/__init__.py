@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import sys as _sys
 
-from tasuki import context, process, reduction
-from tasuki._private.engine import EngineNames as _EngineNames
-from tasuki._private.installing import install
+from tasuki import context
 
 TYPE_CHECKING = False  # importing typing would cost more than all the rest; type checkers know this name
 if TYPE_CHECKING:
     from typing import Any as _Any
 
+    from tasuki import process, reduction
+    from tasuki._private.engine import ENGINE
+    from tasuki._private.installing import install
+    from tasuki._private.owner_died import OwnerDied, OwnerDiedWarning
     from tasuki.arrays import shared_array, shared_array_from
     from tasuki.command import Command, inherited, inherited_names
     from tasuki.queues import ShutDown
+    from tasuki.timer import Timer
 
 __version__ = "0.1.0"
 
-OwnerDied = context.OwnerDied
-OwnerDiedWarning = context.OwnerDiedWarning
 _default = context._default_context
 
 Array = _default.Array
@@ -48,7 +49,6 @@ RawValue = _default.RawValue
 Semaphore = _default.Semaphore
 SimpleQueue = _default.SimpleQueue
 TimeoutError = _default.TimeoutError
-Timer = _default.Timer
 Value = _default.Value
 active_children = _default.active_children
 allow_connection_pickling = _default.allow_connection_pickling
@@ -69,13 +69,22 @@ set_start_method = _default.set_start_method
 SUBDEBUG = 5
 SUBWARNING = 25
 
+# Names that a program may never ask for, in modules that are loaded when it does.
+_LAZY = dict.fromkeys(("Command", "inherited", "inherited_names"), "tasuki.command")
+_LAZY |= dict.fromkeys(("OwnerDied", "OwnerDiedWarning"), "tasuki._private.owner_died")
+#: The names that run on the engine, each with the class that serves it.
+_LAZY["ENGINE"] = "tasuki._private.engine"
+_LAZY["ShutDown"] = "tasuki.queues"
+_LAZY["Timer"] = "tasuki.timer"
+_LAZY["install"] = "tasuki._private.installing"
+# Not in __all__: `from tasuki import *` must not need numpy.
+_LAZY |= dict.fromkeys(("shared_array", "shared_array_from"), "tasuki.arrays")
+
 #: Every public name of the standard package, of this Python, and ours; what a later one adds is inherited as well.
 _STANDARD_NAMES = tuple(name for name in dir(_default) if not name.startswith("_"))
 for _name in _STANDARD_NAMES:
-    globals().setdefault(_name, getattr(_default, _name))
-
-#: The names that run on the engine, each with the class that serves it.
-ENGINE = _EngineNames(context._engine_names(), _STANDARD_NAMES)
+    if _name not in _LAZY:
+        globals().setdefault(_name, getattr(_default, _name))
 
 __all__ = [
     "ENGINE",
@@ -95,13 +104,6 @@ _SUBMODULES = frozenset(
 )
 
 
-# Names that a program may never ask for, in modules that are loaded when it does.
-_LAZY = dict.fromkeys(("Command", "inherited", "inherited_names"), "tasuki.command")
-_LAZY["ShutDown"] = "tasuki.queues"
-# Not in __all__: `from tasuki import *` must not need numpy.
-_LAZY |= dict.fromkeys(("shared_array", "shared_array_from"), "tasuki.arrays")
-
-
 def __getattr__(name: str) -> _Any:
     if name in _LAZY:
         __import__(_LAZY[name])
@@ -111,6 +113,10 @@ def __getattr__(name: str) -> _Any:
         __import__(f"{__name__}.{name}")
         return _sys.modules[f"{__name__}.{name}"]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 del TYPE_CHECKING  # not a name of this package

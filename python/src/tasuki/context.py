@@ -3,11 +3,15 @@
 Each class derives from the standard library's concrete class, so `isinstance` stays true for every library that checks,
 and whatever a later Python adds is inherited. `_Engine` is the one place that decides which names run on the engine:
 a name does exactly when `_Engine` defines it. Nothing here starts interpreters or touches `_bootstrap`.
+
+Each program loads this, and each child that is a fresh interpreter. So what not all of them use is loaded when it is asked
+for.
 """
 
 from __future__ import annotations
 
 import multiprocessing.context as _standard
+import os
 import sys
 from multiprocessing.context import (
     AuthenticationError,
@@ -19,10 +23,6 @@ from multiprocessing.context import (
     set_spawning_popen,
 )
 
-from tasuki._private import installing
-from tasuki._private.owner_died import OwnerDied, OwnerDiedWarning
-from tasuki.timer import BaseTimer
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import tasuki.queues
     import tasuki.sharedctypes
     import tasuki.synchronize
+    from tasuki._private.owner_died import OwnerDied, OwnerDiedWarning
+    from tasuki.timer import ForkServerTimer, ForkTimer, SpawnTimer, Timer
 
     #: What the next one to take something gets after its owner died.
     OnOwnerDied = Literal["raise", "warn", "ignore"]
@@ -68,6 +70,22 @@ _standard_contexts: dict[str, BaseContext] = dict(_standard._concrete_contexts) 
 # The module, once a pipe was made.
 _connection: Any = None
 
+# In modules that are loaded when a program asks for one of these.
+_LAZY = dict.fromkeys(("OwnerDied", "OwnerDiedWarning"), "tasuki._private.owner_died")
+_LAZY |= dict.fromkeys(("ForkServerTimer", "ForkTimer", "SpawnTimer", "Timer"), "tasuki.timer")
+
+
+class _TimerClass:
+    """The attribute of a context that is its timer's class."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, context: Any, owner: Any) -> Any:
+        from tasuki import timer
+
+        return getattr(timer, self._name)
+
 
 class _Engine(BaseContext):
     """What a tasuki context does in its own way: the names on the engine, and finding the other contexts.
@@ -76,7 +94,7 @@ class _Engine(BaseContext):
     """
 
     #: A process that calls a function after a while; each context has the one for its processes.
-    Timer = BaseTimer
+    Timer = _TimerClass("BaseTimer")
 
     def Lock(self, *, on_owner_died: OnOwnerDied = "raise") -> tasuki.synchronize.Lock:  # type: ignore[override]
         """Returns a lock that any process or thread may release."""
@@ -216,6 +234,26 @@ def _close_inherited() -> None:
         handles.close_inherited()
 
 
+def _know_parent() -> None:
+    """In a child of the process that started it: learn of that one's end from the system.
+
+    The pipe that tells of it otherwise has an end in every sibling that was forked later.
+    """
+    parent: Any = BaseContext.parent_process()
+    if parent is None or not isinstance(parent._sentinel, int):
+        return
+    try:
+        pidfd = os.pidfd_open(parent.pid)
+    except OSError:
+        return
+    try:
+        # The number may be another's by now, unless that is the parent still.
+        if os.getppid() == parent.pid:
+            os.dup2(pidfd, parent._sentinel, inheritable=False)
+    finally:
+        os.close(pidfd)
+
+
 def _starting() -> Any:
     from tasuki._private import starting
 
@@ -264,7 +302,7 @@ class ForkProcess(_Joined, _standard.ForkProcess):
 
     @staticmethod
     def _after_fork() -> Any:
-        _starting().know_parent()
+        _know_parent()
         return _standard.ForkProcess._after_fork()  # type: ignore[attr-defined]
 
 
@@ -280,7 +318,7 @@ class SpawnProcess(_Joined, _standard.SpawnProcess):
 
     @staticmethod
     def _after_fork() -> Any:
-        _starting().know_parent()
+        _know_parent()
         _close_inherited()
         return _standard.SpawnProcess._after_fork()  # type: ignore[attr-defined]
 
@@ -294,8 +332,11 @@ class ForkServerProcess(_Joined, _standard.ForkServerProcess):
         leftovers.note_tracker(process_obj)
         # The server's socket is there.
         leftovers.hold_temporary_folder()
-        installing.preload()
         from multiprocessing.popen_forkserver import Popen
+
+        from tasuki._private import installing
+
+        installing.preload()
 
         return _let_go(_starting().of_server(Popen, process_obj))
 
@@ -305,41 +346,25 @@ class ForkServerProcess(_Joined, _standard.ForkServerProcess):
         return _standard.ForkServerProcess._after_fork()  # type: ignore[attr-defined]
 
 
-class Timer(BaseTimer, Process):
-    """A function called after a while, in a process started by the default start method, unless cancelled before."""
-
-
-class ForkTimer(BaseTimer, ForkProcess):
-    """A timer whose process is started by os.fork()."""
-
-
-class SpawnTimer(BaseTimer, SpawnProcess):
-    """A timer whose process is started as a fresh interpreter."""
-
-
-class ForkServerTimer(BaseTimer, ForkServerProcess):
-    """A timer whose process is forked by a server."""
-
-
 class ForkContext(_Engine, _standard.ForkContext):
     """The context of the start method 'fork'."""
 
     Process = ForkProcess
-    Timer = ForkTimer
+    Timer = _TimerClass("ForkTimer")
 
 
 class SpawnContext(_Engine, _standard.SpawnContext):
     """The context of the start method 'spawn'."""
 
     Process = SpawnProcess
-    Timer = SpawnTimer
+    Timer = _TimerClass("SpawnTimer")
 
 
 class ForkServerContext(_Engine, _standard.ForkServerContext):
     """The context of the start method 'forkserver'."""
 
     Process = ForkServerProcess
-    Timer = ForkServerTimer
+    Timer = _TimerClass("ForkServerTimer")
 
 
 class DefaultContext(_Engine, _standard.DefaultContext):
@@ -350,7 +375,7 @@ class DefaultContext(_Engine, _standard.DefaultContext):
     """
 
     Process = Process  # type: ignore[assignment]
-    Timer = Timer  # type: ignore[misc]
+    Timer = _TimerClass("Timer")
 
     def __init__(self) -> None:
         """Deliberately does not call the standard initialiser: there is nothing to initialise."""
@@ -392,17 +417,6 @@ def _theirs(context: Any) -> Any:
     return context
 
 
-def _engine_names() -> dict[str, str]:
-    """The names that `_Engine` serves with a class of ours, and that class."""
-    return {
-        name: f"{value.__module__}.{value.__qualname__}"
-        if isinstance(value, type)
-        else value.__annotations__["return"].removeprefix("tuple[").partition("[")[0].partition(",")[0]
-        for name, value in vars(_Engine).items()
-        if name[0].isupper() and callable(value)
-    }
-
-
 def _install_classes() -> None:
     """Put our classes into the standard modules, where nobody subclasses them (queues.Queue stays what it is)."""
     import multiprocessing.synchronize as standard
@@ -419,4 +433,7 @@ def _install_classes() -> None:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        __import__(_LAZY[name])
+        return getattr(sys.modules[_LAZY[name]], name)
     return getattr(_standard, name)

@@ -11,7 +11,7 @@ import multiprocessing.synchronize as _standard
 
 from tasuki import _tasuki, context
 from tasuki._private import behind, handles, installing
-from tasuki.context import OwnerDied, OwnerDiedWarning
+from tasuki._private.owner_died import OwnerDied, OwnerDiedWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

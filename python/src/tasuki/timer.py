@@ -1,7 +1,7 @@
 """A process that calls a function after a while, unless it is cancelled before: `threading.Timer` for processes.
 
 The process starts at once and waits in itself; nobody keeps a thread for it. Each context has a `Timer` class that is
-made from `BaseTimer` and the context's `Process`.
+made from `BaseTimer` and the context's `Process`, as below.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from multiprocessing import context, process
 
+from tasuki.context import ForkProcess, ForkServerProcess, Process, SpawnProcess, _default_context
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-__all__ = ("BaseTimer",)
+__all__ = ("BaseTimer", "ForkServerTimer", "ForkTimer", "SpawnTimer", "Timer")
 
 #: How long a waiting daemon sleeps before it looks whether its parent still lives, in seconds.
 _LOOK = 0.5
@@ -79,8 +81,6 @@ class BaseTimer(process.BaseProcess):
         return True
 
     def _context(self) -> Any:
-        from tasuki.context import _default_context
-
         return _default_context.get_context(self._start_method)  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,6 +90,22 @@ class BaseTimer(process.BaseProcess):
         if context.get_spawning_popen() is None:
             state["_config"] = {key: value for key, value in state["_config"].items() if key != "authkey"}
         return state
+
+
+class Timer(BaseTimer, Process):
+    """A function called after a while, in a process started by the default start method, unless cancelled before."""
+
+
+class ForkTimer(BaseTimer, ForkProcess):
+    """A timer whose process is started by os.fork()."""
+
+
+class SpawnTimer(BaseTimer, SpawnProcess):
+    """A timer whose process is started as a fresh interpreter."""
+
+
+class ForkServerTimer(BaseTimer, ForkServerProcess):
+    """A timer whose process is forked by a server."""
 
 
 def _open_parent() -> int | None:

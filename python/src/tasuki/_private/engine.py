@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import tasuki
+from tasuki import context
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ("EngineNames",)
+__all__ = ("ENGINE", "EngineNames")
 
 
 class EngineNames(Mapping[str, str]):
@@ -41,3 +44,19 @@ class EngineNames(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"<on the engine: {', '.join(self)}; {len(self.standard)} names of the standard library>"
+
+
+def _names() -> dict[str, str]:
+    """The names that a context serves with a class of ours, and that class."""
+    engine = context._Engine
+    made = ((name, getattr(engine, name)) for name in vars(engine) if name[0].isupper())
+    return {
+        name: f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, type)
+        else value.__annotations__["return"].removeprefix("tuple[").partition("[")[0].partition(",")[0]
+        for name, value in made
+        if callable(value)
+    }
+
+
+ENGINE = EngineNames(_names(), tasuki._STANDARD_NAMES)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-from multiprocessing import process
 from types import BuiltinFunctionType
 
 TYPE_CHECKING = False
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
     from multiprocessing.popen_fork import Popen as _Popen
     from typing import Any
 else:
-    _Popen = object  # children load this file as well, and start nobody
+    _Popen = object  # a program may have put a class of its own in the place of the standard ones
 
-__all__ = ("know_parent", "of_child", "of_server")
+__all__ = ("of_child", "of_server")
 
 
 def _poll(numbers: list[int], timeout: Any) -> list[int]:
@@ -126,23 +125,3 @@ def _with(ours: type, standard: type) -> type:
     if standard not in _classes:
         _classes[standard] = type("Popen", (ours, standard), {"__module__": standard.__module__})
     return _classes[standard]
-
-
-def know_parent() -> None:
-    """In a child of the process that started it: learn of that one's end from the system.
-
-    The pipe that tells of it otherwise has an end in every sibling that was forked later.
-    """
-    parent: Any = process.parent_process()
-    if parent is None or not isinstance(parent._sentinel, int):
-        return
-    try:
-        pidfd = os.pidfd_open(parent.pid)
-    except OSError:
-        return
-    try:
-        # The number may be another's by now, unless that is the parent still.
-        if os.getppid() == parent.pid:
-            os.dup2(pidfd, parent._sentinel, inheritable=False)
-    finally:
-        os.close(pidfd)
