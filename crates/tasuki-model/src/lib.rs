@@ -40,6 +40,8 @@ mod layout {
     pub(crate) mod barrier;
     #[path = "../../../tasuki/src/layout/condition.rs"]
     pub(crate) mod condition;
+    #[path = "../../../tasuki/src/layout/failure.rs"]
+    pub(crate) mod failure;
     #[path = "../../../tasuki/src/layout/lock.rs"]
     pub(crate) mod lock;
     #[path = "../../../tasuki/src/layout/semaphore.rs"]
@@ -50,12 +52,8 @@ mod layout {
     mod semaphore_models;
     mod user_lock_models;
 }
-mod error {
-    #[derive(Debug)]
-    pub(crate) enum Error {
-        Limit(String),
-    }
-}
+#[path = "../../tasuki/src/error.rs"]
+mod error;
 /// No time passes in a model; but whoever looks at the clock is the first one to look in that half second.
 mod sys {
     pub(crate) mod clock {

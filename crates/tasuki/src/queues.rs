@@ -16,7 +16,7 @@ use crate::handle;
 use crate::protocol::codec::{Message, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
 pub use crate::raw::Shutdown;
-use crate::raw::{Death, Failure, QueueOptions, RawHandle, RawQueue, Wait};
+use crate::raw::{Death, QueueOptions, RawHandle, RawQueue, TransportFailure, Wait};
 pub use batch::{Messages, PutManyError};
 pub use joinable::{JoinError, JoinableQueue, LostTasks, TaskDoneError};
 pub use view::View;
@@ -288,13 +288,13 @@ impl fmt::Display for Readers {
     }
 }
 
-impl From<Failure> for PutReason {
-    fn from(failure: Failure) -> PutReason {
+impl From<TransportFailure> for PutReason {
+    fn from(failure: TransportFailure) -> PutReason {
         match failure {
-            Failure::GaveUp(_) => PutReason::Full,
-            Failure::ShutDown => PutReason::ShutDown,
-            Failure::Disconnected(death) => PutReason::Disconnected(Readers(death)),
-            Failure::Failed(error) => PutReason::Failed(error),
+            TransportFailure::GaveUp(_) => PutReason::Full,
+            TransportFailure::ShutDown => PutReason::ShutDown,
+            TransportFailure::Disconnected(death) => PutReason::Disconnected(Readers(death)),
+            TransportFailure::Failed(error) => PutReason::Failed(*error),
         }
     }
 }
@@ -377,13 +377,13 @@ impl GetError {
     }
 }
 
-impl From<Failure> for GetError {
-    fn from(failure: Failure) -> GetError {
+impl From<TransportFailure> for GetError {
+    fn from(failure: TransportFailure) -> GetError {
         GetError(match failure {
-            Failure::GaveUp(_) => GetReason::Empty,
-            Failure::ShutDown => GetReason::ShutDown,
-            failure @ Failure::Disconnected(_) => GetReason::Failed(failure.into()),
-            Failure::Failed(error) => GetReason::Failed(error),
+            TransportFailure::GaveUp(_) => GetReason::Empty,
+            TransportFailure::ShutDown => GetReason::ShutDown,
+            failure @ TransportFailure::Disconnected(_) => GetReason::Failed(failure.into()),
+            TransportFailure::Failed(error) => GetReason::Failed(*error),
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::{Ended, Words, descriptor_count, fork, in_own_process, watchdog, watchdog_of};
 use tasuki::raw::connection::{Armed, Mode};
-use tasuki::raw::{Failure, GaveUp, RawConnection, Wait};
+use tasuki::raw::{GaveUp, RawConnection, TransportFailure, Wait};
 
 const RAW: u16 = 12;
 
@@ -33,17 +33,17 @@ fn receive(end: &RawConnection) -> Vec<u8> {
     buffer
 }
 
-fn try_receive(end: &RawConnection) -> Result<Vec<u8>, Failure> {
+fn try_receive(end: &RawConnection) -> Result<Vec<u8>, TransportFailure> {
     let mut buffer = Vec::new();
     end.recv(&mut buffer, usize::MAX, &mut Wait::now()).map(|_| buffer)
 }
 
 fn is_at_end(end: &RawConnection) -> bool {
-    matches!(try_receive(end), Err(Failure::Disconnected(_)))
+    matches!(try_receive(end), Err(TransportFailure::Disconnected(_)))
 }
 
 fn is_empty(end: &RawConnection) -> bool {
-    matches!(try_receive(end), Err(Failure::GaveUp(GaveUp::TimedOut)))
+    matches!(try_receive(end), Err(TransportFailure::GaveUp(GaveUp::TimedOut)))
 }
 
 /// Bytes that tell their own length and place.
@@ -125,7 +125,7 @@ fn a_full_ring_makes_senders_wait_and_loses_nothing() {
     assert!(sent > 1000, "{sent}");
     let short = &mut Wait::timeout(Duration::from_millis(20));
     let full = sender.send(RAW, &[b"x"], &[], short);
-    assert!(matches!(full, Err(Failure::GaveUp(GaveUp::TimedOut))));
+    assert!(matches!(full, Err(TransportFailure::GaveUp(GaveUp::TimedOut))));
     let mut child = fork(|| (sent..sent + 5000).for_each(|i| send(&sender, &i.to_le_bytes())));
     child.wait_until_asleep();
     for i in 0..sent + 5000 {
@@ -162,7 +162,7 @@ fn the_end_is_seen_however_short_the_time() {
         for wait in [over, Wait::now, Wait::attempt] {
             assert!(!receiver.poll(&mut wait()).unwrap());
             let empty = receiver.recv(&mut buffer, usize::MAX, &mut wait());
-            assert!(matches!(empty, Err(Failure::GaveUp(GaveUp::TimedOut))), "{empty:?}");
+            assert!(matches!(empty, Err(TransportFailure::GaveUp(GaveUp::TimedOut))), "{empty:?}");
         }
         send(&sender, b"last words");
         drop(sender);
@@ -174,7 +174,7 @@ fn the_end_is_seen_however_short_the_time() {
         for wait in [over, Wait::now, Wait::attempt] {
             assert!(receiver.poll(&mut wait()).unwrap(), "the end is something to receive");
             let end = receiver.recv(&mut buffer, usize::MAX, &mut wait());
-            assert!(matches!(end, Err(Failure::Disconnected(_))), "{end:?}");
+            assert!(matches!(end, Err(TransportFailure::Disconnected(_))), "{end:?}");
         }
     });
 }
@@ -188,7 +188,7 @@ fn half_of_a_duplex_pipe_goes_on_after_the_other_end_was_closed() {
         send(&other, b"to be read");
         drop(other);
         let refused = one.send(RAW, &[b"x"], &[], &mut Wait::forever());
-        assert!(matches!(refused, Err(Failure::Disconnected(_))));
+        assert!(matches!(refused, Err(TransportFailure::Disconnected(_))));
         assert_eq!(receive(&one), b"to be read");
         assert!(is_at_end(&one));
     });
@@ -203,7 +203,7 @@ fn a_send_to_nobody_is_an_error_at_once() {
             send(&sender, b"x");
             drop(receiver);
             let refused = sender.send(RAW, &[b"x"], &[], &mut Wait::forever());
-            assert!(matches!(refused, Err(Failure::Disconnected(_))));
+            assert!(matches!(refused, Err(TransportFailure::Disconnected(_))));
         }
     });
 }
@@ -227,7 +227,7 @@ fn copies_in_children_keep_an_end_open() {
     assert_eq!(child.wait(), Ended::WELL);
     let mut buffer = Vec::new();
     let end = receiver.recv(&mut buffer, usize::MAX, &mut Wait::forever());
-    assert!(matches!(end, Err(Failure::Disconnected(_))));
+    assert!(matches!(end, Err(TransportFailure::Disconnected(_))));
 }
 
 #[test]
@@ -235,9 +235,9 @@ fn an_end_that_only_sends_does_not_receive() {
     let (receiver, sender) = simplex();
     assert!(receiver.is_readable() && !receiver.is_writable());
     assert!(!sender.is_readable() && sender.is_writable());
-    assert!(matches!(try_receive(&sender), Err(Failure::Failed(_))));
+    assert!(matches!(try_receive(&sender), Err(TransportFailure::Failed(_))));
     let refused = receiver.send(RAW, &[b"x"], &[], &mut Wait::forever());
-    assert!(matches!(refused, Err(Failure::Failed(_))));
+    assert!(matches!(refused, Err(TransportFailure::Failed(_))));
 }
 
 #[test]
@@ -249,7 +249,9 @@ fn a_message_beyond_the_limit_stays() {
         let mut buffer = Vec::new();
         for _ in 0..2 {
             let refused = receiver.recv(&mut buffer, 99, &mut Wait::forever());
-            assert!(matches!(refused, Err(Failure::Failed(tasuki::Error::Limit(_)))));
+            assert!(
+                matches!(refused, Err(TransportFailure::Failed(ref error)) if matches!(**error, tasuki::Error::Limit(_)))
+            );
         }
         assert_eq!(receive(&receiver), pattern(len));
     }
@@ -274,7 +276,7 @@ fn a_receive_that_gives_up_in_the_middle_is_continued_by_the_next() {
     let mut buffer = Vec::new();
     let short = &mut Wait::timeout(Duration::from_millis(50));
     let gave_up = receiver.recv(&mut buffer, usize::MAX, short);
-    assert!(matches!(gave_up, Err(Failure::GaveUp(GaveUp::TimedOut))), "{gave_up:?}");
+    assert!(matches!(gave_up, Err(TransportFailure::GaveUp(GaveUp::TimedOut))), "{gave_up:?}");
     assert!(is_empty(&receiver));
     child.signal(libc::SIGCONT);
     assert!(receive(&receiver) == whole);
@@ -289,7 +291,7 @@ fn a_send_that_gives_up_in_the_middle_is_received_by_nobody() {
     let (receiver, sender) = simplex();
     let short = &mut Wait::timeout(Duration::from_millis(50));
     let gave_up = sender.send(RAW, &[&pattern(1 << 20)], &[], short);
-    assert!(matches!(gave_up, Err(Failure::GaveUp(GaveUp::TimedOut))));
+    assert!(matches!(gave_up, Err(TransportFailure::GaveUp(GaveUp::TimedOut))));
     assert!(is_empty(&receiver), "the part is dropped");
     send(&sender, b"next");
     assert_eq!(receive(&receiver), b"next");
@@ -648,7 +650,7 @@ fn an_interrupted_receive_takes_nothing() {
         let mut wait = Wait::forever().interruptible(&mut handler);
         let interrupted = receiver.recv(&mut buffer, usize::MAX, &mut wait);
         assert!(
-            matches!(interrupted, Err(Failure::GaveUp(GaveUp::Interrupted))),
+            matches!(interrupted, Err(TransportFailure::GaveUp(GaveUp::Interrupted))),
             "{interrupted:?}"
         );
         assert_eq!(try_receive(&receiver).unwrap(), pattern(round));
@@ -670,10 +672,10 @@ fn a_call_from_inside_a_wait_that_would_wait_for_it_is_an_error() {
             };
             let mut wait = Wait::forever().interruptible(&mut handler);
             let sent = sender.send(RAW, &[&message], &[], &mut wait);
-            assert!(matches!(sent, Err(Failure::GaveUp(GaveUp::Interrupted))));
+            assert!(matches!(sent, Err(TransportFailure::GaveUp(GaveUp::Interrupted))));
             let refused = refused.unwrap();
             assert!(
-                matches!(refused, Err(Failure::Failed(tasuki::Error::Reentrant(_)))),
+                matches!(refused, Err(TransportFailure::Failed(ref error)) if matches!(**error, tasuki::Error::Reentrant(_))),
                 "{refused:?}"
             );
         }
@@ -692,10 +694,10 @@ fn a_call_from_inside_a_wait_that_would_wait_for_it_is_an_error() {
         let mut buffer = Vec::new();
         let mut wait = Wait::forever().interruptible(&mut handler);
         let interrupted = receiver.recv(&mut buffer, usize::MAX, &mut wait);
-        assert!(matches!(interrupted, Err(Failure::GaveUp(GaveUp::Interrupted))));
+        assert!(matches!(interrupted, Err(TransportFailure::GaveUp(GaveUp::Interrupted))));
         let refused = refused.unwrap();
         assert!(
-            matches!(refused, Err(Failure::Failed(tasuki::Error::Reentrant(_)))),
+            matches!(refused, Err(TransportFailure::Failed(ref error)) if matches!(**error, tasuki::Error::Reentrant(_))),
             "{refused:?}"
         );
         busy.signal(libc::SIGCONT);
@@ -713,7 +715,7 @@ fn a_thread_beside_one_that_sends_just_waits() {
         support::until("the ring is full", || {
             matches!(
                 sender.send(RAW, &[b"x"], &[], &mut Wait::now()),
-                Err(Failure::GaveUp(GaveUp::TimedOut))
+                Err(TransportFailure::GaveUp(GaveUp::TimedOut))
             )
         });
         let small = scope.spawn(|| send(&sender, b"small"));
@@ -761,7 +763,7 @@ fn the_first_send_after_its_reader_was_joined_is_an_error() {
             // The crate's own processes say it themselves.
             tasuki::raw::connection::note_joined();
             let refused = sender.send(RAW, &[b"x"], &[], &mut Wait::now());
-            assert!(matches!(refused, Err(Failure::Disconnected(_))), "{refused:?}");
+            assert!(matches!(refused, Err(TransportFailure::Disconnected(_))), "{refused:?}");
         }
     });
 }

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use support::messages::{CODEC, Ledger, get, message, put};
 use support::{Ended, fork, memory_of, until, watchdog};
 use tasuki::kill_points::{KillPoint, arm};
-use tasuki::raw::{Batch, NotJoined, OutboundMessage, QueueOptions, RawQueue, Wait};
+use tasuki::raw::{Batch, JoinFailure, OutboundMessage, QueueOptions, RawQueue, Wait};
 
 /// How many messages are put, and taken, at a time: one part.
 const PART: u32 = 7;
@@ -157,7 +157,7 @@ fn a_part_whose_consumer_dies_is_lost_whole_or_not_at_all_and_counted() {
         queue.task_done(ours, &mut Wait::now()).unwrap();
         match queue.join(&mut Wait::timeout(support::NEVER)) {
             Ok(()) => assert!(!lost),
-            Err(NotJoined::Lost(tasks)) => {
+            Err(JoinFailure::Lost(tasks)) => {
                 assert_eq!((tasks.count(), tasks.death().pid()), (u64::from(PART), dead));
                 assert!(lost);
             }

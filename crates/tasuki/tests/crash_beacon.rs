@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use support::messages::{CODEC, Ledger, get, message, put};
 use support::{Ended, fork, is_readable, is_writable, poll, until, watchdog};
 use tasuki::kill_points::{KillPoint, arm, arm_stop};
-use tasuki::raw::{Failure, GaveUp, QueueOptions, RawQueue, Shutdown, Wait};
+use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Shutdown, TransportFailure, Wait};
 
 const VICTIM: u32 = 0;
 const SURVIVOR: u32 = 1;
@@ -42,8 +42,8 @@ fn take_by_polling(queue: &RawQueue, ledger: &Ledger) {
         let mut bytes = Vec::new();
         match queue.get(&mut bytes, &mut Wait::now()) {
             Ok(_) => drop(ledger.take(&bytes)),
-            Err(Failure::GaveUp(GaveUp::TimedOut)) => {}
-            Err(Failure::ShutDown) => return,
+            Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => {}
+            Err(TransportFailure::ShutDown) => return,
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -60,7 +60,7 @@ fn put_by_polling(queue: &RawQueue, ledger: &Ledger, producer: u32, count: u32) 
                 ledger.acknowledge(producer, sequence);
                 sequence += 1;
             }
-            Err(Failure::GaveUp(GaveUp::TimedOut)) => {}
+            Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => {}
             Err(other) => panic!("{other:?}"),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use support::messages::{CODEC, Ledger, message};
 use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog, watchdog_of};
-use tasuki::raw::{Failure, QueueOptions, RawReceiver, RawSender, Wait};
+use tasuki::raw::{QueueOptions, RawReceiver, RawSender, TransportFailure, Wait};
 use tasuki::{Queue, Sender, bounded, channel};
 
 fn sleep_for_ever() -> ! {
@@ -141,7 +141,7 @@ fn recv(receiver: &RawReceiver) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     match receiver.recv(&mut bytes, &mut Wait::forever()) {
         Ok(taken) => Some(taken.large.map_or(bytes, |large| large.to_vec())),
-        Err(Failure::Disconnected(_)) => None,
+        Err(TransportFailure::Disconnected(_)) => None,
         Err(other) => panic!("recv: {other:?}"),
     }
 }

@@ -90,7 +90,8 @@ fn one_that_waits_dies_and_the_next_one_gets_its_notification() {
         assert_eq!(victim.wait(), Ended::DEAD, "{point:?}");
         let words = Words::new(1);
         let told = condition.own_lock().acquire(&mut Wait::timeout(NEVER)).unwrap();
-        let was_told = matches!(told, Acquired::OwnerDied(death) if death.pid() == victim.pid());
+        let was_told =
+            matches!(told, Acquired::OwnerDied(ref death) if death.pid() == victim.pid());
         assert_eq!(was_told, held_the_lock, "{point:?}: {told:?}");
         condition.own_lock().clear_poison();
         assert!(condition.own_lock().release());

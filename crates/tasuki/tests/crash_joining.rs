@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use support::messages::{get, put};
 use support::{Child, Ended, Words, fork, watchdog};
 use tasuki::kill_points::{KillPoint, arm};
-use tasuki::raw::{NotJoined, QueueOptions, RawQueue, Shutdown, Wait};
+use tasuki::raw::{JoinFailure, QueueOptions, RawQueue, Shutdown, Wait};
 
 const TASKS: u64 = 20;
 
@@ -83,7 +83,7 @@ fn join_all(queue: &RawQueue) -> u64 {
     loop {
         match queue.join(&mut Wait::timeout(support::NEVER)) {
             Ok(()) => return lost,
-            Err(NotJoined::Lost(more)) => lost += more.count(),
+            Err(JoinFailure::Lost(more)) => lost += more.count(),
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -138,7 +138,7 @@ fn whoever_counts_the_tasks_of_the_dead_may_be_killed_as_well() {
         let dead = one_dies_with_a_task(&queue);
         dies_at(point, 1, || _ = join_all(&queue));
         match queue.join(&mut Wait::timeout(support::NEVER)) {
-            Err(NotJoined::Lost(lost)) => {
+            Err(JoinFailure::Lost(lost)) => {
                 assert_eq!((lost.count(), lost.death().pid()), (1, dead), "{point:?}");
             }
             other => panic!("{point:?}: {other:?}"),

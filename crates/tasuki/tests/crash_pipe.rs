@@ -11,7 +11,7 @@ use support::memory::ObjectMemory;
 use support::{Child, Dice, Ended, Words, fork, soaking, watchdog, watchdog_of};
 use tasuki::kill_points::{KillPoint, arm, arm_stop};
 use tasuki::raw::connection::Mode;
-use tasuki::raw::{Failure, GaveUp, RawConnection, Wait};
+use tasuki::raw::{GaveUp, RawConnection, TransportFailure, Wait};
 
 const RAW: u16 = 12;
 const SMALL: usize = 24;
@@ -70,7 +70,7 @@ fn send(end: &RawConnection, bytes: &[u8], kind: Kind) {
     end.send(RAW, &[bytes], &fds, &mut Wait::forever()).unwrap();
 }
 
-fn recv(end: &RawConnection, wait: &mut Wait<'_>) -> Result<(Vec<u8>, usize), Failure> {
+fn recv(end: &RawConnection, wait: &mut Wait<'_>) -> Result<(Vec<u8>, usize), TransportFailure> {
     let mut buffer = Vec::new();
     let received = end.recv(&mut buffer, usize::MAX, wait)?;
     Ok((buffer, received.fds.len()))
@@ -178,7 +178,7 @@ fn a_sender_dies(point: KillPoint, kind: Kind, len: usize, nth: u32, fate: Fate,
                     assert_eq!(number_of(&bytes), got[0].fetch_add(1, SeqCst));
                     assert_eq!((bytes.len(), fds), (len, handles));
                 }
-                Err(Failure::Disconnected(_)) => break,
+                Err(TransportFailure::Disconnected(_)) => break,
                 Err(other) => panic!("{other:?}"),
             }
         }
@@ -293,7 +293,10 @@ fn who_is_killed_asleep_concerns_nobody() {
     for number in 0..sent[0].load(SeqCst) {
         assert_eq!(number_of(&recv(&receiver, &mut Wait::forever()).unwrap().0), number);
     }
-    assert!(matches!(recv(&receiver, &mut Wait::now()), Err(Failure::GaveUp(GaveUp::TimedOut))));
+    assert!(matches!(
+        recv(&receiver, &mut Wait::now()),
+        Err(TransportFailure::GaveUp(GaveUp::TimedOut))
+    ));
 }
 
 #[test]
@@ -388,7 +391,7 @@ fn no_kill_leaves_the_descriptor_dark_with_a_message_in_the_pipe() {
                     let told = is_lit(fd);
                     match recv(&receiver, &mut Wait::now()) {
                         Ok(_) => assert!(told, "{point:?}, {nth}"),
-                        Err(Failure::GaveUp(GaveUp::TimedOut)) => break,
+                        Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => break,
                         Err(other) => panic!("{other:?}"),
                     }
                 }
@@ -448,7 +451,7 @@ fn a_stopped_sender_holds_up_no_call_with_a_deadline() {
                     receiver.pollable().unwrap();
                     match recv(&receiver, &mut soon()) {
                         Ok((bytes, _)) => got = number_of(&bytes),
-                        Err(Failure::GaveUp(GaveUp::TimedOut)) => {}
+                        Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => {}
                         Err(other) => panic!("{point:?}: {other:?}"),
                     }
                 }
@@ -503,7 +506,7 @@ fn the_end_is_told_when_the_last_sender_is_killed_asleep_or_not() {
         drop(sender.take());
         let mut reader = fork(|| {
             let end = recv(&receiver, &mut Wait::forever());
-            assert!(matches!(end, Err(Failure::Disconnected(_))));
+            assert!(matches!(end, Err(TransportFailure::Disconnected(_))));
         });
         if asleep {
             reader.wait_until_asleep();
@@ -528,7 +531,7 @@ fn a_sender_that_waits_for_room_learns_that_the_last_receiver_was_killed() {
         loop {
             match sender.send(RAW, &[&[1; 5000]], &[], &mut Wait::forever()) {
                 Ok(()) => {}
-                Err(Failure::Disconnected(_)) => break,
+                Err(TransportFailure::Disconnected(_)) => break,
                 Err(other) => panic!("{other:?}"),
             }
         }

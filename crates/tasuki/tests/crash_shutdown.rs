@@ -10,7 +10,7 @@ use support::messages::{Ledger, get, message, put};
 use support::{Child, Ended, fork, is_readable, is_writable, memory_of, watchdog};
 use tasuki::kill_points::{KillPoint, arm};
 use tasuki::queues::Shutdown;
-use tasuki::raw::{Failure, QueueOptions, RawQueue, Wait};
+use tasuki::raw::{QueueOptions, RawQueue, TransportFailure, Wait};
 
 fn dies_shutting_down(queue: &RawQueue, point: KillPoint, nth: u32, how: Shutdown) {
     let mut victim = fork(|| {
@@ -58,11 +58,11 @@ fn who_waits_is_woken_and_a_second_call_makes_it_whole() {
             }
             let mut producer = fork(|| {
                 let refused = queue.put(1, &[b"x"], &[], &mut Wait::forever());
-                assert!(matches!(refused, Err(Failure::ShutDown)), "{refused:?}");
+                assert!(matches!(refused, Err(TransportFailure::ShutDown)), "{refused:?}");
             });
             let mut consumer = fork(|| {
                 let got = empty.get(&mut Vec::new(), &mut Wait::forever());
-                assert!(matches!(got, Err(Failure::ShutDown)), "{got:?}");
+                assert!(matches!(got, Err(TransportFailure::ShutDown)), "{got:?}");
             });
             producer.wait_until_asleep();
             consumer.wait_until_asleep();
@@ -79,9 +79,9 @@ fn who_waits_is_woken_and_a_second_call_makes_it_whole() {
             for queue in [&queue, &empty] {
                 queue.shutdown(Shutdown::Immediate).unwrap();
                 let got = queue.get(&mut Vec::new(), &mut Wait::forever());
-                assert!(matches!(got, Err(Failure::ShutDown)), "{got:?}");
+                assert!(matches!(got, Err(TransportFailure::ShutDown)), "{got:?}");
                 let refused = queue.put(1, &[b"x"], &[], &mut Wait::forever());
-                assert!(matches!(refused, Err(Failure::ShutDown)), "{refused:?}");
+                assert!(matches!(refused, Err(TransportFailure::ShutDown)), "{refused:?}");
                 assert!(is_readable(queue.pollable().unwrap()));
                 assert!(is_writable(queue.pollable_for_put().unwrap()));
             }

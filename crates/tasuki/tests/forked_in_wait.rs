@@ -8,11 +8,11 @@ use std::cell::{Cell, RefCell};
 
 use support::{Ended, fork, watchdog};
 use tasuki::kill_points::{KillPoint, arm_stop};
-use tasuki::raw::{Acquired, Failure, GaveUp, RawLock, RawSemaphore, Wait};
+use tasuki::raw::{AcquireFailure, Acquired, GaveUp, RawLock, RawSemaphore, Wait};
 
 /// Waits with a check that forks once and then calls `go_on`; false in the child, which gave up.
 fn waits(
-    acquire: impl FnOnce(&mut Wait<'_>) -> Result<Acquired, Failure>,
+    acquire: impl FnOnce(&mut Wait<'_>) -> Result<Acquired, AcquireFailure>,
     go_on: impl Fn(),
 ) -> bool {
     let me = std::process::id();
@@ -35,7 +35,8 @@ fn waits(
     let acquired = acquire(&mut wait);
     let has_forked = wait.has_forked();
     if std::process::id() != me {
-        let told = matches!(acquired, Err(Failure::GaveUp(GaveUp::Interrupted))) && has_forked;
+        let told =
+            matches!(acquired, Err(AcquireFailure::GaveUp(GaveUp::Interrupted))) && has_forked;
         // SAFETY: ends the process.
         #[allow(unsafe_code)]
         unsafe {

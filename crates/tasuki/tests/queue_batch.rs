@@ -11,7 +11,7 @@ use support::{
     Child, Ended, Words, fork, is_readable, is_writable, poll, until, watchdog, watchdog_of,
 };
 use tasuki::raw::{
-    Batch, Failure, GaveUp, OutboundMessage, QueueOptions, RawQueue, Shutdown, Wait,
+    Batch, GaveUp, OutboundMessage, QueueOptions, RawQueue, Shutdown, TransportFailure, Wait,
 };
 
 const LENGTHS: [usize; 6] = [24, 100, 4096, 4097, 20_000, 300_000];
@@ -24,7 +24,7 @@ fn put_many(
     queue: &RawQueue,
     messages: &[Vec<u8>],
     wait: &mut Wait<'_>,
-) -> (usize, Result<(), Failure>) {
+) -> (usize, Result<(), TransportFailure>) {
     let parts: Vec<[&[u8]; 1]> = messages.iter().map(|bytes| [&bytes[..]]).collect();
     let outbound: Vec<_> =
         parts.iter().map(|parts| OutboundMessage { codec: CODEC, parts, fds: &[] }).collect();
@@ -41,7 +41,7 @@ fn get_many(queue: &RawQueue, max: usize, wait: &mut Wait<'_>) -> Vec<Vec<u8>> {
     let mut batch = Batch::new();
     match queue.get_many(max, &mut batch, wait) {
         Ok(()) => {}
-        Err(Failure::GaveUp(GaveUp::TimedOut)) => return Vec::new(),
+        Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => return Vec::new(),
         Err(other) => panic!("{other:?}"),
     }
     assert!(batch.len() <= max && !batch.is_empty());
@@ -55,8 +55,8 @@ fn get_many(queue: &RawQueue, max: usize, wait: &mut Wait<'_>) -> Vec<Vec<u8>> {
     messages.collect()
 }
 
-fn timed_out<T>(result: &Result<T, Failure>) -> bool {
-    matches!(result, Err(Failure::GaveUp(GaveUp::TimedOut)))
+fn timed_out<T>(result: &Result<T, TransportFailure>) -> bool {
+    matches!(result, Err(TransportFailure::GaveUp(GaveUp::TimedOut)))
 }
 
 fn messages(count: u32) -> Vec<Vec<u8>> {
@@ -139,7 +139,7 @@ fn a_limit_of_bytes_holds_for_many_as_for_one() {
     assert_eq!(get_many(&queue, 3, &mut Wait::now()).len(), 3);
     let (put, result) =
         put_many(&queue, &[sent[3].clone(), message(0, 4, 10_001)], &mut Wait::forever());
-    assert!(put == 1 && matches!(result, Err(Failure::Failed(_))), "{result:?}");
+    assert!(put == 1 && matches!(result, Err(TransportFailure::Failed(_))), "{result:?}");
 }
 
 #[test]
@@ -231,14 +231,14 @@ fn a_shut_down_queue_refuses_many_and_hands_out_the_rest() {
     let queue = queue_of(Some(3));
     let mut producer = fork(|| {
         let (put, result) = put_many(&queue, &messages(9), &mut Wait::forever());
-        assert!(put == 3 && matches!(result, Err(Failure::ShutDown)), "{put}: {result:?}");
+        assert!(put == 3 && matches!(result, Err(TransportFailure::ShutDown)), "{put}: {result:?}");
     });
     producer.wait_until_asleep();
     queue.shutdown(Shutdown::Drain).unwrap();
     assert_eq!(producer.wait(), Ended::WELL);
     assert_eq!(get_many(&queue, 9, &mut Wait::forever()).len(), 3);
     let ended = queue.get_many(9, &mut Batch::new(), &mut Wait::forever());
-    assert!(matches!(ended, Err(Failure::ShutDown)), "{ended:?}");
+    assert!(matches!(ended, Err(TransportFailure::ShutDown)), "{ended:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::messages::{get, put};
 use support::{Child, Ended, Words, fork, until, watchdog};
 use tasuki::raw::{
-    Failure, GaveUp, LostTasks, NotCounted, NotJoined, QueueOptions, RawQueue, Shutdown, Wait,
+    GaveUp, JoinFailure, LostTasks, QueueOptions, RawQueue, Shutdown, TaskDoneFailure, Wait,
 };
 
 fn joinable() -> RawQueue {
@@ -27,13 +27,13 @@ fn done(queue: &RawQueue, count: u64) {
     queue.task_done(count, &mut Wait::forever()).unwrap();
 }
 
-fn timed_out(result: Result<(), NotJoined>) -> bool {
-    matches!(result, Err(NotJoined::Failure(Failure::GaveUp(GaveUp::TimedOut))))
+fn timed_out(result: Result<(), JoinFailure>) -> bool {
+    matches!(result, Err(JoinFailure::GaveUp(GaveUp::TimedOut)))
 }
 
 fn join_lost(queue: &RawQueue) -> LostTasks {
     match queue.join(&mut Wait::timeout(support::NEVER)) {
-        Err(NotJoined::Lost(lost)) => lost,
+        Err(JoinFailure::Lost(lost)) => *lost,
         other => panic!("{other:?}"),
     }
 }
@@ -71,7 +71,7 @@ fn a_task_may_be_reported_before_it_is_taken_as_the_standard_library_allows() {
 fn reports_beyond_what_was_put_are_refused_and_count_nothing() {
     let queue = joinable();
     let too_many =
-        |count| matches!(queue.task_done(count, &mut Wait::now()), Err(NotCounted::TooMany));
+        |count| matches!(queue.task_done(count, &mut Wait::now()), Err(TaskDoneFailure::TooMany));
     assert!(too_many(1));
     put_tasks(&queue, 2);
     assert!(too_many(3));
@@ -87,9 +87,9 @@ fn a_queue_that_does_not_count_tasks_refuses_to() {
     assert!(!queue.is_joinable() && joinable().is_joinable());
     put_tasks(&queue, 1);
     let refused = queue.task_done(1, &mut Wait::now()).unwrap_err();
-    assert!(matches!(refused, NotCounted::Failure(Failure::Failed(_))), "{refused:?}");
+    assert!(matches!(refused, TaskDoneFailure::Failed(_)), "{refused:?}");
     let refused = queue.join(&mut Wait::now()).unwrap_err();
-    assert!(matches!(refused, NotJoined::Failure(Failure::Failed(_))), "{refused:?}");
+    assert!(matches!(refused, JoinFailure::Failed(_)), "{refused:?}");
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn a_join_can_be_called_off() {
         looked == 2
     };
     let ended = queue.join(&mut Wait::forever().interruptible(&mut stop)).unwrap_err();
-    assert!(matches!(ended, NotJoined::Failure(Failure::GaveUp(GaveUp::Interrupted))), "{ended:?}");
+    assert!(matches!(ended, JoinFailure::GaveUp(GaveUp::Interrupted)), "{ended:?}");
 }
 
 #[test]
@@ -264,5 +264,5 @@ fn what_an_immediate_shutdown_throws_away_is_done() {
     done(&queue, 1);
     assert_eq!(joiner.wait(), Ended::WELL);
     let nothing_left = queue.task_done(1, &mut Wait::now());
-    assert!(matches!(nothing_left, Err(NotCounted::TooMany)), "{nothing_left:?}");
+    assert!(matches!(nothing_left, Err(TaskDoneFailure::TooMany)), "{nothing_left:?}");
 }

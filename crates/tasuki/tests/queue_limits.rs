@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{Ended, fork, until, watchdog};
-use tasuki::raw::{Failure, GaveUp, QueueOptions, RawQueue, Wait};
+use tasuki::raw::{GaveUp, QueueOptions, RawQueue, TransportFailure, Wait};
 use tasuki::{Error, Queue};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -133,7 +133,7 @@ fn a_wait_can_be_called_off() {
         } else {
             queue.get(&mut Vec::new(), &mut wait).unwrap_err()
         };
-        assert!(matches!(failure, Failure::GaveUp(GaveUp::Interrupted)), "{failure:?}");
+        assert!(matches!(failure, TransportFailure::GaveUp(GaveUp::Interrupted)), "{failure:?}");
     }
     assert_eq!(queue.len(), 1);
 }
@@ -158,7 +158,10 @@ fn a_stopped_process_in_a_call_does_not_stop_the_others() {
 fn the_tag_that_marks_the_rings_own_frames_is_refused() {
     let queue = RawQueue::create(QueueOptions::default()).unwrap();
     let refused = queue.put(u16::MAX, &[b"x"], &[], &mut Wait::now()).unwrap_err();
-    assert!(matches!(refused, Failure::Failed(Error::Invalid(_))), "{refused:?}");
+    assert!(
+        matches!(refused, TransportFailure::Failed(ref error) if matches!(**error, Error::Invalid(_))),
+        "{refused:?}"
+    );
     queue.put(u16::MAX - 1, &[b"y"], &[], &mut Wait::now()).unwrap();
     assert_eq!(queue.get(&mut Vec::new(), &mut Wait::now()).unwrap().codec, u16::MAX - 1);
 }

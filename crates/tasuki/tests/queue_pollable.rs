@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use support::messages::{Ledger, get, message, put};
 use support::{Child, Ended, fork, is_readable, is_writable, poll, until, watchdog};
-use tasuki::raw::{Failure, GaveUp, QueueOptions, RawQueue, Shutdown, Wait};
+use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Shutdown, TransportFailure, Wait};
 
 fn queue_of(capacity: Option<u64>) -> RawQueue {
     RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap()
@@ -47,7 +47,7 @@ fn writable_means_that_there_is_room() {
         put_one(&queue);
         assert!(!is_writable(fd) && queue.is_full());
         let full = queue.put(1, &[b"x"], &[], &mut Wait::now()).unwrap_err();
-        assert!(matches!(full, Failure::GaveUp(GaveUp::TimedOut)));
+        assert!(matches!(full, TransportFailure::GaveUp(GaveUp::TimedOut)));
         get_one(&queue);
         assert!(is_writable(fd) && !queue.is_full());
         get_one(&queue);
@@ -166,8 +166,8 @@ fn polled_from_both_sides(edge: u32, capacity: u64, consumers: usize) {
                         ledger.take(&bytes);
                         true
                     }
-                    Err(Failure::GaveUp(_)) => false,
-                    Err(Failure::ShutDown) => {
+                    Err(TransportFailure::GaveUp(_)) => false,
+                    Err(TransportFailure::ShutDown) => {
                         shut.set(true);
                         false
                     }
@@ -192,7 +192,7 @@ fn polled_from_both_sides(edge: u32, capacity: u64, consumers: usize) {
                     next.set(next.get() + 1);
                     true
                 }
-                Err(Failure::GaveUp(_)) => false,
+                Err(TransportFailure::GaveUp(_)) => false,
                 Err(other) => panic!("{other:?}"),
             }
         },

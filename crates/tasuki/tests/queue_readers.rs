@@ -9,7 +9,9 @@ use std::time::Duration;
 use support::messages::{CODEC, get, message, put};
 use support::{Child, Ended, Words, fork, in_own_process, until, watchdog};
 use tasuki::Queue;
-use tasuki::raw::{Death, Failure, GaveUp, QueueOptions, RawQueue, Wait, set_process_name};
+use tasuki::raw::{
+    Death, GaveUp, QueueOptions, RawQueue, TransportFailure, Wait, set_process_name,
+};
 
 /// Longer than it takes to be told, so that a test which expects not to be told is not fooled.
 const LONG: Duration = Duration::from_secs(8);
@@ -21,7 +23,7 @@ fn full_queue() -> RawQueue {
     queue
 }
 
-fn put_within(queue: &RawQueue, wait: &mut Wait<'_>) -> Result<(), Failure> {
+fn put_within(queue: &RawQueue, wait: &mut Wait<'_>) -> Result<(), TransportFailure> {
     queue.put(CODEC, &[&message(0, 9, 24)], &[], wait)
 }
 
@@ -46,15 +48,15 @@ fn reader(queue: &RawQueue) -> Child {
     reader
 }
 
-fn told(result: Result<(), Failure>) -> Option<Box<Death>> {
+fn told(result: Result<(), TransportFailure>) -> Option<Box<Death>> {
     match result {
-        Err(Failure::Disconnected(death)) => death,
+        Err(TransportFailure::Disconnected(death)) => death,
         other => panic!("{other:?}"),
     }
 }
 
-fn assert_waits(result: Result<(), Failure>) {
-    assert!(matches!(result, Err(Failure::GaveUp(GaveUp::TimedOut))), "{result:?}");
+fn assert_waits(result: Result<(), TransportFailure>) {
+    assert!(matches!(result, Err(TransportFailure::GaveUp(GaveUp::TimedOut))), "{result:?}");
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn the_memory_that_a_killed_consumer_held_is_given_back_though_nobody_needs_its_
     // Somebody waits for small messages, and nothing else happens. 64 MiB are kept for the next ones.
     support::until("the memory is given back", || {
         let empty = queue.get(&mut Vec::new(), &mut Wait::timeout(Duration::from_millis(700)));
-        assert!(matches!(empty, Err(tasuki::raw::Failure::GaveUp(GaveUp::TimedOut))));
+        assert!(matches!(empty, Err(tasuki::raw::TransportFailure::GaveUp(GaveUp::TimedOut))));
         memory_of(queue.descriptors()[0]) < 80 << 20
     });
 }
@@ -144,7 +144,7 @@ fn no_two_messages_share_a_place_when_one_was_stopped_in_the_search() {
     use support::messages::{CODEC, read};
     use support::{Ended, Words};
     use tasuki::kill_points::arm_stop;
-    use tasuki::raw::Failure;
+    use tasuki::raw::TransportFailure;
 
     /// Puts what finds room in time, and counts it.
     fn put_some(queue: &RawQueue, put: &Words, producer: u32, len: usize, wait: Duration) -> bool {
@@ -152,7 +152,9 @@ fn no_two_messages_share_a_place_when_one_was_stopped_in_the_search() {
         let bytes = message(producer, count.load(Ordering::SeqCst) as u32, len);
         match queue.put(CODEC, &[&bytes], &[], &mut Wait::timeout(wait)) {
             Ok(()) => count.fetch_add(1, Ordering::SeqCst),
-            Err(Failure::GaveUp(GaveUp::TimedOut) | Failure::Failed(_)) => return false,
+            Err(TransportFailure::GaveUp(GaveUp::TimedOut) | TransportFailure::Failed(_)) => {
+                return false;
+            }
             Err(other) => panic!("{other:?}"),
         };
         true

@@ -9,7 +9,7 @@ use support::messages::{get, message, put};
 use support::{Child, Ended, descriptor_count, fork, memory_of, watchdog};
 use tasuki::Queue;
 use tasuki::queues::Shutdown;
-use tasuki::raw::{Failure, QueueOptions, RawQueue, Wait};
+use tasuki::raw::{QueueOptions, RawQueue, TransportFailure, Wait};
 
 const BOTH: [Shutdown; 2] = [Shutdown::Drain, Shutdown::Immediate];
 
@@ -21,11 +21,11 @@ fn assert_over(queue: &RawQueue) {
     for _ in 0..2 {
         for wait in [Wait::now, Wait::forever] {
             let got = queue.get(&mut Vec::new(), &mut wait());
-            assert!(matches!(got, Err(Failure::ShutDown)), "{got:?}");
+            assert!(matches!(got, Err(TransportFailure::ShutDown)), "{got:?}");
             let refused = queue.put(1, &[b"x"], &[], &mut wait());
-            assert!(matches!(refused, Err(Failure::ShutDown)), "{refused:?}");
+            assert!(matches!(refused, Err(TransportFailure::ShutDown)), "{refused:?}");
             let refused = queue.put(1, &[&[7; 100_000]], &[], &mut wait());
-            assert!(matches!(refused, Err(Failure::ShutDown)), "{refused:?}");
+            assert!(matches!(refused, Err(TransportFailure::ShutDown)), "{refused:?}");
         }
     }
     assert!(queue.is_shut_down() && queue.is_empty());
@@ -93,11 +93,11 @@ fn everybody_who_waits_is_woken() {
         put(&full, &message(0, 0, 24), &[]);
         let get = || {
             let got = empty.get(&mut Vec::new(), &mut Wait::forever());
-            assert!(matches!(got, Err(Failure::ShutDown)));
+            assert!(matches!(got, Err(TransportFailure::ShutDown)));
         };
         let put = || {
             let refused = full.put(1, &[b"x"], &[], &mut Wait::forever());
-            assert!(matches!(refused, Err(Failure::ShutDown)));
+            assert!(matches!(refused, Err(TransportFailure::ShutDown)));
         };
         let mut sleepers: Vec<Child> = (0..3).flat_map(|_| [fork(get), fork(put)]).collect();
         sleepers.iter().for_each(Child::wait_until_asleep);
@@ -118,7 +118,7 @@ fn a_message_is_in_or_refused_while_others_shut_down() {
             for number in 0.. {
                 match queue.put(1, &[&message(0, number, 24)], &[], &mut Wait::forever()) {
                     Ok(()) => {}
-                    Err(Failure::ShutDown) => return number,
+                    Err(TransportFailure::ShutDown) => return number,
                     Err(other) => panic!("{other:?}"),
                 }
             }
@@ -131,7 +131,7 @@ fn a_message_is_in_or_refused_while_others_shut_down() {
                 loop {
                     match queue.get(&mut bytes, &mut Wait::forever()) {
                         Ok(_) => taken += 1,
-                        Err(Failure::ShutDown) => return taken,
+                        Err(TransportFailure::ShutDown) => return taken,
                         Err(other) => panic!("{other:?}"),
                     }
                 }

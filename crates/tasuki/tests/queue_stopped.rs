@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::messages::{CODEC, get, message, put};
 use support::{Child, Ended, fork, watchdog};
 use tasuki::kill_points::{KillPoint, arm_stop};
-use tasuki::raw::{Failure, GaveUp, QueueOptions, RawQueue, Shutdown, Wait};
+use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Shutdown, TransportFailure, Wait};
 
 fn soon() -> Wait<'static> {
     Wait::timeout(Duration::from_millis(100))
@@ -23,8 +23,8 @@ fn stopped(point: KillPoint, work: impl FnOnce()) -> Child {
     child
 }
 
-fn assert_gave_up<R: std::fmt::Debug>(result: Result<R, Failure>) {
-    assert!(matches!(result, Err(Failure::GaveUp(GaveUp::TimedOut))), "{result:?}");
+fn assert_gave_up<R: std::fmt::Debug>(result: Result<R, TransportFailure>) {
+    assert!(matches!(result, Err(TransportFailure::GaveUp(GaveUp::TimedOut))), "{result:?}");
 }
 
 #[test]

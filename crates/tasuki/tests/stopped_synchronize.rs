@@ -9,8 +9,8 @@ use std::time::Duration;
 use support::{Child, Ended, NEVER, fork, watchdog};
 use tasuki::kill_points::{KillPoint, arm_stop};
 use tasuki::raw::{
-    Acquired, Failure, GaveUp, NotPassed, RawArrived, RawBarrier, RawCondition, RawSemaphore,
-    UserLockRef, Wait, Woken,
+    AcquireFailure, Acquired, GaveUp, NotPassed, RawArrived, RawBarrier, RawCondition,
+    RawSemaphore, UserLockRef, Wait, Woken,
 };
 
 const SHORT: Duration = Duration::from_millis(30);
@@ -45,12 +45,12 @@ fn semaphores() {
     assert_eq!(semaphore.value(), 1);
     assert_eq!(semaphore.acquire(&mut Wait::now()).unwrap(), Acquired::Clean);
     let late = semaphore.acquire(&mut short());
-    assert!(matches!(late, Err(Failure::GaveUp(GaveUp::TimedOut))), "{late:?}");
+    assert!(matches!(late, Err(AcquireFailure::GaveUp(GaveUp::TimedOut))), "{late:?}");
     assert!(semaphore.release(2));
     assert_eq!(semaphore.value(), 2);
     // The others keep their time.
     let late = semaphore.acquire_owned(&mut short());
-    assert!(matches!(late, Err(Failure::GaveUp(GaveUp::TimedOut))), "{late:?}");
+    assert!(matches!(late, Err(AcquireFailure::GaveUp(GaveUp::TimedOut))), "{late:?}");
     assert!(semaphore.release_owned_within(&mut Wait::attempt()).is_err());
     assert_eq!(semaphore.value(), 2);
     goes_on(stopped);
@@ -101,8 +101,8 @@ fn barriers() {
     });
     let late = barrier.arrive(false, &mut short());
     assert!(matches!(late, Err(NotPassed::GaveUp(GaveUp::TimedOut))), "{late:?}");
-    assert!(matches!(barrier.abort_within(&mut short()), Err(Failure::GaveUp(_))));
-    assert!(matches!(barrier.reset_within(&mut short()), Err(Failure::GaveUp(_))));
+    assert!(matches!(barrier.abort_within(&mut short()), Err(AcquireFailure::GaveUp(_))));
+    assert!(matches!(barrier.reset_within(&mut short()), Err(AcquireFailure::GaveUp(_))));
     let late = arrival.wait(&mut short());
     assert!(matches!(late, Err(NotPassed::GaveUp(GaveUp::TimedOut))), "{late:?}");
     goes_on(stopped);

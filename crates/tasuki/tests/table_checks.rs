@@ -18,8 +18,8 @@ use support::messages::{get, put};
 use support::watchdog;
 use tasuki::raw::connection::Mode;
 use tasuki::raw::{
-    Acquired, Failure, GaveUp, NotJoined, NotPassed, QueueOptions, RawArrived, RawBarrier,
-    RawCondition, RawConnection, RawEvent, RawLock, RawQueue, RawSemaphore, UserLockRef, Wait,
+    Acquired, GaveUp, JoinFailure, NotPassed, QueueOptions, RawArrived, RawBarrier, RawCondition,
+    RawConnection, RawEvent, RawLock, RawQueue, RawSemaphore, TransportFailure, UserLockRef, Wait,
     Woken,
 };
 
@@ -36,8 +36,8 @@ fn interrupted<R>(open: impl Fn(), block: impl FnOnce(&mut Wait<'_>) -> R) -> R 
     result
 }
 
-fn stopped<T: std::fmt::Debug>(result: &Result<T, Failure>) {
-    assert!(matches!(result, Err(Failure::GaveUp(GaveUp::Interrupted))), "{result:?}");
+fn stopped<T: std::fmt::Debug>(result: &Result<T, TransportFailure>) {
+    assert!(matches!(result, Err(TransportFailure::GaveUp(GaveUp::Interrupted))), "{result:?}");
 }
 
 fn now() -> Wait<'static> {
@@ -67,7 +67,7 @@ fn locks() {
                 go.send(()).unwrap();
                 is_free.recv().unwrap();
             };
-            stopped(&interrupted(open, |wait| lock.acquire(wait)));
+            stopped(&interrupted(open, |wait| lock.acquire(wait).map_err(TransportFailure::from)));
         });
         assert!(!lock.is_locked());
         assert_eq!(lock.acquire(&mut now()).unwrap(), Acquired::Clean);
@@ -84,7 +84,7 @@ fn permits() {
             true => semaphore.acquire_owned(wait).map(|(acquired, _)| acquired),
             false => semaphore.acquire(wait),
         });
-        stopped(&result);
+        stopped(&result.map_err(TransportFailure::from));
         assert_eq!(semaphore.value(), 1);
         assert_eq!(semaphore.acquire(&mut now()).unwrap(), Acquired::Clean);
     }
@@ -177,10 +177,7 @@ fn tasks() {
         assert!(queue.task_done(1, &mut now()).is_ok());
     };
     let result = interrupted(open, |wait| queue.join(wait));
-    assert!(
-        matches!(result, Ok(()) | Err(NotJoined::Failure(Failure::GaveUp(GaveUp::Interrupted)))),
-        "{result:?}"
-    );
+    assert!(matches!(result, Ok(()) | Err(JoinFailure::GaveUp(GaveUp::Interrupted))), "{result:?}");
     assert_eq!(queue.unfinished(), 0);
     assert!(queue.join(&mut now()).is_ok());
 }
@@ -203,7 +200,10 @@ fn messages_of_pipes_and_room_in_them() {
     stopped(&interrupted(open, |wait| reader.recv(&mut Vec::new(), usize::MAX, wait).map(drop)));
     assert_eq!(recv().unwrap(), b"a message");
     let result = interrupted(open, |wait| reader.poll(wait));
-    assert!(matches!(result, Ok(true) | Err(Failure::GaveUp(GaveUp::Interrupted))), "{result:?}");
+    assert!(
+        matches!(result, Ok(true) | Err(TransportFailure::GaveUp(GaveUp::Interrupted))),
+        "{result:?}"
+    );
     assert_eq!(recv().unwrap(), b"a message");
     let mut sent = 0;
     while send(&[7; 1000], &mut now()).is_ok() {
@@ -211,7 +211,10 @@ fn messages_of_pipes_and_room_in_them() {
     }
     let open = || (0..sent).for_each(|_| assert_eq!(recv().unwrap(), [7; 1000]));
     stopped(&interrupted(open, |wait| send(&[8; 1000], wait)));
-    assert!(matches!(recv(), Err(Failure::GaveUp(_))), "what was interrupted was not sent");
+    assert!(
+        matches!(recv(), Err(TransportFailure::GaveUp(_))),
+        "what was interrupted was not sent"
+    );
     send(b"last", &mut now()).unwrap();
     assert_eq!(recv().unwrap(), b"last");
 }

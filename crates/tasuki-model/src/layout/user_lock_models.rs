@@ -5,7 +5,8 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
-use super::lock::{Acquired, LockView, LockWords, NotAcquired};
+use super::failure::AcquireFailure;
+use super::lock::{Acquired, LockView, LockWords};
 use crate::segment::{Dead, Segment};
 use crate::sync::{GaveUp, Spin, Wait};
 
@@ -71,7 +72,7 @@ impl Process {
         let mut wait = Wait::forever().interruptible(&mut called_off);
         match self.view().acquire(&mut wait) {
             Ok(_) => self.view().release().unwrap(),
-            Err(why) => assert!(matches!(why, NotAcquired::GaveUp(GaveUp::Interrupted))),
+            Err(why) => assert!(matches!(why, AcquireFailure::GaveUp(GaveUp::Interrupted))),
         }
     }
 }

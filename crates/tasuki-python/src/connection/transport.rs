@@ -16,7 +16,7 @@ use tasuki::Error;
 use tasuki::protocol::codec::{Codec, StructuredCodec};
 use tasuki::protocol::transfer::Incoming;
 use tasuki::raw::connection::{RawConnection, RawStream, Received, StreamError, StreamLimits};
-use tasuki::raw::{self, Failure, GaveUp, Wait};
+use tasuki::raw::{self, GaveUp, TransportFailure, Wait};
 
 use crate::forking_pickler::{self, Place};
 use crate::waiting::Patience;
@@ -275,11 +275,11 @@ fn send_frame(
     fds: &[OwnedFd],
 ) -> PyResult<()> {
     let small = parts.iter().map(|part| part.len()).sum::<usize>() < DETACH;
-    let mut sent = Err(Failure::GaveUp(GaveUp::TimedOut));
+    let mut sent = Err(TransportFailure::GaveUp(GaveUp::TimedOut));
     if small {
         sent = pipe.send(codec, parts, fds, &mut Wait::now());
     }
-    if matches!(sent, Err(Failure::GaveUp(_))) {
+    if matches!(sent, Err(TransportFailure::GaveUp(_))) {
         sent = Patience::Forever.wait(py, |wait| pipe.send(codec, parts, fds, wait))?;
     }
     // EPIPE, which is 32 on every Linux.
@@ -294,18 +294,22 @@ fn receive_frame(
     limit: usize,
 ) -> Result<Received, NotReceived> {
     let mut received = pipe.recv(buffer, limit, &mut Wait::now());
-    if matches!(received, Err(Failure::GaveUp(_))) {
+    if matches!(received, Err(TransportFailure::GaveUp(_))) {
         received = Patience::Forever.wait(py, |wait| pipe.recv(buffer, limit, wait))?;
     }
     received.map_err(|failure| match failure {
-        Failure::Failed(Error::Limit(_)) if limit < usize::MAX => NotReceived::TooLong,
+        TransportFailure::Failed(error)
+            if limit < usize::MAX && matches!(*error, Error::Limit(_)) =>
+        {
+            NotReceived::TooLong
+        }
         failure => pipe_failed(failure, PyEOFError::new_err).into(),
     })
 }
 
-fn pipe_failed(failure: Failure, disconnected: impl FnOnce(()) -> PyErr) -> PyErr {
+fn pipe_failed(failure: TransportFailure, disconnected: impl FnOnce(()) -> PyErr) -> PyErr {
     match failure {
-        Failure::Disconnected(_) => disconnected(()),
+        TransportFailure::Disconnected(_) => disconnected(()),
         failure => errors::engine(failure.into()),
     }
 }

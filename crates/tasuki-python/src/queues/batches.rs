@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tasuki::protocol::transfer::Incoming;
-use tasuki::raw::{Batch, Failure, GaveUp, OutboundMessage, Wait};
+use tasuki::raw::{Batch, GaveUp, OutboundMessage, TransportFailure, Wait};
 
 use super::put::{DETACH, check_open, refused};
 use super::{Queue, failures, get};
@@ -86,11 +86,11 @@ pub fn put_many(
 
     let raw = Queue::using(slf)?;
     let mut put = 0;
-    let mut result = Err(Failure::GaveUp(GaveUp::TimedOut));
+    let mut result = Err(TransportFailure::GaveUp(GaveUp::TimedOut));
     if total < DETACH {
         (put, result) = raw.put_many(&messages, &mut Wait::attempt());
     }
-    let timed_out = matches!(result, Err(Failure::GaveUp(GaveUp::TimedOut)));
+    let timed_out = matches!(result, Err(TransportFailure::GaveUp(GaveUp::TimedOut)));
     let result = if timed_out && !(total < DETACH && patience.is_none() && raw.is_surely_full()) {
         raw.while_waiting(|| {
             patience.wait(py, |wait| {
@@ -133,7 +133,7 @@ pub fn get_many<'py>(
     let raw = Queue::using(slf)?;
     let mut batch = BATCH.take().unwrap_or_default();
     let taken = match raw.get_many(max, &mut batch, &mut Wait::attempt()) {
-        Err(Failure::GaveUp(GaveUp::TimedOut))
+        Err(TransportFailure::GaveUp(GaveUp::TimedOut))
             if !(patience.is_none() && raw.is_surely_empty()) =>
         {
             get::wait_for(slf, &raw, patience, |wait| raw.get_many(max, &mut batch, wait))?

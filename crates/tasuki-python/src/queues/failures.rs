@@ -4,32 +4,32 @@ use pyo3::exceptions::PyBrokenPipeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-use tasuki::raw::{Death, Failure};
+use tasuki::raw::{Death, TransportFailure};
 
 use crate::errors;
 
 /// The exception of a put.
 #[cold]
-pub fn not_put(py: Python<'_>, failure: Failure) -> PyErr {
+pub fn not_put(py: Python<'_>, failure: TransportFailure) -> PyErr {
     match failure {
-        Failure::GaveUp(_) => errors::full(py),
+        TransportFailure::GaveUp(_) => errors::full(py),
         failure => other(py, failure),
     }
 }
 
 /// The exception of a get.
 #[cold]
-pub fn not_got(py: Python<'_>, failure: Failure) -> PyErr {
+pub fn not_got(py: Python<'_>, failure: TransportFailure) -> PyErr {
     match failure {
-        Failure::GaveUp(_) => errors::empty(py),
+        TransportFailure::GaveUp(_) => errors::empty(py),
         failure => other(py, failure),
     }
 }
 
-fn other(py: Python<'_>, failure: Failure) -> PyErr {
+fn other(py: Python<'_>, failure: TransportFailure) -> PyErr {
     match failure {
-        Failure::ShutDown => shut_down(py),
-        Failure::Disconnected(death) => disconnected(death.as_deref()),
+        TransportFailure::ShutDown => shut_down(py),
+        TransportFailure::Disconnected(death) => disconnected(death.as_deref()),
         failure => errors::engine(failure.into()),
     }
 }

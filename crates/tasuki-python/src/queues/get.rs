@@ -5,7 +5,7 @@ use std::cell::Cell;
 use pyo3::exceptions::{PyEOFError, PyIndexError};
 use pyo3::prelude::*;
 use tasuki::protocol::transfer::Incoming;
-use tasuki::raw::{Failure, GaveUp, RawQueue, Taken, Wait};
+use tasuki::raw::{GaveUp, RawQueue, Taken, TransportFailure, Wait};
 
 use super::{Queue, failures};
 use crate::forking_pickler::Place;
@@ -42,7 +42,7 @@ pub fn get<'py>(
     let py = slf.py();
     let mut scratch = SCRATCH.take();
     let taken = match raw.get(&mut scratch, &mut Wait::attempt()) {
-        Err(Failure::GaveUp(GaveUp::TimedOut))
+        Err(TransportFailure::GaveUp(GaveUp::TimedOut))
             if !(patience.is_none() && raw.is_surely_empty()) =>
         {
             wait_for(slf, &raw, patience, |wait| raw.get(&mut scratch, wait))?
@@ -73,8 +73,8 @@ pub fn wait_for<R: Send>(
     slf: &Bound<'_, Queue>,
     raw: &Use<'_, RawQueue>,
     patience: Patience,
-    mut get: impl FnMut(&mut Wait<'_>) -> Result<R, Failure> + Send,
-) -> PyResult<Result<R, Failure>> {
+    mut get: impl FnMut(&mut Wait<'_>) -> Result<R, TransportFailure> + Send,
+) -> PyResult<Result<R, TransportFailure>> {
     let queue = slf.get();
     let py = slf.py();
     if !queue.ends.writer_is_closed() {
@@ -91,9 +91,9 @@ pub fn wait_for<R: Send>(
             raw.ends_drought();
             Ok(Ok(taken))
         }
-        Err(Failure::GaveUp(_)) if over => match get(&mut Wait::now()) {
+        Err(TransportFailure::GaveUp(_)) if over => match get(&mut Wait::now()) {
             // Nothing came before the last one was gone.
-            Err(Failure::GaveUp(_)) => Err(PyEOFError::new_err(())),
+            Err(TransportFailure::GaveUp(_)) => Err(PyEOFError::new_err(())),
             other => Ok(other),
         },
         other => Ok(other),

@@ -1,8 +1,8 @@
 //! Tasks of a joinable queue: reported done, waited for, and lost with who was killed.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use tasuki::raw::{Failure, GaveUp, NotCounted, NotJoined, Wait};
+use tasuki::raw::{GaveUp, JoinFailure, TaskDoneFailure, Wait};
 
 use super::Queue;
 use crate::errors;
@@ -21,15 +21,16 @@ pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
     };
     let counted = match raw.task_done(1, &mut Wait::attempt()) {
         // Somebody is inside for the moment that it takes.
-        Err(NotCounted::Failure(Failure::GaveUp(GaveUp::TimedOut))) => {
+        Err(TaskDoneFailure::GaveUp(GaveUp::TimedOut)) => {
             raw.while_waiting(|| Patience::Forever.wait(py, |wait| raw.task_done(1, wait)))?
         }
         other => other,
     };
     queue.let_go_if_closed();
     counted.map_err(|why| match why {
-        NotCounted::TooMany => too_many(),
-        NotCounted::Failure(failure) => errors::engine(failure.into()),
+        TaskDoneFailure::TooMany => too_many(),
+        TaskDoneFailure::Failed(error) => errors::engine(*error),
+        gave_up @ TaskDoneFailure::GaveUp(_) => PyRuntimeError::new_err(gave_up.to_string()),
     })
 }
 
@@ -50,13 +51,13 @@ pub fn join(slf: &Bound<'_, Queue>, patience: Patience) -> PyResult<bool> {
                 queue.let_go_if_closed();
                 return Ok(true);
             }
-            Err(NotJoined::Failure(Failure::GaveUp(GaveUp::TimedOut))) => return Ok(false),
-            Err(NotJoined::Lost(lost)) => {
+            Err(JoinFailure::GaveUp(_)) => return Ok(false),
+            Err(JoinFailure::Lost(lost)) => {
                 let tasks = if lost.count() == 1 { "task" } else { "tasks" };
                 let what = format!("{} unfinished {tasks}", lost.count());
                 queue.policy.get().told(py, lost.death(), &what)?;
             }
-            Err(NotJoined::Failure(failure)) => return Err(errors::engine(failure.into())),
+            Err(JoinFailure::Failed(error)) => return Err(errors::engine(*error)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
 use tasuki::protocol::codec::{Codec, StructuredCodec};
-use tasuki::raw::{Failure, GaveUp, RawQueue, Wait};
+use tasuki::raw::{GaveUp, RawQueue, TransportFailure, Wait};
 
 use super::{Queue, failures};
 use crate::forking_pickler::Place;
@@ -84,7 +84,7 @@ fn put_encoded(slf: &Bound<'_, Queue>, message: Encoded<'_>, patience: Patience)
     let bytes = &message.bytes;
     if let Some(bytes) = bytes.as_slice().filter(|bytes| bytes.len() < DETACH) {
         match raw.put(codec, &[bytes], &[], &mut Wait::attempt()) {
-            Err(Failure::GaveUp(GaveUp::TimedOut))
+            Err(TransportFailure::GaveUp(GaveUp::TimedOut))
                 if !(patience.is_none() && raw.is_surely_full()) => {}
             other => return other.map_err(|failure| failures::not_put(py, failure)),
         }

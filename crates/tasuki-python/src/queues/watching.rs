@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use tasuki::raw::{Failure, RawQueue, Wait};
+use tasuki::raw::{RawQueue, TransportFailure, Wait};
 
 use crate::errors;
 use crate::waiting::Patience;
@@ -37,7 +37,7 @@ impl Watched {
             let asked = patience.wait(py, |wait| queue.pollable_within(wait).map(drop))?;
             match asked {
                 Ok(()) => {}
-                Err(Failure::GaveUp(_)) => return Ok(None),
+                Err(TransportFailure::GaveUp(_)) => return Ok(None),
                 Err(failure) => return Err(errors::engine(failure.into())),
             }
         }
@@ -77,7 +77,7 @@ impl Duplicate {
     fn number<'a>(
         &self,
         py: Python<'_>,
-        mut ask: impl FnMut(&mut Wait<'_>) -> Result<BorrowedFd<'a>, Failure> + Send,
+        mut ask: impl FnMut(&mut Wait<'_>) -> Result<BorrowedFd<'a>, TransportFailure> + Send,
     ) -> PyResult<RawFd> {
         if let Some(number) = self.get()? {
             return Ok(number);
@@ -116,10 +116,10 @@ fn close(number: RawFd) {
 /// Runs what waits for nothing but the end of another one's step: as [`Patience::step`].
 pub fn unstopped<R: Send>(
     py: Python<'_>,
-    mut call: impl FnMut(&mut Wait<'_>) -> Result<R, Failure> + Send,
+    mut call: impl FnMut(&mut Wait<'_>) -> Result<R, TransportFailure> + Send,
 ) -> PyResult<R> {
     let done = Patience::step(py, |wait| match call(wait) {
-        Err(Failure::GaveUp(why)) => Err(why),
+        Err(TransportFailure::GaveUp(why)) => Err(why),
         other => Ok(other),
     })?;
     done.map_err(|failure| errors::engine(failure.into()))

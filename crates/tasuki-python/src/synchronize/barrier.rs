@@ -8,7 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use tasuki::Error;
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Failure, GaveUp, NotPassed, RawArrived, RawBarrier};
+use tasuki::raw::{AcquireFailure, GaveUp, NotPassed, RawArrived, RawBarrier};
 
 use crate::errors;
 use crate::waiting::{Blocking, Patience};
@@ -50,10 +50,10 @@ fn broken(py: Python<'_>, text: String) -> PyErr {
 }
 
 /// Keeps giving up apart from failing.
-fn done(result: Result<(), Failure>) -> Result<Result<(), Error>, GaveUp> {
+fn done(result: Result<(), AcquireFailure>) -> Result<Result<(), Error>, GaveUp> {
     match result {
         Ok(()) => Ok(Ok(())),
-        Err(Failure::GaveUp(why)) => Err(why),
+        Err(AcquireFailure::GaveUp(why)) => Err(why),
         Err(failure) => Ok(Err(failure.into())),
     }
 }

@@ -7,7 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Acquired, Failure, NotWaited, RawCondition, RawLock, Woken};
+use tasuki::raw::{AcquireFailure, Acquired, NotWaited, RawCondition, RawLock, Woken};
 
 use super::quick::{Holder, Takeable};
 use super::{Lock, RLock};
@@ -89,7 +89,7 @@ impl Condition {
         let raw = self.raw()?;
         let mut waiter = match patience.wait(py, |wait| raw.enter(wait))? {
             Ok(waiter) => waiter,
-            Err(Failure::GaveUp(_)) => return Ok(false),
+            Err(AcquireFailure::GaveUp(_)) => return Ok(false),
             Err(failure) => return Err(errors::engine(failure.into())),
         };
         for _ in 0..depth {
@@ -201,7 +201,7 @@ impl Condition {
                 Ok(woken == Woken::Notified)
             }
             Err(NotWaited::NotHeld) => Err(not_held()),
-            Err(NotWaited::Failed(error)) => Err(errors::engine(error)),
+            Err(NotWaited::Failed(error)) => Err(errors::engine(*error)),
         }
     }
 

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use tasuki::Error;
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Acquired, Failure, GaveUp, RawLock, RawValue, UserLockRef, Wait};
+use tasuki::raw::{AcquireFailure, Acquired, GaveUp, RawLock, RawValue, UserLockRef, Wait};
 
 use super::policy::Policy;
 use crate::errors;
@@ -30,7 +30,7 @@ impl From<RawValue> for Lockable {
 
 impl Lockable {
     #[inline]
-    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
+    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
         match self {
             Lockable::Lock(lock) => lock.acquire(wait),
             Lockable::Value(value) => value.acquire(wait),
@@ -122,11 +122,11 @@ impl Lockable {
         let at_once =
             (patience.is_none() || !self.is_locked()).then(|| self.acquire(&mut Wait::now()));
         let acquired = match at_once {
-            None | Some(Err(Failure::GaveUp(GaveUp::TimedOut))) if !patience.is_none() => {
+            None | Some(Err(AcquireFailure::GaveUp(GaveUp::TimedOut))) if !patience.is_none() => {
                 patience.wait(py, |wait| self.acquire(wait))?
             }
             Some(other) => other,
-            None => Err(Failure::GaveUp(GaveUp::TimedOut)),
+            None => Err(AcquireFailure::GaveUp(GaveUp::TimedOut)),
         };
         match acquired {
             Ok(Acquired::Clean) => Ok(true),
@@ -140,7 +140,7 @@ impl Lockable {
                     }
                 }
             }
-            Err(Failure::GaveUp(_)) => Ok(false),
+            Err(AcquireFailure::GaveUp(_)) => Ok(false),
             Err(failure) => Err(errors::engine(failure.into())),
         }
     }

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Acquired, Failure, RawSemaphore};
+use tasuki::raw::{AcquireFailure, Acquired, RawSemaphore};
 
 use super::doors::Doors;
 use super::holding::Holding;
@@ -70,7 +70,7 @@ impl SemaphoreCore {
             Some(acquired) => acquired,
             None => match take_later(py, raw, permit, patience)? {
                 Ok(acquired) => acquired,
-                Err(Failure::GaveUp(_)) => return Ok(false),
+                Err(AcquireFailure::GaveUp(_)) => return Ok(false),
                 Err(failure) => return Err(errors::engine(failure.into())),
             },
         };
@@ -189,7 +189,7 @@ fn take_later(
     raw: &RawSemaphore,
     permit: Permit,
     patience: Patience,
-) -> PyResult<Result<Acquired, Failure>> {
+) -> PyResult<Result<Acquired, AcquireFailure>> {
     patience.wait(py, |wait| match permit {
         Permit::Bare => raw.acquire(wait),
         Permit::Owned => raw.acquire_owned(wait).map(|(acquired, _)| acquired),

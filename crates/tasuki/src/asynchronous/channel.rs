@@ -3,7 +3,7 @@
 use super::{Watched, until};
 use crate::channel::{Receiver, RecvError, SendError, Sender};
 use crate::protocol::codec::Message;
-use crate::raw::Failure;
+use crate::raw::TransportFailure;
 
 /// On tokio, with the feature `tokio`.
 impl<T: Message> Receiver<T> {
@@ -28,7 +28,9 @@ impl<T: Message> Receiver<T> {
             done => Some(done),
         };
         let watch = || Watched::new()?.readable(raw.pollable()?)?.readable(raw.socket());
-        until(attempt, watch).await.map_err(|error| RecvError::from(Failure::from(error)))?
+        until(attempt, watch)
+            .await
+            .map_err(|error| RecvError::from(TransportFailure::from(error)))?
     }
 }
 

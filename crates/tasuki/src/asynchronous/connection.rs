@@ -3,7 +3,7 @@
 use super::{Watched, until};
 use crate::connection::{Connection, RecvError};
 use crate::protocol::codec::Message;
-use crate::raw::Failure;
+use crate::raw::TransportFailure;
 
 /// On tokio, with the feature `tokio`.
 impl<S, R: Message> Connection<S, R> {
@@ -23,6 +23,8 @@ impl<S, R: Message> Connection<S, R> {
             done => Some(done),
         };
         let watch = || Watched::new()?.readable(self.transport().pollable()?);
-        until(attempt, watch).await.map_err(|error| RecvError::from(Failure::from(error)))?
+        until(attempt, watch)
+            .await
+            .map_err(|error| RecvError::from(TransportFailure::from(error)))?
     }
 }

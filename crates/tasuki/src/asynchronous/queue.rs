@@ -3,7 +3,7 @@
 use super::{Watched, until};
 use crate::protocol::codec::Message;
 use crate::queues::{GetError, PutError, Queue};
-use crate::raw::Failure;
+use crate::raw::TransportFailure;
 
 /// On tokio, with the feature `tokio`.
 impl<T: Message> Queue<T> {
@@ -22,7 +22,9 @@ impl<T: Message> Queue<T> {
             done => Some(done),
         };
         let watch = || Watched::new()?.readable(self.raw().pollable()?);
-        until(attempt, watch).await.map_err(|error| GetError::from(Failure::from(error)))?
+        until(attempt, watch)
+            .await
+            .map_err(|error| GetError::from(TransportFailure::from(error)))?
     }
 
     /// Puts a message, waiting for room without blocking the thread.

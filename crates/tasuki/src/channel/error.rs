@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::protocol::error::{DecodeError, EncodeError};
-use crate::raw::{Death, Failure};
+use crate::raw::{Death, TransportFailure};
 
 /// A message that was not sent; it is given back.
 pub struct SendError<T> {
@@ -37,11 +37,11 @@ impl fmt::Display for Receivers {
     }
 }
 
-impl From<Failure> for SendReason {
-    fn from(failure: Failure) -> SendReason {
+impl From<TransportFailure> for SendReason {
+    fn from(failure: TransportFailure) -> SendReason {
         match failure {
-            Failure::GaveUp(_) => SendReason::Full,
-            Failure::Disconnected(death) => SendReason::Disconnected(Receivers(death)),
+            TransportFailure::GaveUp(_) => SendReason::Full,
+            TransportFailure::Disconnected(death) => SendReason::Disconnected(Receivers(death)),
             other => SendReason::Failed(other.into()),
         }
     }
@@ -124,11 +124,11 @@ impl RecvError {
     }
 }
 
-impl From<Failure> for RecvError {
-    fn from(failure: Failure) -> RecvError {
+impl From<TransportFailure> for RecvError {
+    fn from(failure: TransportFailure) -> RecvError {
         RecvError(match failure {
-            Failure::GaveUp(_) => RecvReason::Empty,
-            Failure::Disconnected(_) => RecvReason::Disconnected,
+            TransportFailure::GaveUp(_) => RecvReason::Empty,
+            TransportFailure::Disconnected(_) => RecvReason::Disconnected,
             other => RecvReason::Failed(other.into()),
         })
     }

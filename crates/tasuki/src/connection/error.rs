@@ -5,7 +5,7 @@ use std::io;
 
 use crate::error::Error;
 use crate::protocol::error::{DecodeError, EncodeError};
-use crate::raw::Failure;
+use crate::raw::TransportFailure;
 use crate::raw::connection::{ConnectFailure, StreamError};
 
 /// A message that was not sent; it is given back.
@@ -26,11 +26,11 @@ pub(super) enum SendReason {
     Failed(Error),
 }
 
-impl From<Failure> for SendReason {
-    fn from(failure: Failure) -> SendReason {
+impl From<TransportFailure> for SendReason {
+    fn from(failure: TransportFailure) -> SendReason {
         match failure {
-            Failure::GaveUp(_) => SendReason::Full,
-            Failure::Disconnected(_) => SendReason::Disconnected,
+            TransportFailure::GaveUp(_) => SendReason::Full,
+            TransportFailure::Disconnected(_) => SendReason::Disconnected,
             other => SendReason::Failed(other.into()),
         }
     }
@@ -88,11 +88,11 @@ pub(super) enum RecvReason {
     Failed(Error),
 }
 
-impl From<Failure> for RecvReason {
-    fn from(failure: Failure) -> RecvReason {
+impl From<TransportFailure> for RecvReason {
+    fn from(failure: TransportFailure) -> RecvReason {
         match failure {
-            Failure::GaveUp(_) => RecvReason::Empty,
-            Failure::Disconnected(_) => RecvReason::Disconnected,
+            TransportFailure::GaveUp(_) => RecvReason::Empty,
+            TransportFailure::Disconnected(_) => RecvReason::Disconnected,
             other => RecvReason::Failed(other.into()),
         }
     }
@@ -153,8 +153,8 @@ impl ConnectError {
     }
 }
 
-impl From<Failure> for RecvError {
-    fn from(failure: Failure) -> RecvError {
+impl From<TransportFailure> for RecvError {
+    fn from(failure: TransportFailure) -> RecvError {
         RecvError(failure.into())
     }
 }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Error;
 use crate::protocol::codec::{Codec, Message};
 use crate::raw::connection::Mode;
-use crate::raw::{Failure, RawConnection, RawHandle, Wait};
+use crate::raw::{RawConnection, RawHandle, TransportFailure, Wait};
 use crate::{encoded, handle};
 use error::{RecvReason, SendReason};
 pub(crate) use transport::Transport;
@@ -171,7 +171,7 @@ impl<S: Message, R> Connection<S, R> {
     fn send_within(&self, value: S, wait: &mut Wait<'_>) -> Result<(), SendError<S>> {
         if let Transport::Stream(stream) = &self.transport {
             let sent = encoded::write_untagged(&value, |bytes| {
-                Ok::<_, SendReason>(stream.send(&[bytes], wait).map_err(Failure::from)?)
+                Ok::<_, SendReason>(stream.send(&[bytes], wait).map_err(TransportFailure::from)?)
             });
             return sent.map_err(|reason| SendError::new(value, reason));
         }
@@ -215,7 +215,9 @@ impl<S, R: Message> Connection<S, R> {
     fn recv_within(&self, wait: &mut Wait<'_>) -> Result<R, RecvError> {
         if let Transport::Stream(stream) = &self.transport {
             return encoded::read_untagged(|scratch| {
-                Ok::<_, RecvReason>(stream.recv(scratch, None, wait).map_err(Failure::from)?)
+                Ok::<_, RecvReason>(
+                    stream.recv(scratch, None, wait).map_err(TransportFailure::from)?,
+                )
             })
             .map_err(RecvError::new);
         }

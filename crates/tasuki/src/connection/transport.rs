@@ -9,7 +9,7 @@ use crate::handle;
 use crate::protocol::codec::{Codec, StructuredCodec};
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::raw::connection::{Armed, RawStream};
-use crate::raw::{Failure, RawConnection, Wait};
+use crate::raw::{RawConnection, TransportFailure, Wait};
 
 /// See the file's head.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Transport {
         bytes: &[u8],
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransportFailure> {
         match self {
             Transport::Pipe(raw) => raw.send(codec, &[bytes], fds, wait),
             Transport::Stream(raw) => Ok(raw.send(&[bytes], wait)?),
@@ -55,7 +55,7 @@ impl Transport {
         buffer: &mut Vec<u8>,
         fds: &mut Vec<OwnedFd>,
         wait: &mut Wait<'_>,
-    ) -> Result<u16, Failure> {
+    ) -> Result<u16, TransportFailure> {
         match self {
             Transport::Pipe(raw) => {
                 let received = raw.recv(buffer, usize::MAX, wait)?;
@@ -70,7 +70,7 @@ impl Transport {
     }
 
     /// Prepares a sleep on several things at once; see [`RawConnection::arm`].
-    pub(crate) fn arm(&self) -> Result<Armed<'_>, Failure> {
+    pub(crate) fn arm(&self) -> Result<Armed<'_>, TransportFailure> {
         match self {
             Transport::Pipe(raw) => raw.arm(),
             Transport::Stream(raw) => match raw.poll_message(&mut Wait::now())? {
@@ -82,7 +82,7 @@ impl Transport {
 
     /// A descriptor that is readable exactly if a receive would not block, and that can be polled with edges.
     #[cfg(feature = "tokio")]
-    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, Failure> {
+    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, TransportFailure> {
         match self {
             Transport::Pipe(raw) => raw.pollable(),
             // Readable for a part of a message, too, which the receive that follows takes.
@@ -90,7 +90,7 @@ impl Transport {
         }
     }
 
-    pub(crate) fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, Failure> {
+    pub(crate) fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, TransportFailure> {
         match self {
             Transport::Pipe(raw) => raw.poll(wait),
             Transport::Stream(raw) => Ok(raw.poll_message(wait)?),

@@ -15,7 +15,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::lock::NotAcquired;
+use super::failure::AcquireFailure;
 use crate::error::Error;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::{Segment, Shared, Token};
@@ -310,7 +310,7 @@ impl<'a> BarrierView<'a> {
     }
 
     /// Breaks the barrier for all who wait and all who come, until `reset`. Nothing is done if the wait is given up.
-    pub(crate) fn abort(self, wait: &mut Wait<'_>) -> Result<(), NotAcquired> {
+    pub(crate) fn abort(self, wait: &mut Wait<'_>) -> Result<(), AcquireFailure> {
         let inside = self.enter(self.segment.my_row()?, wait)?;
         let broken = Broken::Aborted { pid: self.segment.known_pid() };
         self.break_round(self.state(), broken, inside);
@@ -318,7 +318,7 @@ impl<'a> BarrierView<'a> {
     }
 
     /// Begins a new round; who waits in the current one gets the error. Nothing is done if the wait is given up.
-    pub(crate) fn reset(self, wait: &mut Wait<'_>) -> Result<(), NotAcquired> {
+    pub(crate) fn reset(self, wait: &mut Wait<'_>) -> Result<(), AcquireFailure> {
         let inside = self.enter(self.segment.my_row()?, wait)?;
         self.commit(next(self.state(), LAST_WAS_RESET), inside);
         Ok(())

@@ -11,7 +11,8 @@
 //! compare-and-swap, so that a process stopped with the lock keeps nobody from giving up in time. The steps, and why no notification is lost or absorbed by the dead, are in `README.md`, "Condition".
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
-use super::lock::{Acquired, LockView, LockWords, NotAcquired};
+use super::failure::AcquireFailure;
+use super::lock::{Acquired, LockView, LockWords};
 use crate::error::Error;
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -73,12 +74,12 @@ pub enum NotWaited {
     /// The caller does not hold the lock.
     NotHeld,
     /// It cannot be waited for.
-    Failed(Error),
+    Failed(Box<Error>),
 }
 
 impl From<Error> for NotWaited {
     fn from(error: Error) -> NotWaited {
-        NotWaited::Failed(error)
+        NotWaited::Failed(Box::new(error))
     }
 }
 
@@ -127,8 +128,8 @@ impl ConditionView<'_> {
         let mut seat = match self.sit_down(wait) {
             Ok(seat) => seat,
             // Nobody could be told that it waits: the lock was not given up.
-            Err(NotAcquired::GaveUp(why)) => return Ok((Woken::GaveUp(why), Acquired::Clean)),
-            Err(NotAcquired::Failed(error)) => return Err(error.into()),
+            Err(AcquireFailure::GaveUp(why)) => return Ok((Woken::GaveUp(why), Acquired::Clean)),
+            Err(AcquireFailure::Failed(error)) => return Err(NotWaited::Failed(error)),
         };
         let ticket = self.ticket_of(seat);
         let depth = lock.view.release_all(lock.recursive);
@@ -145,13 +146,15 @@ impl ConditionView<'_> {
         }
         match acquired {
             Ok(acquired) => Ok((woken, acquired)),
-            Err(NotAcquired::Failed(error)) => Err(NotWaited::Failed(error)),
-            Err(NotAcquired::GaveUp(_)) => unreachable!("a wait without end or check does not end"),
+            Err(AcquireFailure::Failed(error)) => Err(NotWaited::Failed(error)),
+            Err(AcquireFailure::GaveUp(_)) => {
+                unreachable!("a wait without end or check does not end")
+            }
         }
     }
 
     /// Enters the list: from here on the caller is notified, and must `stand_up` in the end.
-    pub(crate) fn sit_down(self, wait: &mut Wait<'_>) -> Result<Seat, NotAcquired> {
+    pub(crate) fn sit_down(self, wait: &mut Wait<'_>) -> Result<Seat, AcquireFailure> {
         let me = self.segment.my_row()?;
         let _held = self.words.lock.lock_within(wait)?;
         kill_point!(ConditionEntered);

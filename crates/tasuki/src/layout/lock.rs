@@ -22,6 +22,7 @@
 //! generation differs, so the owner counts as dead, which it is.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
+use super::failure::AcquireFailure;
 use crate::error::Error;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::{Segment, Shared, Token};
@@ -50,32 +51,13 @@ pub(crate) struct LockWords {
 unsafe impl Shared for LockWords {}
 
 /// How a lock was got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Acquired {
     /// From nobody, or from an owner that released it.
     Clean,
     /// It is poisoned: this process, which held it, ended before it released it.
-    OwnerDied(Death),
-}
-
-/// Why a lock was not got.
-#[derive(Debug)]
-pub(crate) enum NotAcquired {
-    GaveUp(GaveUp),
-    Failed(Error),
-}
-
-impl From<GaveUp> for NotAcquired {
-    fn from(why: GaveUp) -> Self {
-        NotAcquired::GaveUp(why)
-    }
-}
-
-impl From<Error> for NotAcquired {
-    fn from(error: Error) -> Self {
-        NotAcquired::Failed(error)
-    }
+    OwnerDied(Box<Death>),
 }
 
 /// The lock was not held by the one who wanted to release it.
@@ -93,7 +75,7 @@ pub(crate) struct LockView<'a> {
 impl LockView<'_> {
     /// Takes the lock for this process; a second take by the same process waits for the first one's release.
     #[inline]
-    pub(crate) fn acquire(self, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
+    pub(crate) fn acquire(self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
         if self.acquire_free() {
             return Ok(Acquired::Clean);
         }
@@ -116,12 +98,12 @@ impl LockView<'_> {
 
     /// Takes the lock if that needs no waiting, from a dead owner too. Else the release by its owner is marked, which
     /// `release_telling` tells, and what the caller did before is seen by who is told.
-    pub(crate) fn acquire_or_mark(self) -> Result<Option<Acquired>, NotAcquired> {
+    pub(crate) fn acquire_or_mark(self) -> Result<Option<Acquired>, AcquireFailure> {
         let word = &self.words.word;
         loop {
             match self.acquire(&mut Wait::now()) {
                 Ok(acquired) => return Ok(Some(acquired)),
-                Err(NotAcquired::GaveUp(_)) => {}
+                Err(AcquireFailure::GaveUp(_)) => {}
                 Err(why) => return Err(why),
             }
             let seen = word.load(Ordering::Relaxed);
@@ -185,7 +167,7 @@ impl LockView<'_> {
 
     /// As `acquire`, but the thread that holds the lock may take it again.
     #[inline]
-    pub(crate) fn acquire_recursive(self, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
+    pub(crate) fn acquire_recursive(self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
         if self.acquire_again()? {
             return Ok(Acquired::Clean);
         }
@@ -307,7 +289,11 @@ impl LockView<'_> {
     }
 
     /// Undoes `release_all`, however long it takes.
-    pub(crate) fn acquire_all(self, recursive: bool, depth: u32) -> Result<Acquired, NotAcquired> {
+    pub(crate) fn acquire_all(
+        self,
+        recursive: bool,
+        depth: u32,
+    ) -> Result<Acquired, AcquireFailure> {
         let acquired = self.acquire(&mut Wait::forever())?;
         if recursive {
             self.words.depth.store(depth, Ordering::Relaxed);
@@ -368,7 +354,7 @@ impl LockView<'_> {
     }
 
     #[cold]
-    fn acquire_busy(self, me: Token, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
+    fn acquire_busy(self, me: Token, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
         let is_free = || self.words.word.load(Ordering::Relaxed) & Token::MASK == 0;
         if !wait.is_now() {
             self.spin.until(is_free);
@@ -393,7 +379,7 @@ impl LockView<'_> {
         me: Token,
         is_counted: &mut bool,
         wait: &mut Wait<'_>,
-    ) -> Result<Acquired, NotAcquired> {
+    ) -> Result<Acquired, AcquireFailure> {
         let word = &self.words.word;
         // Whether the owner lives takes five system calls to say: most waits are over before that is worth it.
         let mut look = wait.is_now() || cfg!(loom);
@@ -423,7 +409,7 @@ impl LockView<'_> {
                     self.words.died.note(&death);
                     self.words.depth.store(0, Ordering::Relaxed);
                     self.words.thread.store(0, Ordering::Relaxed);
-                    return Ok(Acquired::OwnerDied(death));
+                    return Ok(Acquired::OwnerDied(Box::new(death)));
                 }
                 continue;
             }
@@ -477,7 +463,7 @@ impl LockView<'_> {
         if seen & POISONED == 0 {
             return Acquired::Clean;
         }
-        Acquired::OwnerDied(self.words.died.read().unwrap_or_else(|| Death::of_pid(0)))
+        Acquired::OwnerDied(Box::new(self.words.died.read().unwrap_or_else(|| Death::of_pid(0))))
     }
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod barrier;
 pub(crate) mod condition;
 pub(crate) mod event;
+pub(crate) mod failure;
 pub(crate) mod lock;
 pub(crate) mod pipe;
 pub(crate) mod queue;

@@ -12,7 +12,8 @@
 //! somewhere keeps others from it. `README.md` has the steps and what is feared.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
-use crate::layout::lock::{Acquired, NotAcquired};
+use crate::layout::failure::AcquireFailure;
+use crate::layout::lock::Acquired;
 use crate::segment::death::DeathWords;
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -135,7 +136,7 @@ impl SemaphoreView<'_> {
         self,
         permit: Permit,
         wait: &mut Wait<'_>,
-    ) -> Result<Acquired, NotAcquired> {
+    ) -> Result<Acquired, AcquireFailure> {
         match self.take_if_available(permit, wait)? {
             Some(acquired) => Ok(acquired),
             None => self.acquire_later(permit, wait),
@@ -244,7 +245,11 @@ impl SemaphoreView<'_> {
     }
 
     #[cold]
-    fn acquire_later(self, permit: Permit, wait: &mut Wait<'_>) -> Result<Acquired, NotAcquired> {
+    fn acquire_later(
+        self,
+        permit: Permit,
+        wait: &mut Wait<'_>,
+    ) -> Result<Acquired, AcquireFailure> {
         if !wait.is_now() && self.spin.until(|| self.available() > 0) {
             if let Some(acquired) = self.take_if_available(permit, wait)? {
                 return Ok(acquired);
@@ -258,7 +263,7 @@ impl SemaphoreView<'_> {
         }
         if wait.is_now() {
             let taken = self.take_if_available(permit, wait)?;
-            return taken.ok_or(NotAcquired::GaveUp(GaveUp::TimedOut));
+            return taken.ok_or(AcquireFailure::GaveUp(GaveUp::TimedOut));
         }
         let mut counted = self.words.bell.announce();
         let taken = self.sleep_for_one(permit, &mut counted, &mut looked, wait);
@@ -309,7 +314,12 @@ impl SemaphoreView<'_> {
     }
 
     /// The last look of one that may have been woken for a permit.
-    fn give_up(self, permit: Permit, why: GaveUp, looked: bool) -> Result<Acquired, NotAcquired> {
+    fn give_up(
+        self,
+        permit: Permit,
+        why: GaveUp,
+        looked: bool,
+    ) -> Result<Acquired, AcquireFailure> {
         if why == GaveUp::TimedOut {
             self.mend();
             if !looked {
@@ -440,7 +450,7 @@ impl SemaphoreView<'_> {
             None => Acquired::Clean,
             Some(death) => {
                 self.words.died.clear();
-                Acquired::OwnerDied(death)
+                Acquired::OwnerDied(Box::new(death))
             }
         }
     }

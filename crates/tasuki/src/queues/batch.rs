@@ -12,7 +12,7 @@ use crate::layout::queue::{Entry, Extras, INLINE};
 use crate::protocol::codec::{self, Message};
 use crate::protocol::error::EncodeError;
 use crate::protocol::transfer;
-use crate::raw::{Batch, Failure, OutboundMessage, RawQueue, Wait};
+use crate::raw::{Batch, OutboundMessage, RawQueue, TransportFailure, Wait};
 
 /// How many bytes are encoded before they are put.
 const ENCODED_AHEAD: usize = 256 << 10;
@@ -182,7 +182,7 @@ impl<T: Message> Part<T> {
     }
 
     /// Puts them, and says how many were put.
-    fn put(&self, raw: &RawQueue, wait: &mut Wait<'_>) -> (usize, Result<(), Failure>) {
+    fn put(&self, raw: &RawQueue, wait: &mut Wait<'_>) -> (usize, Result<(), TransportFailure>) {
         if self.longest <= INLINE && self.fds.is_empty() {
             return raw.put_small(&self.bytes, &self.entries, wait);
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Queue, QueueBuilder};
 use crate::error::Error;
 pub use crate::raw::LostTasks;
-use crate::raw::{Failure, NotCounted, NotJoined, Wait};
+use crate::raw::{JoinFailure, TaskDoneFailure, Wait};
 
 /// A queue of tasks: consumers report each task [done](JoinableQueue::task_done), and [`join`](JoinableQueue::join) waits until all are.
 ///
@@ -156,68 +156,31 @@ impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
 /// Why a task was not reported done. Nothing was counted.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct TaskDoneError(TaskDoneReason);
-
-#[derive(Debug, thiserror::Error)]
-enum TaskDoneReason {
-    #[error("there are not so many unfinished tasks: task_done was called more often than put")]
-    TooMany,
-    #[error(transparent)]
-    Failed(Error),
-}
+pub struct TaskDoneError(#[from] TaskDoneFailure);
 
 impl TaskDoneError {
     /// Whether more tasks were reported done than were put.
     pub fn is_too_many(&self) -> bool {
-        matches!(self.0, TaskDoneReason::TooMany)
-    }
-}
-
-impl From<NotCounted> for TaskDoneError {
-    fn from(why: NotCounted) -> TaskDoneError {
-        TaskDoneError(match why {
-            NotCounted::TooMany => TaskDoneReason::TooMany,
-            NotCounted::Failure(failure) => TaskDoneReason::Failed(failure.into()),
-        })
+        matches!(self.0, TaskDoneFailure::TooMany)
     }
 }
 
 /// Why a join ended before all tasks were done.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct JoinError(JoinReason);
-
-#[derive(Debug, thiserror::Error)]
-enum JoinReason {
-    #[error("{0}")]
-    Lost(LostTasks),
-    #[error("not all tasks were done in time")]
-    TimedOut,
-    #[error(transparent)]
-    Failed(Error),
-}
+pub struct JoinError(#[from] JoinFailure);
 
 impl JoinError {
     /// The tasks that nobody will do, and who was killed with them in hand.
     pub fn lost_tasks(&self) -> Option<&LostTasks> {
         match &self.0 {
-            JoinReason::Lost(lost) => Some(lost),
+            JoinFailure::Lost(lost) => Some(lost),
             _ => None,
         }
     }
 
     /// Whether the time was over.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, JoinReason::TimedOut)
-    }
-}
-
-impl From<NotJoined> for JoinError {
-    fn from(why: NotJoined) -> JoinError {
-        JoinError(match why {
-            NotJoined::Lost(lost) => JoinReason::Lost(lost),
-            NotJoined::Failure(Failure::GaveUp(_)) => JoinReason::TimedOut,
-            NotJoined::Failure(failure) => JoinReason::Failed(failure.into()),
-        })
+        matches!(self.0, JoinFailure::GaveUp(_))
     }
 }

@@ -7,10 +7,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::queues::LargeMessage;
-use super::{Failure, QueueOptions, Taken};
+use super::{QueueOptions, Taken};
 use crate::error::Error;
 use crate::handle;
-use crate::layout::queue::{self, Extras, NotGot, NotPut, Outbound, Parts, SharedQueue};
+use crate::layout::failure::TransportFailure;
+use crate::layout::queue::{self, Extras, Outbound, Parts, SharedQueue};
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::sync::Wait;
@@ -42,7 +43,7 @@ impl RawSender {
     /// Puts a message of `codec` that consists of `parts`, one after the other, together with `fds`.
     ///
     /// When this returns `Ok`, the next receiver sees the message, even if this process is killed at once. On any
-    /// failure the message is wholly outside; [`Failure::Disconnected`] says that nobody can receive it any more.
+    /// failure the message is wholly outside; [`TransportFailure::Disconnected`] says that nobody can receive it any more.
     #[inline]
     pub fn send(
         &self,
@@ -50,7 +51,7 @@ impl RawSender {
         parts: &[&[u8]],
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransportFailure> {
         if codec == queue::NO_CODEC {
             return Err(super::queues::no_codec(codec));
         }
@@ -69,17 +70,19 @@ impl RawSender {
 
     /// Why nothing was sent; `Ok` when it is to be tried again.
     #[cold]
-    fn not_sent(&self, why: NotPut) -> Result<(), Failure> {
+    fn not_sent(&self, why: TransportFailure) -> Result<(), TransportFailure> {
         let alone = match why {
             // It was full this time; who asks again and again need not ask the kernel each time.
-            NotPut::GaveUp(_) => self.queue.is_known_alone(),
-            NotPut::ShutDown | NotPut::Disconnected(_) | NotPut::Failed(_) => self.queue.is_alone(),
+            TransportFailure::GaveUp(_) => self.queue.is_known_alone(),
+            TransportFailure::ShutDown
+            | TransportFailure::Disconnected(_)
+            | TransportFailure::Failed(_) => self.queue.is_alone(),
         };
-        Err(if alone { self.disconnected() } else { why.into() })
+        Err(if alone { self.disconnected() } else { why })
     }
 
-    fn disconnected(&self) -> Failure {
-        Failure::Disconnected(self.queue.killed_reader())
+    fn disconnected(&self) -> TransportFailure {
+        TransportFailure::Disconnected(self.queue.killed_reader())
     }
 
     /// Whether no receiver is left, in any process or message: then none will ever be again.
@@ -106,7 +109,7 @@ impl RawSender {
     /// A descriptor that is writable whenever there is room; as [`RawQueue::pollable_for_put`](super::RawQueue::pollable_for_put).
     /// That nobody receives any more shows at the [`socket`](RawSender::socket).
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
-        Ok(self.queue.pollable_for_put(&mut Wait::forever()).map_err(Failure::from)?)
+        Ok(self.queue.pollable_for_put(&mut Wait::forever())?)
     }
 
     /// The record that names this end in a message; its descriptors go into `table`.
@@ -121,9 +124,13 @@ impl RawReceiver {
     }
 
     /// Takes the oldest message. A small one's bytes are in `buffer` then, which is emptied first; a large one's are
-    /// in the returned [`LargeMessage`]. [`Failure::Disconnected`] comes when no message waits and no sender is left.
+    /// in the returned [`LargeMessage`]. [`TransportFailure::Disconnected`] comes when no message waits and no sender is left.
     #[inline]
-    pub fn recv(&self, buffer: &mut Vec<u8>, wait: &mut Wait<'_>) -> Result<Taken, Failure> {
+    pub fn recv(
+        &self,
+        buffer: &mut Vec<u8>,
+        wait: &mut Wait<'_>,
+    ) -> Result<Taken, TransportFailure> {
         let mut extras = Extras::default();
         let codec = self.recv_with(buffer, &mut extras, wait)?;
         let large = extras.block.map(LargeMessage::of);
@@ -137,7 +144,7 @@ impl RawReceiver {
         buffer: &mut Vec<u8>,
         extras: &mut Extras,
         wait: &mut Wait<'_>,
-    ) -> Result<u16, Failure> {
+    ) -> Result<u16, TransportFailure> {
         loop {
             let mut stopped = false;
             let mut stop = || {
@@ -147,11 +154,11 @@ impl RawReceiver {
             match wait.unless(&mut stop, |wait| self.queue.get(buffer, extras, wait)) {
                 Ok(codec) => return Ok(codec),
                 // It was empty this time, as in `not_sent`; after `stop` the answer is known.
-                Err(NotGot::GaveUp(_)) if self.queue.is_known_alone() => {
+                Err(TransportFailure::GaveUp(_)) if self.queue.is_known_alone() => {
                     return self.recv_rest(buffer, extras, wait);
                 }
-                Err(NotGot::GaveUp(_)) if stopped => self.queue.sweep(),
-                Err(why) => return Err(why.into()),
+                Err(TransportFailure::GaveUp(_)) if stopped => self.queue.sweep(),
+                Err(why) => return Err(why),
             }
         }
     }
@@ -163,11 +170,13 @@ impl RawReceiver {
         buffer: &mut Vec<u8>,
         extras: &mut Extras,
         wait: &mut Wait<'_>,
-    ) -> Result<u16, Failure> {
+    ) -> Result<u16, TransportFailure> {
         let mut stop = || self.is_empty();
         match wait.unless(&mut stop, |wait| self.queue.get(buffer, extras, wait)) {
-            Err(NotGot::GaveUp(_)) if self.is_empty() => Err(Failure::Disconnected(None)),
-            other => Ok(other?),
+            Err(TransportFailure::GaveUp(_)) if self.is_empty() => {
+                Err(TransportFailure::Disconnected(None))
+            }
+            other => other,
         }
     }
 
@@ -179,7 +188,7 @@ impl RawReceiver {
     /// A descriptor that is readable whenever a message waits; as [`RawQueue::pollable`](super::RawQueue::pollable). That
     /// nobody sends any more shows at the [`socket`](RawReceiver::socket).
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
-        Ok(self.queue.pollable(&mut Wait::forever()).map_err(Failure::from)?)
+        Ok(self.queue.pollable(&mut Wait::forever())?)
     }
 
     /// What `recv` does for senders, for those who wait otherwise: closes descriptors of messages that never came.

@@ -22,8 +22,8 @@ pub use calls::while_counted;
 pub use channel::{RawReceiver, RawSender, channel};
 pub use connection::RawConnection;
 pub use queues::{
-    Batch, BatchMessage, LargeMessage, LostTasks, NotCounted, NotJoined, OutboundMessage,
-    PrivateMessage, QueueOptions, QueueRemains, RawQueue, Shutdown, Taken,
+    Batch, BatchMessage, JoinFailure, LargeMessage, LostTasks, OutboundMessage, PrivateMessage,
+    QueueOptions, QueueRemains, RawQueue, Shutdown, Taken, TaskDoneFailure,
 };
 pub use sharedctypes::RawValue;
 pub use synchronize::{
@@ -35,75 +35,11 @@ use crate::error::Error;
 use crate::handle;
 pub use crate::layout::barrier::{Broken, NotPassed};
 pub use crate::layout::condition::{NotWaited, Woken};
+pub use crate::layout::failure::{AcquireFailure, TransportFailure};
 pub use crate::layout::lock::Acquired;
-use crate::layout::lock::NotAcquired;
-use crate::layout::queue::{NotGot, NotPut};
 use crate::protocol::transfer::TransferError;
 pub use crate::segment::death::Death;
 pub use crate::sync::{GaveUp, Wait};
-
-/// Why a call ended without what it was for.
-#[derive(Debug)]
-pub enum Failure {
-    /// The time was over, or the caller's check called the wait off. Nothing was done.
-    GaveUp(GaveUp),
-    /// It was shut down: nothing goes in any more, and what may come out is out.
-    ShutDown,
-    /// Nobody is left at the other end; who was killed there last, when that is known.
-    Disconnected(Option<Box<Death>>),
-    /// It cannot be done.
-    Failed(Error),
-}
-
-/// For calls that end for one reason only, whatever else a failure may be.
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
-        match failure {
-            Failure::GaveUp(_) => {
-                Error::os("wait any longer", std::io::Error::from(std::io::ErrorKind::TimedOut))
-            }
-            Failure::ShutDown => Error::Invalid("it was shut down".into()),
-            Failure::Disconnected(_) => Error::Invalid("nobody is left at its other end".into()),
-            Failure::Failed(error) => error,
-        }
-    }
-}
-
-impl From<NotPut> for Failure {
-    fn from(why: NotPut) -> Failure {
-        match why {
-            NotPut::GaveUp(why) => Failure::GaveUp(why),
-            NotPut::ShutDown => Failure::ShutDown,
-            NotPut::Disconnected(death) => Failure::Disconnected(death),
-            NotPut::Failed(error) => Failure::Failed(error),
-        }
-    }
-}
-
-impl From<NotGot> for Failure {
-    fn from(why: NotGot) -> Failure {
-        match why {
-            NotGot::GaveUp(why) => Failure::GaveUp(why),
-            NotGot::ShutDown => Failure::ShutDown,
-            NotGot::Failed(error) => Failure::Failed(error),
-        }
-    }
-}
-
-impl From<NotAcquired> for Failure {
-    fn from(why: NotAcquired) -> Failure {
-        match why {
-            NotAcquired::GaveUp(why) => Failure::GaveUp(why),
-            NotAcquired::Failed(error) => Failure::Failed(error),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Failed(error)
-    }
-}
 
 /// Any handle that came in a message.
 #[derive(Debug)]

@@ -4,12 +4,13 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::Failure;
 use crate::error::Error;
 use crate::handle;
+use crate::layout::failure::TransportFailure;
 use crate::layout::queue::{self, Extras, Outbound, SharedQueue};
 pub use crate::layout::queue::{
-    LostTasks, Outbound as OutboundMessage, Remains as QueueRemains, Shutdown,
+    JoinFailure, LostTasks, Outbound as OutboundMessage, Remains as QueueRemains, Shutdown,
+    TaskDoneFailure,
 };
 use crate::protocol::codec::StructuredCodec;
 use crate::protocol::transfer::{Outgoing, TransferError};
@@ -75,11 +76,11 @@ impl RawQueue {
         parts: &[&[u8]],
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransportFailure> {
         if codec == queue::NO_CODEC {
             return Err(no_codec(codec));
         }
-        Ok(self.shared.put(&Outbound { codec, parts, fds }, wait)?)
+        self.shared.put(&Outbound { codec, parts, fds }, wait)
     }
 
     /// As `put`, for a caller who has another way to hand over what `fds` are for: false, and nothing put, when the
@@ -90,17 +91,21 @@ impl RawQueue {
         parts: &[&[u8]],
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, TransportFailure> {
         if codec == queue::NO_CODEC {
             return Err(no_codec(codec));
         }
-        Ok(self.shared.put_if_descriptors_fit(&Outbound { codec, parts, fds }, wait)?)
+        self.shared.put_if_descriptors_fit(&Outbound { codec, parts, fds }, wait)
     }
 
     /// Takes the oldest message. A small one's bytes are in `buffer` then, which is emptied first; a large one's are
     /// in the returned [`LargeMessage`].
     #[inline]
-    pub fn get(&self, buffer: &mut Vec<u8>, wait: &mut Wait<'_>) -> Result<Taken, Failure> {
+    pub fn get(
+        &self,
+        buffer: &mut Vec<u8>,
+        wait: &mut Wait<'_>,
+    ) -> Result<Taken, TransportFailure> {
         let mut extras = Extras::default();
         let codec = self.get_with(buffer, &mut extras, wait)?;
         let large = extras.block.map(LargeMessage::of);
@@ -115,13 +120,12 @@ impl RawQueue {
         &self,
         messages: &[OutboundMessage<'_>],
         wait: &mut Wait<'_>,
-    ) -> (usize, Result<(), Failure>) {
+    ) -> (usize, Result<(), TransportFailure>) {
         // Nothing is put when one of them could never be.
         if let Some(message) = messages.iter().find(|message| message.codec == queue::NO_CODEC) {
             return (0, Err(no_codec(message.codec)));
         }
-        let (put, result) = self.shared.put_many(messages, wait);
-        (put, result.map_err(Failure::from))
+        self.shared.put_many(messages, wait)
     }
 
     /// As `put_many`, for small messages without descriptors whose bytes lie one after the other.
@@ -130,9 +134,8 @@ impl RawQueue {
         bytes: &[u8],
         entries: &[queue::Entry],
         wait: &mut Wait<'_>,
-    ) -> (usize, Result<(), Failure>) {
-        let (put, result) = self.shared.put_small(bytes, entries, wait);
-        (put, result.map_err(Failure::from))
+    ) -> (usize, Result<(), TransportFailure>) {
+        self.shared.put_small(bytes, entries, wait)
     }
 
     /// Takes up to `max` of the oldest messages in one step, waiting for the first one. `batch` is emptied first.
@@ -144,8 +147,8 @@ impl RawQueue {
         max: usize,
         batch: &mut Batch,
         wait: &mut Wait<'_>,
-    ) -> Result<(), Failure> {
-        Ok(self.shared.get_many(max, &mut batch.0, wait)?)
+    ) -> Result<(), TransportFailure> {
+        self.shared.get_many(max, &mut batch.0, wait)
     }
 
     /// As `get`; what few messages have goes into `extras`, which comes empty.
@@ -154,8 +157,8 @@ impl RawQueue {
         buffer: &mut Vec<u8>,
         extras: &mut Extras,
         wait: &mut Wait<'_>,
-    ) -> Result<u16, Failure> {
-        Ok(self.shared.get(buffer, extras, wait)?)
+    ) -> Result<u16, TransportFailure> {
+        self.shared.get(buffer, extras, wait)
     }
 
     /// Whether messages are tasks that are reported done.
@@ -169,13 +172,13 @@ impl RawQueue {
     /// A task belongs to the process that took it: should that be killed before it reports the task done, the task is lost,
     /// and [`join`](RawQueue::join) says so. Reporting a task done in another process than the one that took it is
     /// allowed; the loss of such tasks may go unnoticed.
-    pub fn task_done(&self, count: u64, wait: &mut Wait<'_>) -> Result<(), NotCounted> {
-        Ok(self.shared.task_done(count, wait)?)
+    pub fn task_done(&self, count: u64, wait: &mut Wait<'_>) -> Result<(), TaskDoneFailure> {
+        self.shared.task_done(count, wait)
     }
 
     /// Waits until every message that was ever put has been reported done.
-    pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), NotJoined> {
-        Ok(self.shared.join(wait)?)
+    pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), JoinFailure> {
+        self.shared.join(wait)
     }
 
     /// Whether a [`join`](RawQueue::join) would neither wait nor tell of a loss.
@@ -240,8 +243,8 @@ impl RawQueue {
     }
 
     /// As `pollable`, for those who do not want to wait until one who was stopped inside the queue goes on.
-    pub fn pollable_within(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, Failure> {
-        Ok(self.shared.pollable(wait)?)
+    pub fn pollable_within(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, TransportFailure> {
+        self.shared.pollable(wait)
     }
 
     /// A descriptor that is writable whenever there is room, and for good after a shutdown; see
@@ -252,8 +255,11 @@ impl RawQueue {
     }
 
     /// As `pollable_for_put`; see [`pollable_within`](RawQueue::pollable_within).
-    pub fn pollable_for_put_within(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, Failure> {
-        Ok(self.shared.pollable_for_put(wait)?)
+    pub fn pollable_for_put_within(
+        &self,
+        wait: &mut Wait<'_>,
+    ) -> Result<BorrowedFd<'_>, TransportFailure> {
+        self.shared.pollable_for_put(wait)
     }
 
     /// Ends the use of the queue, for all who have it: from now on a put fails, and so does a get when it finds nothing.
@@ -265,8 +271,12 @@ impl RawQueue {
     }
 
     /// As `shutdown`; see [`pollable_within`](RawQueue::pollable_within). If it gives up it may be done by half, and is to be repeated.
-    pub fn shutdown_within(&self, how: Shutdown, wait: &mut Wait<'_>) -> Result<(), Failure> {
-        Ok(self.shared.shutdown(how, wait)?)
+    pub fn shutdown_within(
+        &self,
+        how: Shutdown,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
+        self.shared.shutdown(how, wait)
     }
 
     /// After a get with [`Wait::attempt`] found nothing: whether there was nothing. Otherwise somebody may be inside, perhaps stopped,
@@ -328,54 +338,8 @@ impl RawQueue {
 
 /// The failure of who wants to put a message with a queue's own mark.
 #[cold]
-pub(super) fn no_codec(codec: u16) -> Failure {
+pub(super) fn no_codec(codec: u16) -> TransportFailure {
     Error::Invalid(format!("{codec} is no codec: it marks a queue's own frames")).into()
-}
-
-/// Why tasks were not counted as done. None was counted.
-#[derive(Debug)]
-pub enum NotCounted {
-    /// There are not so many unfinished tasks: something was reported twice.
-    TooMany,
-    /// It cannot be done.
-    Failure(Failure),
-}
-
-impl From<queue::NotDone> for NotCounted {
-    fn from(why: queue::NotDone) -> NotCounted {
-        match why {
-            queue::NotDone::TooMany => NotCounted::TooMany,
-            queue::NotDone::GaveUp(why) => NotCounted::Failure(Failure::GaveUp(why)),
-            queue::NotDone::Failed(error) => NotCounted::Failure(Failure::Failed(error)),
-        }
-    }
-}
-
-/// Why a join ended before all tasks were done.
-#[derive(Debug)]
-pub enum NotJoined {
-    /// A process was killed with tasks in hand. They count as done now, each loss is told to one caller, and `join` can be
-    /// called again to wait for the rest.
-    Lost(LostTasks),
-    /// The time is over, or it cannot be done.
-    Failure(Failure),
-}
-
-impl QueueRemains {
-    /// As [`RawQueue::join`], for what others put since this process dropped its handles.
-    pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), NotJoined> {
-        Ok(self.join_tasks(wait)?)
-    }
-}
-
-impl From<queue::NotJoined> for NotJoined {
-    fn from(why: queue::NotJoined) -> NotJoined {
-        match why {
-            queue::NotJoined::Lost(lost) => NotJoined::Lost(lost),
-            queue::NotJoined::GaveUp(why) => NotJoined::Failure(Failure::GaveUp(why)),
-            queue::NotJoined::Failed(error) => NotJoined::Failure(Failure::Failed(error)),
-        }
-    }
 }
 
 /// A message that was taken from a queue.

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use super::synchronize::{LOCK_KIND, RLOCK_KIND};
-use super::{Failure, element};
+use super::{AcquireFailure, element};
 use crate::error::Error;
 use crate::handle;
 use crate::layout::condition::UserLock;
@@ -124,8 +124,8 @@ impl RawValue {
 
     /// Takes the value's lock, recursively.
     #[inline]
-    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
-        Ok(self.view().acquire_recursive(wait)?)
+    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
+        self.view().acquire_recursive(wait)
     }
 
     /// Takes the value's lock, recursively, if that is a matter of a few instructions; see
@@ -158,8 +158,8 @@ impl RawValue {
 
     /// Takes the value's lock for this process; taking it twice in one thread waits for ever.
     #[inline]
-    pub(crate) fn acquire_once(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
-        Ok(self.view().acquire(wait)?)
+    pub(crate) fn acquire_once(&self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
+        self.view().acquire(wait)
     }
 
     /// Whether this process holds the value's lock.

@@ -252,7 +252,7 @@ impl Condition {
             }
             Err(NotWaited::Failed(error)) => {
                 drop(G::of(lock));
-                return Err(LockError::Failed(error));
+                return Err(LockError::Failed(*error));
             }
         };
         let result = result(G::of(lock), WaitTimeoutResult(woken != Woken::Notified));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Error;
 use crate::handle;
 use crate::plain::{Plain, element_of};
-use crate::raw::{Acquired, Death, Failure, RawHandle, RawLock, RawValue, Wait};
+use crate::raw::{AcquireFailure, Acquired, Death, RawHandle, RawLock, RawValue, Wait};
 
 /// Mutual exclusion between processes and threads, around some plain data.
 ///
@@ -113,7 +113,7 @@ impl<T: Plain> Lock<T> {
     }
 
     #[cold]
-    fn acquire_slowly(&self, mut wait: Wait<'static>) -> Result<Acquired, Failure> {
+    fn acquire_slowly(&self, mut wait: Wait<'static>) -> Result<Acquired, AcquireFailure> {
         self.raw.acquire_once(&mut wait)
     }
 }
@@ -263,7 +263,7 @@ impl<T: Plain + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
 /// What became of asking for a lock, with its guard if it was taken.
 #[inline(always)]
 pub(crate) fn guarded<Guard>(
-    acquired: Result<Acquired, Failure>,
+    acquired: Result<Acquired, AcquireFailure>,
     guard: impl FnOnce() -> Guard,
 ) -> Result<Guard, LockError<Guard>> {
     match acquired {
@@ -271,7 +271,7 @@ pub(crate) fn guarded<Guard>(
         Ok(Acquired::OwnerDied(death)) => {
             Err(LockError::Poisoned(Poisoned { guard: guard(), death }))
         }
-        Err(Failure::GaveUp(_)) => Err(LockError::TimedOut),
+        Err(AcquireFailure::GaveUp(_)) => Err(LockError::TimedOut),
         Err(failure) => Err(LockError::Failed(failure.into())),
     }
 }
@@ -332,7 +332,7 @@ impl<Guard> fmt::Debug for LockError<Guard> {
 #[error("{}", poisoned_text(death))]
 pub struct Poisoned<Guard> {
     guard: Guard,
-    death: Death,
+    death: Box<Death>,
 }
 
 fn poisoned_text(death: &Death) -> String {
@@ -343,7 +343,7 @@ fn poisoned_text(death: &Death) -> String {
 }
 
 impl<Guard> Poisoned<Guard> {
-    pub(super) fn new(guard: Guard, death: Death) -> Poisoned<Guard> {
+    pub(super) fn new(guard: Guard, death: Box<Death>) -> Poisoned<Guard> {
         Poisoned { guard, death }
     }
 

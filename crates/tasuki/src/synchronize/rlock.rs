@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::lock::{LockError, Poisoned};
+use super::lock::{LockError, guarded};
 use crate::error::Error;
 use crate::handle;
-use crate::raw::{Acquired, Failure, RawHandle, RawLock, Wait};
+use crate::raw::{RawHandle, RawLock, Wait};
 
 /// Mutual exclusion between processes and threads, where the thread that has the lock may take it again.
 ///
@@ -113,16 +113,7 @@ impl RLock {
         &self,
         wait: &mut Wait<'_>,
     ) -> Result<RLockGuard<'_>, LockError<RLockGuard<'_>>> {
-        let acquired = self.raw.acquire(wait);
-        let guard = || self.guard();
-        match acquired {
-            Ok(Acquired::Clean) => Ok(guard()),
-            Ok(Acquired::OwnerDied(death)) => {
-                Err(LockError::Poisoned(Poisoned::new(guard(), death)))
-            }
-            Err(Failure::GaveUp(_)) => Err(LockError::TimedOut),
-            Err(failure) => Err(LockError::Failed(failure.into())),
-        }
+        guarded(self.raw.acquire(wait), || self.guard())
     }
 }
 

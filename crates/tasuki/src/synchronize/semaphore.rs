@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::handle;
-use crate::raw::{Acquired, Death, Failure, PermitOwner, RawHandle, RawSemaphore, Wait};
+use crate::raw::{AcquireFailure, Acquired, Death, PermitOwner, RawHandle, RawSemaphore, Wait};
 
 /// A number of permits that processes and threads acquire and release: so many may do something at a time.
 ///
@@ -137,11 +137,11 @@ impl Semaphore {
     }
 
     fn wait_within(&self, wait: &mut Wait<'_>) -> Result<Option<Death>, AcquireError> {
-        Ok(death(self.raw.acquire(wait)?))
+        Ok(death(self.raw.acquire(wait)?).map(|death| *death))
     }
 }
 
-fn death(acquired: Acquired) -> Option<Death> {
+fn death(acquired: Acquired) -> Option<Box<Death>> {
     match acquired {
         Acquired::Clean => None,
         Acquired::OwnerDied(death) => Some(death),
@@ -179,14 +179,14 @@ impl<'de> Deserialize<'de> for Semaphore {
 pub struct SemaphoreGuard<'a> {
     semaphore: &'a Semaphore,
     owner: PermitOwner,
-    died: Option<Death>,
+    died: Option<Box<Death>>,
 }
 
 impl SemaphoreGuard<'_> {
     /// The process whose permit came back because it died, if this is the first to acquire since that was noticed. What it
     /// did with its permit may be half done.
     pub fn owner_died(&self) -> Option<&Death> {
-        self.died.as_ref()
+        self.died.as_deref()
     }
 }
 
@@ -226,10 +226,10 @@ impl AcquireError {
     }
 }
 
-impl From<Failure> for AcquireError {
-    fn from(why: Failure) -> AcquireError {
+impl From<AcquireFailure> for AcquireError {
+    fn from(why: AcquireFailure) -> AcquireError {
         match why {
-            Failure::GaveUp(_) => AcquireError::TimedOut,
+            AcquireFailure::GaveUp(_) => AcquireError::TimedOut,
             other => AcquireError::Failed(other.into()),
         }
     }

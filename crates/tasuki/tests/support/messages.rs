@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-use tasuki::raw::{Failure, GaveUp, RawQueue, Wait};
+use tasuki::raw::{GaveUp, RawQueue, TransportFailure, Wait};
 
 use super::Words;
 
@@ -132,7 +132,7 @@ pub fn get(queue: &RawQueue, wait: &mut Wait<'_>) -> Option<(Vec<u8>, Vec<OwnedF
             }
             Some((bytes, taken.fds))
         }
-        Err(Failure::GaveUp(GaveUp::TimedOut)) => None,
+        Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => None,
         Err(other) => panic!("get: {other:?}"),
     }
 }

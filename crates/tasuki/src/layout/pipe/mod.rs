@@ -25,9 +25,9 @@ use receive::Unfinished;
 use ring::Direction;
 
 use crate::error::Error;
-use crate::layout::lock::NotAcquired;
+use crate::layout::failure::TransportFailure;
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
-use crate::sync::{GaveUp, Spin};
+use crate::sync::Spin;
 use crate::sys::descriptors::above_standard_streams;
 use crate::sys::memory::PAGE;
 use crate::sys::{clock, eventfd, process, socket_pair};
@@ -38,40 +38,10 @@ const SIMPLEX_KIND: SlotKind = SlotKind(21);
 /// The most descriptors that one message can carry.
 pub(crate) const MOST_HANDLES: usize = socket_pair::MOST;
 
-/// Why a call ended without what it was for.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    GaveUp(GaveUp),
-    /// Nobody has the other end.
-    Disconnected,
-    Failed(Error),
-}
-
-impl From<GaveUp> for Ended {
-    fn from(why: GaveUp) -> Ended {
-        Ended::GaveUp(why)
-    }
-}
-
-impl From<Error> for Ended {
-    fn from(error: Error) -> Ended {
-        Ended::Failed(error)
-    }
-}
-
-impl From<NotAcquired> for Ended {
-    fn from(why: NotAcquired) -> Ended {
-        match why {
-            NotAcquired::GaveUp(why) => Ended::GaveUp(why),
-            NotAcquired::Failed(error) => Ended::Failed(error),
-        }
-    }
-}
-
 /// The error for memory that does not hold what the protocol puts there.
 #[cold]
-fn corrupt(what: &str) -> Ended {
-    Ended::Failed(Error::Invalid(format!("the pipe's memory was overwritten: {what}")))
+fn corrupt(what: &str) -> TransportFailure {
+    Error::Invalid(format!("the pipe's memory was overwritten: {what}")).into()
 }
 
 /// What an end is for.
@@ -280,28 +250,28 @@ impl PipeEnd {
     }
 
     #[inline]
-    fn outgoing(&self) -> Result<Direction<'_>, Ended> {
+    fn outgoing(&self) -> Result<Direction<'_>, TransportFailure> {
         self.memory.outgoing().ok_or_else(|| {
             Error::Invalid("this end of the pipe receives and does not send".into()).into()
         })
     }
 
     #[inline]
-    fn incoming(&self) -> Result<Direction<'_>, Ended> {
+    fn incoming(&self) -> Result<Direction<'_>, TransportFailure> {
         self.memory.incoming().ok_or_else(|| {
             Error::Invalid("this end of the pipe sends and does not receive".into()).into()
         })
     }
 
     /// Whether nobody has the other end.
-    fn is_gone(&self) -> Result<bool, Ended> {
+    fn is_gone(&self) -> Result<bool, TransportFailure> {
         Ok(socket_pair::is_gone(self.socket()).map_err(|e| Error::os("ask a socket", e))?)
     }
 
     /// An error if nobody has the other end: asked when one was closed, when this process has joined a child, and else once in a
     /// tick of the clock.
     #[inline]
-    fn ask_sometimes(&self, direction: Direction<'_>) -> Result<(), Ended> {
+    fn ask_sometimes(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
         // SYNC: Acquire, with the fetch_add of who closed an end.
         let closed = direction.words.seldom.closed.load(Ordering::Acquire);
         // The children that were joined in the upper part.
@@ -315,9 +285,9 @@ impl PipeEnd {
     }
 
     #[cold]
-    fn ask(&self, closed: u32, tick: u64) -> Result<(), Ended> {
+    fn ask(&self, closed: u32, tick: u64) -> Result<(), TransportFailure> {
         if self.is_gone()? {
-            return Err(Ended::Disconnected);
+            return Err(TransportFailure::Disconnected(None));
         }
         self.closed.store(closed, Ordering::Relaxed);
         self.asked.store(tick, Ordering::Relaxed);

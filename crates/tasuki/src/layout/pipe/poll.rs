@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::PipeEnd;
 use super::beacon::Lamp as _;
 use super::receive::Looked;
 use super::ring::{Direction, FIRST};
 use super::turn::{Settled, Turn};
-use super::{Ended, PipeEnd};
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::epoll::Readiness;
 
@@ -72,12 +73,12 @@ impl Drop for Selector {
 
 impl PipeEnd {
     /// Whether a receive would not block: there is a message, or the end.
-    pub(crate) fn is_ready(&self) -> Result<bool, Ended> {
+    pub(crate) fn is_ready(&self) -> Result<bool, TransportFailure> {
         self.wait_ready(&mut Wait::now())
     }
 
     /// Waits until a receive would not block; false: not within the time.
-    pub(crate) fn wait_ready(&self, wait: &mut Wait<'_>) -> Result<bool, Ended> {
+    pub(crate) fn wait_ready(&self, wait: &mut Wait<'_>) -> Result<bool, TransportFailure> {
         let direction = self.incoming()?;
         loop {
             let found = match direction.has_frame() {
@@ -87,15 +88,19 @@ impl PipeEnd {
             match found.and_then(|()| self.has_message(direction, wait)) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
-                Err(Ended::Disconnected) => return Ok(true),
-                Err(Ended::GaveUp(GaveUp::TimedOut)) => return Ok(false),
+                Err(TransportFailure::Disconnected(_)) => return Ok(true),
+                Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => return Ok(false),
                 Err(why) => return Err(why),
             }
         }
     }
 
     /// Whether what is at the head is for a receiver, now that there is a frame.
-    fn has_message(&self, direction: Direction<'_>, wait: &mut Wait<'_>) -> Result<bool, Ended> {
+    fn has_message(
+        &self,
+        direction: Direction<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<bool, TransportFailure> {
         match direction.frame_at(direction.head()) {
             Ok(Some(frame)) if frame.is(FIRST) => return Ok(true),
             _ => {}
@@ -106,7 +111,7 @@ impl PipeEnd {
     }
 
     /// Prepares a sleep on other things, too: from now on a message makes the beacon readable, until one looks again.
-    pub(crate) fn arm(&self) -> Result<Armed<'_>, Ended> {
+    pub(crate) fn arm(&self) -> Result<Armed<'_>, TransportFailure> {
         let direction = self.incoming()?;
         direction.words.seldom.bell.announce_asleep();
         kill_point!(PipeAsleep);
@@ -126,7 +131,7 @@ impl PipeEnd {
     }
 
     /// A descriptor that is readable exactly if a receive would not block, from now on.
-    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, Ended> {
+    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, TransportFailure> {
         let Ok(direction) = self.incoming() else { return Ok(self.socket()) };
         if let Some(readiness) = self.selector.get() {
             return Ok(readiness.as_fd());

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::ring::{Direction, FIRST, Frame, LAST};
 use super::turn::{Settled, Turn};
-use super::{Ended, PipeEnd, corrupt};
+use super::{PipeEnd, corrupt};
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::fork;
@@ -104,7 +105,7 @@ impl PipeEnd {
         fds: &mut Vec<OwnedFd>,
         limit: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<u16, Ended> {
+    ) -> Result<u16, TransportFailure> {
         out.clear();
         let direction = self.incoming()?;
         loop {
@@ -130,7 +131,7 @@ impl PipeEnd {
         fds: &mut Vec<OwnedFd>,
         limit: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<Step, Ended> {
+    ) -> Result<Step, TransportFailure> {
         let head = direction.head();
         let midway = self.unfinished.take(turn);
         let Some(frame) = direction.frame_at(head)? else {
@@ -168,7 +169,7 @@ impl PipeEnd {
         fds: &mut Vec<OwnedFd>,
         limit: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<Step, Ended> {
+    ) -> Result<Step, TransportFailure> {
         if !frame.is(FIRST) {
             self.consume(direction, turn, &frame);
             return Ok(Step::Nothing);
@@ -211,7 +212,7 @@ impl PipeEnd {
         fds: &mut Vec<OwnedFd>,
         limit: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<Step, Ended> {
+    ) -> Result<Step, TransportFailure> {
         if let Err(why) = check_limit(midway.total, limit) {
             self.unfinished.put(turn, midway);
             return Err(why);
@@ -261,7 +262,7 @@ impl PipeEnd {
         &self,
         direction: Direction<'_>,
         turn: &Turn<'_>,
-    ) -> Result<Looked, Ended> {
+    ) -> Result<Looked, TransportFailure> {
         while let Some(frame) = direction.frame_at(direction.head())? {
             if frame.is(FIRST) {
                 return Ok(Looked::Message);
@@ -318,7 +319,7 @@ impl PipeEnd {
 
     /// Copies of the frame's descriptors; what belongs to messages that never came is closed on the way.
     #[cold]
-    fn descriptors(&self, frame: &Frame) -> Result<Vec<OwnedFd>, Ended> {
+    fn descriptors(&self, frame: &Frame) -> Result<Vec<OwnedFd>, TransportFailure> {
         let failed = |error| Error::os("receive the handles of a message", error);
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
         loop {
@@ -345,7 +346,7 @@ impl PipeEnd {
         &self,
         direction: Direction<'_>,
         wait: &mut Wait<'_>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), TransportFailure> {
         if !wait.is_now() && self.messages.until_answered(|| direction.has_frame()) {
             return Ok(());
         }
@@ -365,7 +366,9 @@ impl PipeEnd {
             };
             match slept {
                 // However short the time was: it may not have been enough for a look at the socket.
-                Err(Ended::GaveUp(GaveUp::TimedOut)) => return self.look_for_frame(direction),
+                Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => {
+                    return self.look_for_frame(direction);
+                }
                 other => other?,
             }
             if direction.has_frame() {
@@ -375,7 +378,11 @@ impl PipeEnd {
     }
 
     /// Sleeps until there may be a frame, or the end. The beacon may be lit nevertheless, for nothing.
-    fn sleep_on_beacon(&self, direction: Direction<'_>, wait: &mut Wait<'_>) -> Result<(), Ended> {
+    fn sleep_on_beacon(
+        &self,
+        direction: Direction<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
         direction.words.seldom.bell.announce_asleep();
         kill_point!(PipeAsleep);
         if direction.has_frame() {
@@ -388,7 +395,10 @@ impl PipeEnd {
         Ok(())
     }
 
-    pub(super) fn settle_incoming(&self, direction: Direction<'_>) -> Result<Settled, Ended> {
+    pub(super) fn settle_incoming(
+        &self,
+        direction: Direction<'_>,
+    ) -> Result<Settled, TransportFailure> {
         let settled = direction.settle(&self.turns)?;
         if settled == Settled::Now {
             self.lit.store(false, Ordering::Relaxed);
@@ -402,7 +412,7 @@ impl PipeEnd {
         &self,
         direction: Direction<'_>,
         wait: &mut Wait<'_>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), TransportFailure> {
         let bell = &direction.words.seldom.bell;
         let announced = bell.announce_here();
         kill_point!(PipeAsleepHere);
@@ -414,22 +424,26 @@ impl PipeEnd {
     }
 
     /// What the socket and the beacon say, at most `time` from now.
-    fn end_or_beacon(&self, direction: Direction<'_>, time: Duration) -> Result<State, Ended> {
+    fn end_or_beacon(
+        &self,
+        direction: Direction<'_>,
+        time: Duration,
+    ) -> Result<State, TransportFailure> {
         Ok(socket_pair::sleep(self.socket(), direction.beacon.as_fd(), time)
             .map_err(|error| Error::os("sleep on a socket", error))?)
     }
 
     /// Disconnected: nobody has the other end, and there is no frame. All commits come before the end, so the ring is looked at
     /// after the socket.
-    fn end_if_gone(&self, direction: Direction<'_>, state: State) -> Result<(), Ended> {
+    fn end_if_gone(&self, direction: Direction<'_>, state: State) -> Result<(), TransportFailure> {
         if state.gone && !direction.has_frame() {
-            return Err(Ended::Disconnected);
+            return Err(TransportFailure::Disconnected(None));
         }
         Ok(())
     }
 
     /// Whether there is a frame now.
-    fn look_for_frame(&self, direction: Direction<'_>) -> Result<(), Ended> {
+    fn look_for_frame(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
         self.drop_void(direction)?;
         let state = self.end_or_beacon(direction, Duration::ZERO)?;
         self.end_if_gone(direction, state)?;
@@ -445,7 +459,7 @@ impl PipeEnd {
 
     /// A sender found the socket full and there is no frame: drops the datagrams of those who died before they committed.
     #[inline]
-    fn drop_void(&self, direction: Direction<'_>) -> Result<(), Ended> {
+    fn drop_void(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
         match direction.words.seldom.bell.is_crowded() {
             true => self.drop_void_datagrams(direction),
             false => Ok(()),
@@ -453,11 +467,11 @@ impl PipeEnd {
     }
 
     #[cold]
-    fn drop_void_datagrams(&self, direction: Direction<'_>) -> Result<(), Ended> {
+    fn drop_void_datagrams(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
         let words = direction.words;
         let _turn = match Turn::to_receive(direction, &self.turns, &mut Wait::now()) {
             Ok(turn) => turn,
-            Err(Ended::GaveUp(_)) => return Ok(()), // who has it finds the ring empty later
+            Err(TransportFailure::GaveUp(_)) => return Ok(()), // who has it finds the ring empty later
             Err(why) => return Err(why),
         };
         words.seldom.bell.clear_crowded();
@@ -486,7 +500,7 @@ impl PipeEnd {
         turn: &Turn<'_>,
         next: u64,
         wait: &mut Wait<'_>,
-    ) -> Result<bool, Ended> {
+    ) -> Result<bool, TransportFailure> {
         let came = || !matches!(direction.frame_at(next), Ok(None));
         if self.messages.until(came) {
             return Ok(true);
@@ -519,7 +533,7 @@ fn is_later(label: Label, position: u64) -> bool {
 }
 
 #[inline]
-fn check_limit(total: u64, limit: usize) -> Result<(), Ended> {
+fn check_limit(total: u64, limit: usize) -> Result<(), TransportFailure> {
     if total <= limit as u64 {
         return Ok(());
     }
@@ -527,13 +541,14 @@ fn check_limit(total: u64, limit: usize) -> Result<(), Ended> {
 }
 
 #[cold]
-fn too_long(total: u64, limit: usize) -> Ended {
-    Ended::Failed(Error::Limit(format!(
+fn too_long(total: u64, limit: usize) -> TransportFailure {
+    Error::Limit(format!(
         "the next message has {total} bytes, more than the {limit} that the caller takes"
-    )))
+    ))
+    .into()
 }
 
 #[cold]
-fn out_of_memory(total: u64) -> Ended {
-    Ended::Failed(Error::Limit(format!("a message of {total} bytes does not fit in memory")))
+fn out_of_memory(total: u64) -> TransportFailure {
+    Error::Limit(format!("a message of {total} bytes does not fit in memory")).into()
 }

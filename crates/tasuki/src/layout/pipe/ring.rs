@@ -8,8 +8,9 @@ use std::ptr::NonNull;
 
 use super::beacon::Beacon;
 use super::bell::{self, Bell};
-use super::{Ended, corrupt};
+use super::corrupt;
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::layout::lock::{LockView, LockWords};
 use crate::segment::Shared;
 use crate::segment::arena::Slot;
@@ -210,7 +211,7 @@ impl<'a> Direction<'a> {
 
     /// The frame at a position: None when nothing is committed there. Every number is read once and checked.
     #[inline]
-    pub(super) fn frame_at(self, position: u64) -> Result<Option<Frame>, Ended> {
+    pub(super) fn frame_at(self, position: u64) -> Result<Option<Frame>, TransportFailure> {
         let header = self.header(position);
         match bell::stamp(&header.stamp) {
             0 => return Ok(None),
@@ -232,7 +233,7 @@ impl<'a> Direction<'a> {
 
     /// Moves the tail behind what a killed sender committed last. The caller has the turn to send.
     #[cold]
-    pub(super) fn find_tail(self) -> Result<(), Ended> {
+    pub(super) fn find_tail(self) -> Result<(), TransportFailure> {
         let mut tail = self.words.sender.tail.load(Ordering::Relaxed);
         for _ in 0..=RING / HEADER {
             match self.frame_at(tail)? {
@@ -246,7 +247,7 @@ impl<'a> Direction<'a> {
 
     /// Whether a frame of `len` bytes fits behind `tail` when everything before `head` is free, the stamp behind it too.
     #[inline]
-    pub(super) fn fits(tail: u64, head: u64, len: usize) -> Result<bool, Ended> {
+    pub(super) fn fits(tail: u64, head: u64, len: usize) -> Result<bool, TransportFailure> {
         let used = tail.wrapping_sub(head);
         if used > RING {
             return Err(corrupt("the head or the tail"));
@@ -263,13 +264,13 @@ impl<'a> Direction<'a> {
 
     /// Makes sure that the ring has memory for a frame of `len` bytes at `tail`, and the stamp behind it.
     #[inline]
-    pub(super) fn back(self, tail: u64, len: usize) -> Result<(), Ended> {
+    pub(super) fn back(self, tail: u64, len: usize) -> Result<(), TransportFailure> {
         let backed = u64::from(self.words.sender.backed.load(Ordering::Relaxed));
         if backed >= RING { Ok(()) } else { self.back_more(tail, len, backed) }
     }
 
     #[cold]
-    fn back_more(self, tail: u64, len: usize, backed: u64) -> Result<(), Ended> {
+    fn back_more(self, tail: u64, len: usize, backed: u64) -> Result<(), TransportFailure> {
         let end = (tail % RING + frame_len(len) + UNIT).min(RING).next_multiple_of(STEP);
         if end > backed {
             self.slot.back(self.ring, end as usize)?;

@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 use super::bell;
 use super::ring::{self, Direction, FIRST, Frame, LAST, PIECE, RING};
 use super::turn::Turn;
-use super::{Ended, MOST_HANDLES, PipeEnd};
+use super::{MOST_HANDLES, PipeEnd};
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::socket_pair::{self, Label, Sent};
@@ -33,7 +34,11 @@ enum Sleepers {
 impl PipeEnd {
     /// Sends a message. After a failure nobody receives it, not even a part.
     #[inline]
-    pub(crate) fn send(&self, message: &Outbound<'_>, wait: &mut Wait<'_>) -> Result<(), Ended> {
+    pub(crate) fn send(
+        &self,
+        message: &Outbound<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
         let direction = self.outgoing()?;
         if message.fds.len() > MOST_HANDLES {
             return Err(Error::Limit(format!(
@@ -77,7 +82,7 @@ impl PipeEnd {
         turn: &Turn<'_>,
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
-    ) -> Result<Sleepers, Ended> {
+    ) -> Result<Sleepers, TransportFailure> {
         let tail = direction.words.sender.tail.load(Ordering::Relaxed);
         self.ask_sometimes(direction)?;
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
@@ -106,7 +111,7 @@ impl PipeEnd {
         message: &Outbound<'_>,
         len: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), TransportFailure> {
         if wait.is_now() && !self.has_room_for_all(direction, tail, len)? {
             return Err(GaveUp::TimedOut.into());
         }
@@ -160,7 +165,7 @@ impl PipeEnd {
         flags: u16,
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
-    ) -> Result<u64, Ended> {
+    ) -> Result<u64, TransportFailure> {
         let codec = message.codec;
         let mut frame = Frame { position: tail, codec, flags, attempt: 0, len };
         if flags & FIRST != 0 {
@@ -194,7 +199,7 @@ impl PipeEnd {
         position: u64,
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
-    ) -> Result<u32, Ended> {
+    ) -> Result<u32, TransportFailure> {
         let words = direction.words;
         let attempt = words.sender.attempt.load(Ordering::Relaxed).wrapping_add(1);
         // SYNC: Release, with the load in `drop_void`: who sees the datagram sees that earlier attempts are void.
@@ -205,7 +210,7 @@ impl PipeEnd {
             let announced = words.room.0.announce_here();
             match socket_pair::send(self.socket(), label, fds) {
                 Ok(Sent::Done) => break,
-                Ok(Sent::Gone) => return Err(Ended::Disconnected),
+                Ok(Sent::Gone) => return Err(TransportFailure::Disconnected(None)),
                 Ok(Sent::Full) => {
                     // Those may be of senders that were killed. Only a receiver can drop them, though it has nothing to receive.
                     words.seldom.bell.set_crowded();
@@ -216,7 +221,7 @@ impl PipeEnd {
                 Err(error) => return Err(Error::os("send the handles of a message", error).into()),
             }
             if self.is_gone()? {
-                return Err(Ended::Disconnected);
+                return Err(TransportFailure::Disconnected(None));
             }
         }
         kill_point!(PipeRung);
@@ -232,7 +237,7 @@ impl PipeEnd {
         tail: u64,
         len: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), TransportFailure> {
         let seen = direction.words.sender.seen.load(Ordering::Relaxed);
         // A head that was overwritten is seen when it is read again.
         if matches!(Direction::fits(tail, seen, len), Ok(true)) {
@@ -249,7 +254,7 @@ impl PipeEnd {
         tail: u64,
         len: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), TransportFailure> {
         let words = direction.words;
         let fits = || {
             let head = direction.head();
@@ -266,7 +271,7 @@ impl PipeEnd {
         self.room.until(|| !matches!(fits(), Ok(false)));
         while !fits()? {
             if self.is_gone()? {
-                return Err(Ended::Disconnected);
+                return Err(TransportFailure::Disconnected(None));
             }
             let announced = words.room.0.announce_here();
             if fits()? {
@@ -288,7 +293,7 @@ impl PipeEnd {
         direction: Direction<'_>,
         tail: u64,
         len: usize,
-    ) -> Result<bool, Ended> {
+    ) -> Result<bool, TransportFailure> {
         let used = tail.wrapping_sub(direction.head());
         let frames = (len + LENGTH).div_ceil(PIECE) as u64;
         let needed = len as u64 + (frames + 1) * ring::frame_len(LENGTH);

@@ -2,10 +2,10 @@
 
 use std::mem::ManuallyDrop;
 
-use super::Ended;
 use super::bell::Frame;
 use super::ring::Direction;
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::layout::lock::{Acquired, LockView};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Spin, Wait};
@@ -34,7 +34,7 @@ impl<'a> Turn<'a> {
         direction: Direction<'a>,
         spin: &'a Spin,
         wait: &mut Wait<'_>,
-    ) -> Result<Turn<'a>, Ended> {
+    ) -> Result<Turn<'a>, TransportFailure> {
         Turn::take(direction, direction.receiving(spin), false, wait)
     }
 
@@ -44,7 +44,7 @@ impl<'a> Turn<'a> {
         direction: Direction<'a>,
         spin: &'a Spin,
         wait: &mut Wait<'_>,
-    ) -> Result<Turn<'a>, Ended> {
+    ) -> Result<Turn<'a>, TransportFailure> {
         Turn::take(direction, direction.sending(spin), true, wait)
     }
 
@@ -54,7 +54,7 @@ impl<'a> Turn<'a> {
         lock: LockView<'a>,
         sends: bool,
         wait: &mut Wait<'_>,
-    ) -> Result<Turn<'a>, Ended> {
+    ) -> Result<Turn<'a>, TransportFailure> {
         if lock.acquire_free() {
             return Ok(Turn { lock, direction, sends });
         }
@@ -67,14 +67,14 @@ impl<'a> Turn<'a> {
         lock: LockView<'a>,
         sends: bool,
         wait: &mut Wait<'_>,
-    ) -> Result<Turn<'a>, Ended> {
+    ) -> Result<Turn<'a>, TransportFailure> {
         Turn::is_not_mine(lock, sends)?;
         let acquired = lock.acquire(wait)?;
         Turn::taken(direction, lock, sends, acquired)
     }
 
     /// An error if the caller would wait for itself: it is a signal handler, or whatever else `while_others_run` lets run.
-    pub(super) fn is_not_mine(lock: LockView<'_>, sends: bool) -> Result<(), Ended> {
+    pub(super) fn is_not_mine(lock: LockView<'_>, sends: bool) -> Result<(), TransportFailure> {
         if !lock.is_mine()? {
             return Ok(());
         }
@@ -90,7 +90,7 @@ impl<'a> Turn<'a> {
         lock: LockView<'a>,
         sends: bool,
         acquired: Acquired,
-    ) -> Result<Turn<'a>, Ended> {
+    ) -> Result<Turn<'a>, TransportFailure> {
         let turn = Turn { lock, direction, sends };
         if let Acquired::OwnerDied(_) = acquired {
             if sends {
@@ -106,7 +106,7 @@ impl<'a> Turn<'a> {
     fn to_send_or_told(
         direction: Direction<'a>,
         spin: &'a Spin,
-    ) -> Result<Option<Turn<'a>>, Ended> {
+    ) -> Result<Option<Turn<'a>>, TransportFailure> {
         /// About as long as a small message is written.
         const MOMENT: u32 = 16;
         let lock = direction.sending(spin);
@@ -176,7 +176,7 @@ impl Drop for Turn<'_> {
 impl<'a> Direction<'a> {
     /// Makes the beacon say what the ring does, without waiting for anybody.
     #[cold]
-    pub(super) fn settle(self, spin: &'a Spin) -> Result<Settled, Ended> {
+    pub(super) fn settle(self, spin: &'a Spin) -> Result<Settled, TransportFailure> {
         match Turn::to_send_or_told(self, spin)? {
             Some(turn) => {
                 turn.settle();

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use super::blocks::{Block, BlockId};
 use super::get::Extras;
 use super::ring::{self, HANDLES};
-use super::{INLINE, NotGot, NotPut, Outbound, Position, SharedQueue};
+use super::{INLINE, Outbound, Position, SharedQueue};
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::segment::Token;
 use crate::sync::{Held, Wait, kill_point};
 use crate::sys::sidecar;
@@ -81,7 +82,7 @@ impl SharedQueue {
         self: &Arc<Self>,
         messages: &[Outbound<'_>],
         wait: &mut Wait<'_>,
-    ) -> (usize, Result<(), NotPut>) {
+    ) -> (usize, Result<(), TransportFailure>) {
         let mut put = 0;
         let mut ready = VecDeque::new();
         let mut socket_was_full_at = None;
@@ -115,7 +116,7 @@ impl SharedQueue {
         bytes: &[u8],
         entries: &[Entry],
         wait: &mut Wait<'_>,
-    ) -> (usize, Result<(), NotPut>) {
+    ) -> (usize, Result<(), TransportFailure>) {
         let (mut put, mut start) = (0, 0);
         while put < entries.len() {
             match self.put_small_part(bytes, start, &entries[put..], wait) {
@@ -141,7 +142,7 @@ impl SharedQueue {
         mut start: usize,
         entries: &[Entry],
         wait: &mut Wait<'_>,
-    ) -> Result<Result<usize, u64>, NotPut> {
+    ) -> Result<Result<usize, u64>, TransportFailure> {
         let held = self.lock_put(wait)?;
         kill_point!(PutLocked);
         self.check_open(&held)?;
@@ -182,7 +183,7 @@ impl SharedQueue {
         messages: &[Outbound<'_>],
         ready: &mut VecDeque<Ready>,
         wait: &mut Wait<'_>,
-    ) -> Result<(), NotPut> {
+    ) -> Result<(), TransportFailure> {
         let (mut frames, mut ahead) = (0, 0);
         for message in messages {
             let len = self.checked_len(message)?;
@@ -203,7 +204,7 @@ impl SharedQueue {
         messages: &[Outbound<'_>],
         ready: &mut VecDeque<Ready>,
         wait: &mut Wait<'_>,
-    ) -> Result<Result<usize, Full>, NotPut> {
+    ) -> Result<Result<usize, Full>, TransportFailure> {
         let held = self.lock_put(wait)?;
         kill_point!(PutLocked);
         self.check_open(&held)?;
@@ -252,7 +253,7 @@ impl SharedQueue {
         full: Full,
         socket_was_full_at: &mut Option<u64>,
         wait: &mut Wait<'_>,
-    ) -> Result<(), NotPut> {
+    ) -> Result<(), TransportFailure> {
         match full {
             Full::At(full_at) => self.wait_for_get(full_at, wait),
             Full::Socket => {
@@ -272,7 +273,7 @@ impl SharedQueue {
         max: usize,
         batch: &mut Batch,
         wait: &mut Wait<'_>,
-    ) -> Result<(), NotGot> {
+    ) -> Result<(), TransportFailure> {
         batch.clear();
         if max == 0 {
             return Ok(());

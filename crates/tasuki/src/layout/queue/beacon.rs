@@ -5,8 +5,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::SharedQueue;
 use super::side::{Beacon, DARKENS, LIGHTS, SHUT};
-use super::{NotPut, SharedQueue};
+use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Held, Wait, kill_point};
 use crate::sys::eventfd;
@@ -41,7 +42,7 @@ impl Beacon for Room<'_> {
 
 impl SharedQueue {
     /// A descriptor that is readable whenever there is a message, or the queue is shut down.
-    pub(crate) fn pollable(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, NotPut> {
+    pub(crate) fn pollable(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, TransportFailure> {
         let head = self.head();
         if head.put.flags() & LIGHTS == 0 {
             let held = self.lock_get(wait)?;
@@ -57,7 +58,10 @@ impl SharedQueue {
     }
 
     /// A descriptor that is writable whenever there is room, or the queue is shut down.
-    pub(crate) fn pollable_for_put(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, NotPut> {
+    pub(crate) fn pollable_for_put(
+        &self,
+        wait: &mut Wait<'_>,
+    ) -> Result<BorrowedFd<'_>, TransportFailure> {
         let Some(room) = &self.room else {
             // Readable or not, it is always writable.
             return Ok(self.messages.as_fd());
@@ -124,7 +128,10 @@ impl SharedQueue {
 
     /// After the queue was seen empty, and before anybody is told.
     #[cold]
-    pub(super) fn darken_messages_seen_empty(&self, wait: &mut Wait<'_>) -> Result<(), NotPut> {
+    pub(super) fn darken_messages_seen_empty(
+        &self,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
         let put = &self.head().put;
         if put.may_be_lit() {
             let held = self.visit_put(wait)?;
@@ -150,7 +157,11 @@ impl SharedQueue {
     /// After the queue was seen full, or a message was refused, when so many had been taken or later; says whether more have been
     /// taken by now.
     #[cold]
-    pub(super) fn darken_room_seen(&self, seen: u64, wait: &mut Wait<'_>) -> Result<bool, NotPut> {
+    pub(super) fn darken_room_seen(
+        &self,
+        seen: u64,
+        wait: &mut Wait<'_>,
+    ) -> Result<bool, TransportFailure> {
         let get = &self.head().get;
         if get.may_be_lit() {
             let held = self.visit_get(wait)?;

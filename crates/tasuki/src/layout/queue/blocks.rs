@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use super::geometry::AREAS;
 use super::room::Gap;
-use super::{NotPut, SharedQueue, corrupt};
+use super::{SharedQueue, corrupt};
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::segment::{Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{RobustLock, Wait, kill_point, wait};
@@ -243,7 +244,7 @@ impl SharedQueue {
         self: &Arc<Self>,
         len: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<Block, NotPut> {
+    ) -> Result<Block, TransportFailure> {
         let class = len.div_ceil(SMALLEST).next_power_of_two().trailing_zeros();
         let me = self.segment.my_row()?;
         self.free_blocks_of_the_dead();
@@ -339,7 +340,7 @@ impl SharedQueue {
         len: usize,
         me: Token,
         wait: &mut Wait<'_>,
-    ) -> Result<usize, NotPut> {
+    ) -> Result<usize, TransportFailure> {
         let control = &self.head().blocks;
         let entry = self.block(id)?;
         let size = SMALLEST << id.class;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES, JUMP};
 use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, sleep_until};
-use super::{NotPut, Position, SharedQueue, corrupt};
+use super::{Position, SharedQueue, corrupt};
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::segment::Token;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Held, Wait, kill_point};
@@ -20,37 +21,6 @@ pub(crate) struct Extras {
     /// The block that holds the bytes, this process's until it is dropped; None: they are in the caller's buffer.
     pub(crate) block: Option<Box<Block>>,
     pub(crate) fds: Vec<OwnedFd>,
-}
-
-/// Why no message was taken.
-#[derive(Debug)]
-pub(crate) enum NotGot {
-    GaveUp(GaveUp),
-    /// The queue was shut down, and is empty.
-    ShutDown,
-    Failed(Error),
-}
-
-impl From<NotPut> for NotGot {
-    fn from(why: NotPut) -> NotGot {
-        match why {
-            NotPut::GaveUp(why) => NotGot::GaveUp(why),
-            NotPut::ShutDown | NotPut::Disconnected(_) => NotGot::ShutDown,
-            NotPut::Failed(error) => NotGot::Failed(error),
-        }
-    }
-}
-
-impl From<GaveUp> for NotGot {
-    fn from(why: GaveUp) -> NotGot {
-        NotGot::GaveUp(why)
-    }
-}
-
-impl From<Error> for NotGot {
-    fn from(error: Error) -> NotGot {
-        NotGot::Failed(error)
-    }
 }
 
 /// A frame that was found at the head, checked.
@@ -86,7 +56,7 @@ impl SharedQueue {
         out: &mut Vec<u8>,
         extras: &mut Extras,
         wait: &mut Wait<'_>,
-    ) -> Result<u16, NotGot> {
+    ) -> Result<u16, TransportFailure> {
         out.clear();
         let me = self.segment.my_row()?;
         if self.joinable {
@@ -321,7 +291,7 @@ impl SharedQueue {
 
     /// Sleeps until there may be a message.
     #[cold]
-    pub(super) fn wait_for_put(&self, wait: &mut Wait<'_>) -> Result<(), NotGot> {
+    pub(super) fn wait_for_put(&self, wait: &mut Wait<'_>) -> Result<(), TransportFailure> {
         let head = self.head();
         if head.get.flags() & DARKENS != 0 {
             self.darken_messages_seen_empty(wait)?;
@@ -329,7 +299,7 @@ impl SharedQueue {
         let is_shut = || head.put.flags() & SHUT != 0;
         let over = || self.has_message() || is_shut();
         if !wait.is_brief() && !over() && !self.get_spin.until(over) {
-            let enter = |wait: &mut Wait<'_>| Ok::<_, NotGot>(self.visit_put(wait)?);
+            let enter = |wait: &mut Wait<'_>| self.visit_put(wait);
             self.note_reader(self.segment.my_row()?);
             while !over() {
                 sleep_until(&head.nonempty.0, &head.put.lock, over, enter, wait)?;
@@ -343,7 +313,7 @@ impl SharedQueue {
         }
         if is_shut() {
             // Now the tail is final, and the last message may have come between the two looks.
-            return if self.has_message() { Ok(()) } else { Err(NotGot::ShutDown) };
+            return if self.has_message() { Ok(()) } else { Err(TransportFailure::ShutDown) };
         }
         // Who waits has seen a message, and another one was faster: it looks again, and is never told "empty" early.
         if wait.is_brief() { Err(GaveUp::TimedOut.into()) } else { Ok(()) }

@@ -12,8 +12,9 @@
 
 use super::side::sleep_until;
 use super::tally::Tally;
-use super::{Head, NotGot, SharedQueue};
+use super::{Head, SharedQueue};
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::roster::ROWS;
 use crate::segment::{Shared, Token};
@@ -58,24 +59,29 @@ struct Row {
 // SAFETY: atomics only.
 unsafe impl Shared for Row {}
 
-/// Why tasks were not counted as done. Nothing was counted.
-#[derive(Debug)]
-pub(crate) enum NotDone {
+/// Why tasks were not counted as done. None was counted.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskDoneFailure {
+    /// The time was over, or the caller's check called the wait off.
+    #[error("the task was not reported done in time")]
     GaveUp(GaveUp),
-    /// There are not so many unfinished ones.
+    /// There are not so many unfinished tasks: something was reported twice.
+    #[error("there are not so many unfinished tasks: task_done was called more often than put")]
     TooMany,
-    Failed(Error),
+    /// It cannot be done.
+    #[error(transparent)]
+    Failed(Box<Error>),
 }
 
-impl From<GaveUp> for NotDone {
-    fn from(why: GaveUp) -> NotDone {
-        NotDone::GaveUp(why)
+impl From<GaveUp> for TaskDoneFailure {
+    fn from(why: GaveUp) -> TaskDoneFailure {
+        TaskDoneFailure::GaveUp(why)
     }
 }
 
-impl From<Error> for NotDone {
-    fn from(error: Error) -> NotDone {
-        NotDone::Failed(error)
+impl From<Error> for TaskDoneFailure {
+    fn from(error: Error) -> TaskDoneFailure {
+        TaskDoneFailure::Failed(Box::new(error))
     }
 }
 
@@ -107,24 +113,30 @@ impl std::fmt::Display for LostTasks {
     }
 }
 
-/// Why a join ended before all was done.
-#[derive(Debug)]
-pub(crate) enum NotJoined {
+/// Why a join ended before all tasks were done.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinFailure {
+    /// The time was over, or the caller's check called the wait off.
+    #[error("not all tasks were done in time")]
     GaveUp(GaveUp),
-    /// Said once for each loss.
-    Lost(LostTasks),
-    Failed(Error),
+    /// A process was killed with tasks in hand. They count as done now, each loss is told to one caller, and `join` can be
+    /// called again to wait for the rest.
+    #[error("{0}")]
+    Lost(Box<LostTasks>),
+    /// It cannot be waited for.
+    #[error(transparent)]
+    Failed(Box<Error>),
 }
 
-impl From<GaveUp> for NotJoined {
-    fn from(why: GaveUp) -> NotJoined {
-        NotJoined::GaveUp(why)
+impl From<GaveUp> for JoinFailure {
+    fn from(why: GaveUp) -> JoinFailure {
+        JoinFailure::GaveUp(why)
     }
 }
 
-impl From<Error> for NotJoined {
-    fn from(error: Error) -> NotJoined {
-        NotJoined::Failed(error)
+impl From<Error> for JoinFailure {
+    fn from(error: Error) -> JoinFailure {
+        JoinFailure::Failed(Box::new(error))
     }
 }
 
@@ -155,14 +167,14 @@ impl SharedQueue {
     }
 
     /// Reports `count` tasks done. `wait` is for the queue's own lock, which is never held for long.
-    pub(crate) fn task_done(&self, count: u64, wait: &mut Wait<'_>) -> Result<(), NotDone> {
+    pub(crate) fn task_done(&self, count: u64, wait: &mut Wait<'_>) -> Result<(), TaskDoneFailure> {
         self.expect_joinable()?;
         let me = self.segment.my_row()?;
         let held = self.lock_get(wait)?;
         let row = self.own_row(&held, me)?;
         let done = self.done();
         if self.head().put.ticket.load(Ordering::Acquire).wrapping_sub(done) < count {
-            return Err(NotDone::TooMany);
+            return Err(TaskDoneFailure::TooMany);
         }
         if count > 0 {
             // Beyond what this process has in hand it did what others took.
@@ -175,14 +187,14 @@ impl SharedQueue {
     }
 
     /// Waits until everything that was put has been reported done; says once for each loss that tasks are lost.
-    pub(crate) fn join(&self, wait: &mut Wait<'_>) -> Result<(), NotJoined> {
+    pub(crate) fn join(&self, wait: &mut Wait<'_>) -> Result<(), JoinFailure> {
         self.expect_joinable()?;
         let ready = || self.unfinished() == 0 || self.has_untold_loss();
         loop {
             if self.has_untold_loss() {
                 let held = self.lock_get(wait)?;
                 if let Some(lost) = self.tell_loss(&held) {
-                    return Err(NotJoined::Lost(lost));
+                    return Err(JoinFailure::Lost(Box::new(lost)));
                 }
             }
             if self.unfinished() == 0 {
@@ -203,7 +215,11 @@ impl SharedQueue {
 
     /// Gets this process's row of the table ready, before it takes anything. Quick but for the first time.
     #[inline]
-    pub(super) fn join_table(&self, me: Token, wait: &mut Wait<'_>) -> Result<(), NotGot> {
+    pub(super) fn join_table(
+        &self,
+        me: Token,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
         match self.table_row(me.row()) {
             // SYNC: Acquire, with the Release in `own_row`, perhaps of another thread.
             Some(row) if row.token.load(Ordering::Acquire) == me.bits() => Ok(()),

@@ -31,12 +31,10 @@ use std::sync::Arc;
 
 pub(crate) use batch::{Batch, Entry};
 pub(crate) use blocks::Block;
-pub(crate) use get::{Extras, NotGot};
-pub use joining::LostTasks;
-pub(crate) use joining::{NotDone, NotJoined};
+pub(crate) use get::Extras;
+pub use joining::{JoinFailure, LostTasks, TaskDoneFailure};
 pub(crate) use parts::Parts;
 pub(crate) use private::PrivateBlock;
-pub(crate) use put::NotPut;
 pub use put::Outbound;
 pub use remains::Remains;
 /// The codec that no message may have.

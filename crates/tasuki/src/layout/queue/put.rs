@@ -8,7 +8,7 @@ use super::ring::{self, BLOCK, HANDLES};
 use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
-use crate::segment::death::Death;
+use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Held, Wait, kill_point};
 use crate::sys::sidecar::{self, Label};
@@ -24,34 +24,11 @@ pub struct Outbound<'a> {
     pub fds: &'a [OwnedFd],
 }
 
-/// Why a message was not put. It is wholly outside the queue then.
-#[derive(Debug)]
-pub(crate) enum NotPut {
-    GaveUp(GaveUp),
-    /// The queue was shut down.
-    ShutDown,
-    /// It is full and nobody is left who could get from it; the last one who did, as far as that is known.
-    Disconnected(Option<Box<Death>>),
-    Failed(Error),
-}
-
 /// What a producer does who finds the socket full that carries descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WhenSocketFull {
     Wait,
     Leave,
-}
-
-impl From<GaveUp> for NotPut {
-    fn from(why: GaveUp) -> NotPut {
-        NotPut::GaveUp(why)
-    }
-}
-
-impl From<Error> for NotPut {
-    fn from(error: Error) -> NotPut {
-        NotPut::Failed(error)
-    }
 }
 
 impl SharedQueue {
@@ -62,7 +39,7 @@ impl SharedQueue {
         self: &Arc<Self>,
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
-    ) -> Result<(), NotPut> {
+    ) -> Result<(), TransportFailure> {
         self.put_as(message, WhenSocketFull::Wait, wait).map(drop)
     }
 
@@ -71,7 +48,7 @@ impl SharedQueue {
         self: &Arc<Self>,
         message: &Outbound<'_>,
         wait: &mut Wait<'_>,
-    ) -> Result<bool, NotPut> {
+    ) -> Result<bool, TransportFailure> {
         self.put_as(message, WhenSocketFull::Leave, wait)
     }
 
@@ -81,7 +58,7 @@ impl SharedQueue {
         message: &Outbound<'_>,
         when_socket_full: WhenSocketFull,
         wait: &mut Wait<'_>,
-    ) -> Result<bool, NotPut> {
+    ) -> Result<bool, TransportFailure> {
         let len = self.checked_len(message)?;
         if len <= INLINE {
             return self.put_frame(message, message.parts, len, None, when_socket_full, wait);
@@ -100,21 +77,23 @@ impl SharedQueue {
 
     /// The message's length, if it can be put at all.
     #[inline]
-    pub(super) fn checked_len(&self, message: &Outbound<'_>) -> Result<usize, NotPut> {
+    pub(super) fn checked_len(&self, message: &Outbound<'_>) -> Result<usize, TransportFailure> {
         self.segment.check_namespace()?;
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
         if message.fds.len() > sidecar::MOST {
-            return Err(NotPut::Failed(Error::Limit(format!(
+            return Err(Error::Limit(format!(
                 "a message can carry at most {} descriptors, this one has {}",
                 sidecar::MOST,
                 message.fds.len()
-            ))));
+            ))
+            .into());
         }
         if len as u64 > self.byte_limit && !self.soft_limit {
-            return Err(NotPut::Failed(Error::Limit(format!(
+            return Err(Error::Limit(format!(
                 "a message of {len} bytes never fits into a queue limited to {} bytes",
                 self.byte_limit
-            ))));
+            ))
+            .into());
         }
         Ok(len)
     }
@@ -125,11 +104,12 @@ impl SharedQueue {
         message: &Outbound<'_>,
         len: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<Option<Block>, NotPut> {
+    ) -> Result<Option<Block>, TransportFailure> {
         let block = match self.claim_block(len, wait) {
             // So many blocks of that size are queued already: in the ring there is room for any number.
-            Err(NotPut::Failed(Error::Limit(_)))
-                if ring::frame_len(len) + ring::HEADER <= ring::CHUNK =>
+            Err(TransportFailure::Failed(error))
+                if matches!(*error, Error::Limit(_))
+                    && ring::frame_len(len) + ring::HEADER <= ring::CHUNK =>
             {
                 return Ok(None);
             }
@@ -148,7 +128,7 @@ impl SharedQueue {
         block: Option<&Block>,
         when_socket_full: WhenSocketFull,
         wait: &mut Wait<'_>,
-    ) -> Result<bool, NotPut> {
+    ) -> Result<bool, TransportFailure> {
         let mut socket_was_full_at = None;
         loop {
             let held = self.lock_put(wait)?;
@@ -275,7 +255,7 @@ impl SharedQueue {
 
     /// Enters the producers' section; repairs it if the last one died there.
     #[inline(always)]
-    pub(super) fn lock_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, NotPut> {
+    pub(super) fn lock_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, TransportFailure> {
         let held = self.head().put.lock.lock_within(wait)?;
         if held.must_repair() {
             self.repair_put(&held)?;
@@ -285,7 +265,7 @@ impl SharedQueue {
 
     /// As `lock_put`, for a consumer, who comes to see what became of a producer.
     #[cold]
-    pub(super) fn visit_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, NotPut> {
+    pub(super) fn visit_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, TransportFailure> {
         let held = self.head().put.lock.visit_within(wait)?;
         if held.must_repair() {
             self.repair_put(&held)?;
@@ -295,15 +275,15 @@ impl SharedQueue {
 
     /// Whether anything may be put at all.
     #[inline]
-    pub(super) fn check_open(&self, held: &Held<'_>) -> Result<(), NotPut> {
+    pub(super) fn check_open(&self, held: &Held<'_>) -> Result<(), TransportFailure> {
         let flags = self.head().put.flags();
         if flags & (SHUT | UNREPAIRED) == 0 { Ok(()) } else { self.try_to_open(held, flags) }
     }
 
     #[cold]
-    fn try_to_open(&self, held: &Held<'_>, flags: u32) -> Result<(), NotPut> {
+    fn try_to_open(&self, held: &Held<'_>, flags: u32) -> Result<(), TransportFailure> {
         if flags & SHUT != 0 {
-            return Err(NotPut::ShutDown);
+            return Err(TransportFailure::ShutDown);
         }
         Ok(self.repair_ring(held)?)
     }
@@ -362,12 +342,16 @@ impl SharedQueue {
 
     /// Sleeps until the consumers' ticket is no longer `seen`, or for no reason: the caller looks again.
     #[cold]
-    pub(super) fn wait_for_get(&self, seen: u64, wait: &mut Wait<'_>) -> Result<(), NotPut> {
+    pub(super) fn wait_for_get(
+        &self,
+        seen: u64,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
         let head = self.head();
         let is_shut = || head.get.flags() & SHUT != 0;
         let changed = || head.get.ticket.load(Ordering::SeqCst) != seen || is_shut();
         if is_shut() {
-            return Err(NotPut::ShutDown); // not left to the other flag, or nonsense in this one would be an endless loop
+            return Err(TransportFailure::ShutDown); // not left to the other flag, or nonsense in this one would be an endless loop
         }
         if changed() {
             return Ok(());
@@ -381,7 +365,7 @@ impl SharedQueue {
         if self.put_spin.until(changed) {
             return Ok(());
         }
-        let enter = |wait: &mut Wait<'_>| Ok::<_, NotPut>(self.visit_get(wait)?);
+        let enter = |wait: &mut Wait<'_>| Ok::<_, TransportFailure>(self.visit_get(wait)?);
         sleep_until(&head.nonfull.0, &head.get.lock, changed, enter, wait)?;
         if changed() {
             return Ok(());

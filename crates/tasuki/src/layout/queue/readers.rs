@@ -1,7 +1,8 @@
 //! Producers that wait for room learn that nobody is left who could make any. `README.md` has the conditions; what
 //! is a guess here only says when to ask the system, whose answer decides.
 
-use super::{NotPut, SharedQueue};
+use super::SharedQueue;
+use crate::layout::failure::TransportFailure;
 use crate::segment::Token;
 use crate::segment::death::Death;
 use crate::segment::roster::READER;
@@ -26,7 +27,7 @@ impl SharedQueue {
 
     /// For a producer that has slept before a full queue, and will again. Costs little more than once in half a second.
     #[cold]
-    pub(super) fn look_for_readers(&self) -> Result<(), NotPut> {
+    pub(super) fn look_for_readers(&self) -> Result<(), TransportFailure> {
         let now = wait::look_number();
         let before = self.looks.load(Ordering::Relaxed);
         let (count, last) = ((before >> 32) as u32, before as u32);
@@ -42,7 +43,7 @@ impl SharedQueue {
                 let reader = self.head().settings.reader.load(Ordering::SeqCst);
                 let death = Token::from_bits(reader as u32)
                     .map(|who| self.segment.roster().death_of(who, (reader >> 32) as u32));
-                return Err(NotPut::Disconnected(death.map(Box::new)));
+                return Err(TransportFailure::Disconnected(death.map(Box::new)));
             }
             next = 0;
         }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::side::SHUT;
-use super::{Head, NotJoined, SharedQueue};
+use super::{Head, JoinFailure, SharedQueue};
 use crate::error::Error;
 use crate::sync::{GaveUp, Wait};
 use crate::sys::holders;
@@ -84,7 +84,7 @@ impl Remains {
 
     /// Waits until everything that was put has been reported done: what others put after this process had closed the queue with
     /// nothing unfinished. It is an error when nobody is left who could report it.
-    pub(crate) fn join_tasks(&self, wait: &mut Wait<'_>) -> Result<(), NotJoined> {
+    pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), JoinFailure> {
         let bell = &self.head().joining.alldone;
         let mut naps = 0;
         while self.unfinished() > 0 {
@@ -100,10 +100,11 @@ impl Remains {
                 && !holders::another_process_has(self.file)
                 && self.unfinished() > 0
             {
-                return Err(NotJoined::Failed(Error::Invalid(format!(
+                return Err(Error::Invalid(format!(
                     "{} tasks are unfinished and nobody has the queue any more",
                     self.unfinished()
-                ))));
+                ))
+                .into());
             }
         }
         Ok(())

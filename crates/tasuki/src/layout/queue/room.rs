@@ -10,10 +10,11 @@
 
 use std::sync::Arc;
 
+use super::SharedQueue;
 use super::blocks::{BlockId, CLASSES, Control, SMALLEST};
 use super::geometry::AREAS;
-use super::{NotPut, SharedQueue};
 use crate::error::Error;
+use crate::layout::failure::TransportFailure;
 use crate::segment::Token;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Held, Wait, kill_point};
@@ -34,7 +35,7 @@ impl SharedQueue {
         id: BlockId,
         me: Token,
         wait: &mut Wait<'_>,
-    ) -> Result<bool, NotPut> {
+    ) -> Result<bool, TransportFailure> {
         let size = SMALLEST << id.class();
         // Nothing is to be repaired after a death: see the file's head.
         let held = self.head().blocks.lock.lock_within(wait)?;
@@ -72,7 +73,7 @@ impl SharedQueue {
     }
 
     /// Takes the places of all blocks that are free or a dead process's, and gives their memory back.
-    fn take_places_away(&self, _held: &Held<'_>, me: Token) -> Result<(), NotPut> {
+    fn take_places_away(&self, _held: &Held<'_>, me: Token) -> Result<(), TransportFailure> {
         for id in self.used_blocks() {
             if self.claim_unused(id, me)? {
                 self.take_place_away(id)?;
@@ -86,7 +87,7 @@ impl SharedQueue {
     }
 
     /// Makes the gap of each area the first one of `size` bytes or more between blocks, or the largest one.
-    fn find_gaps(&self, _held: &Held<'_>, size: usize) -> Result<(), NotPut> {
+    fn find_gaps(&self, _held: &Held<'_>, size: usize) -> Result<(), TransportFailure> {
         let mut used = Vec::new();
         for id in self.used_blocks() {
             if let Some(start) = self.place_of(id)? {

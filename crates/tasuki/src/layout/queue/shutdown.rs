@@ -1,8 +1,9 @@
 //! The end of a queue's use, said by anybody who has it: nothing comes in, what is in may come out. Steps S1, S2 of
 //! `README.md`.
 
+use super::SharedQueue;
 use super::side::{LIGHTS, SHUT};
-use super::{NotPut, SharedQueue};
+use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Wait, kill_point};
 
@@ -17,7 +18,11 @@ pub enum Shutdown {
 
 impl SharedQueue {
     /// Shuts the queue down. Can be repeated, as it must be if it gave up; a later call may be the immediate one.
-    pub(crate) fn shutdown(&self, how: Shutdown, wait: &mut Wait<'_>) -> Result<(), NotPut> {
+    pub(crate) fn shutdown(
+        &self,
+        how: Shutdown,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
         let head = self.head();
         let held = self.lock_put(wait)?;
         head.nonempty.0.ring_all();

@@ -23,7 +23,7 @@ pub use stream::{RawStream, StreamError, StreamLimits};
 pub use crate::layout::pipe::Mode;
 pub use crate::sys::sockets::Address;
 
-use super::Failure;
+use super::TransportFailure;
 use crate::error::Error;
 use crate::layout::pipe::PipeEnd;
 use crate::protocol::transfer::{Outgoing, TransferError};
@@ -103,7 +103,7 @@ impl RawConnection {
         parts: &[&[u8]],
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransportFailure> {
         match &self.transport {
             Transport::Pipe(end) => pipe::send(end, codec, parts, fds, wait),
         }
@@ -120,22 +120,22 @@ impl RawConnection {
         buffer: &mut Vec<u8>,
         limit: usize,
         wait: &mut Wait<'_>,
-    ) -> Result<Received, Failure> {
+    ) -> Result<Received, TransportFailure> {
         match &self.transport {
             Transport::Pipe(end) => pipe::recv(end, buffer, limit, wait),
         }
     }
 
     /// Waits until a receive would not block, since there is a message or the end; false: not within the time.
-    pub fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, Failure> {
+    pub fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, TransportFailure> {
         match &self.transport {
-            Transport::Pipe(end) => Ok(end.wait_ready(wait)?),
+            Transport::Pipe(end) => end.wait_ready(wait),
         }
     }
 
     /// Prepares a sleep on several things at once: after this a message makes a descriptor readable. It may be readable
     /// for nothing, so ask again whenever it is. Costs senders nothing but the message after it. Waits for nobody.
-    pub fn arm(&self) -> Result<Armed<'_>, Failure> {
+    pub fn arm(&self) -> Result<Armed<'_>, TransportFailure> {
         match &self.transport {
             Transport::Pipe(end) => pipe::arm(end),
         }
@@ -144,9 +144,9 @@ impl RawConnection {
     /// A descriptor for selectors and event loops that is readable exactly if a receive would not block. The same one at
     /// each call. From the first call on a message costs a system call at each end when it comes to an empty pipe or leaves one;
     /// [`arm`](RawConnection::arm) does not do that. Waits for nobody.
-    pub fn pollable(&self) -> Result<BorrowedFd<'_>, Failure> {
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, TransportFailure> {
         match &self.transport {
-            Transport::Pipe(end) => Ok(end.pollable()?),
+            Transport::Pipe(end) => end.pollable(),
         }
     }
 

@@ -3,19 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use super::{Armed, Received};
-use crate::layout::pipe::{self, Ended, Outbound, PipeEnd};
-use crate::raw::Failure;
+use crate::layout::failure::TransportFailure;
+use crate::layout::pipe::{self, Outbound, PipeEnd};
 use crate::sync::Wait;
-
-impl From<Ended> for Failure {
-    fn from(why: Ended) -> Failure {
-        match why {
-            Ended::GaveUp(why) => Failure::GaveUp(why),
-            Ended::Disconnected => Failure::Disconnected(None),
-            Ended::Failed(error) => Failure::Failed(error),
-        }
-    }
-}
 
 #[inline]
 pub(super) fn send(
@@ -24,8 +14,8 @@ pub(super) fn send(
     parts: &[&[u8]],
     fds: &[OwnedFd],
     wait: &mut Wait<'_>,
-) -> Result<(), Failure> {
-    Ok(end.send(&Outbound { codec, parts, fds }, wait)?)
+) -> Result<(), TransportFailure> {
+    end.send(&Outbound { codec, parts, fds }, wait)
 }
 
 #[inline]
@@ -34,13 +24,13 @@ pub(super) fn recv(
     buffer: &mut Vec<u8>,
     limit: usize,
     wait: &mut Wait<'_>,
-) -> Result<Received, Failure> {
+) -> Result<Received, TransportFailure> {
     let mut fds = Vec::new();
     let codec = end.receive(buffer, &mut fds, limit, wait)?;
     Ok(Received { codec, fds })
 }
 
-pub(super) fn arm(end: &PipeEnd) -> Result<Armed<'_>, Failure> {
+pub(super) fn arm(end: &PipeEnd) -> Result<Armed<'_>, TransportFailure> {
     Ok(match end.arm()? {
         pipe::Armed::Ready => Armed::Ready,
         pipe::Armed::Sleep { beacon, socket } => Armed::Sleep(beacon, Some(socket)),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::turn::{NoTurn, Turn};
 use crate::error::Error;
 use crate::protocol::frame::{FrameError, FrameReader, Room, header};
-use crate::raw::Failure;
+use crate::raw::TransportFailure;
 use crate::sync::{GaveUp, Wait};
 use crate::sys::sockets::{self, Address, Kind, Ready};
 
@@ -89,13 +89,13 @@ impl From<NoTurn> for StreamError {
     }
 }
 
-impl From<StreamError> for Failure {
-    fn from(error: StreamError) -> Failure {
+impl From<StreamError> for TransportFailure {
+    fn from(error: StreamError) -> TransportFailure {
         match error {
-            gone if gone.is_disconnected() => Failure::Disconnected(None),
-            StreamError::GaveUp(why) => Failure::GaveUp(why),
-            StreamError::Os { doing, source } => Failure::Failed(Error::Os { doing, source }),
-            other => Failure::Failed(Error::Connection(other.to_string())),
+            gone if gone.is_disconnected() => TransportFailure::Disconnected(None),
+            StreamError::GaveUp(why) => TransportFailure::GaveUp(why),
+            StreamError::Os { doing, source } => Error::Os { doing, source }.into(),
+            other => Error::Connection(other.to_string()).into(),
         }
     }
 }

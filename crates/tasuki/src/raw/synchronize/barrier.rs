@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::handle;
 use crate::layout::barrier::{Arrived, BarrierView, BarrierWords, NotPassed, Place};
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::raw::Failure;
+use crate::raw::AcquireFailure;
 use crate::segment::arena::{SLOT, Slot, SlotAddress, SlotKind};
 use crate::sync::{Spin, Wait};
 
@@ -83,8 +83,8 @@ impl RawBarrier {
     }
 
     /// As `abort`. A wait that is given up, since somebody was stopped in the middle of a step, changes nothing.
-    pub fn abort_within(&self, wait: &mut Wait<'_>) -> Result<(), Failure> {
-        Ok(self.view().abort(wait)?)
+    pub fn abort_within(&self, wait: &mut Wait<'_>) -> Result<(), AcquireFailure> {
+        self.view().abort(wait)
     }
 
     /// Makes the barrier whole and empty; those who wait at this moment get an error.
@@ -93,8 +93,8 @@ impl RawBarrier {
     }
 
     /// As `reset`. A wait that is given up, since somebody was stopped in the middle of a step, changes nothing.
-    pub fn reset_within(&self, wait: &mut Wait<'_>) -> Result<(), Failure> {
-        Ok(self.view().reset(wait)?)
+    pub fn reset_within(&self, wait: &mut Wait<'_>) -> Result<(), AcquireFailure> {
+        self.view().reset(wait)
     }
 
     /// How many parties it takes.

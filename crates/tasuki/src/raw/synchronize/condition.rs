@@ -8,7 +8,7 @@ use crate::handle;
 use crate::layout::condition::{ConditionView, ConditionWords, NotWaited, Seat, UserLock, Woken};
 use crate::layout::lock::Acquired;
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::raw::{Failure, RawValue};
+use crate::raw::{AcquireFailure, RawValue};
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
 use crate::sync::{GaveUp, Spin, Wait};
 
@@ -74,7 +74,7 @@ impl RawCondition {
     }
 
     /// Begins to wait without a lock that the engine knows: the caller then frees its lock, sleeps, and takes it again.
-    pub fn enter(&self, wait: &mut Wait<'_>) -> Result<Waiter<'_>, Failure> {
+    pub fn enter(&self, wait: &mut Wait<'_>) -> Result<Waiter<'_>, AcquireFailure> {
         let seat = self.view().sit_down(wait)?;
         Ok(Waiter { ticket: self.view().ticket_of(seat), forked: false, seat, condition: self })
     }

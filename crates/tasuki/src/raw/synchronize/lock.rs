@@ -8,7 +8,7 @@ use crate::handle;
 use crate::layout::condition::UserLock;
 use crate::layout::lock::{Acquired, LockView, LockWords};
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::raw::{Failure, RawValue};
+use crate::raw::{AcquireFailure, RawValue};
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
 use crate::sync::{Spin, Wait};
 
@@ -66,9 +66,9 @@ impl RawLock {
 
     /// Takes the lock.
     #[inline]
-    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
+    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
         let view = self.view();
-        Ok(if self.recursive { view.acquire_recursive(wait)? } else { view.acquire(wait)? })
+        if self.recursive { view.acquire_recursive(wait) } else { view.acquire(wait) }
     }
 
     /// Takes the lock if that is a matter of a few instructions: it is free and nobody has to be told anything. False

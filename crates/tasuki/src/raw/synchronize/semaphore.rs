@@ -9,7 +9,7 @@ use crate::layout::semaphore::{
     FEWEST_OWNERS, MOST, MOST_OWNERS, Permit, SemaphoreView, SemaphoreWords, owners,
 };
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::raw::Failure;
+use crate::raw::AcquireFailure;
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{GaveUp, Spin, Wait};
@@ -74,13 +74,16 @@ impl RawSemaphore {
 
     /// Takes a permit that is nobody's from then on.
     #[inline]
-    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, Failure> {
-        Ok(self.view().acquire(Permit::Bare, wait)?)
+    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
+        self.view().acquire(Permit::Bare, wait)
     }
 
     /// Takes a permit that comes back when this process dies.
     #[inline]
-    pub fn acquire_owned(&self, wait: &mut Wait<'_>) -> Result<(Acquired, PermitOwner), Failure> {
+    pub fn acquire_owned(
+        &self,
+        wait: &mut Wait<'_>,
+    ) -> Result<(Acquired, PermitOwner), AcquireFailure> {
         let me = self.slot.segment().my_row()?;
         Ok((self.view().acquire(Permit::Owned(me), wait)?, PermitOwner(me)))
     }
