@@ -168,7 +168,7 @@ pub(crate) fn write_pipe_end(
     let mut record = write_slot(CONNECTION, end.slot(), table)?;
     // Its socket and its beacons, behind the arena.
     let mut at = 6;
-    for fd in std::iter::once(end.socket()).chain(end.beacons()) {
+    for fd in end.to_share().map_err(TransferError::refused)? {
         record.splice(at..at, table.attach(fd)?.to_le_bytes());
         record[1] += 1;
         at += 4;

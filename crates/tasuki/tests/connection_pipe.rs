@@ -390,18 +390,24 @@ fn more_messages_with_descriptors_than_a_socket_holds_wait_for_room() {
 }
 
 #[test]
-fn a_hundred_pipes_cost_four_descriptors_each_and_leave_none() {
+fn a_hundred_pipes_cost_four_descriptors_each_once_somebody_waits_and_leave_none() {
     let _watchdog = watchdog();
     in_own_process(|| {
         drop(duplex());
         let before = descriptor_count();
         let pipes: Vec<_> = (0..100).map(|_| duplex()).collect();
-        // Two ends, and the beacon of each direction, which both ends have; and the memory that every 31 of them share.
-        assert_eq!(descriptor_count(), before + 400 + 3);
         for (i, (one, other)) in pipes.iter().enumerate() {
             send(one, &pattern(i));
             assert_eq!(receive(other), pattern(i));
         }
+        // The memory that every 31 of them share.
+        assert_eq!(descriptor_count(), before + 3);
+        for (_, other) in &pipes {
+            let nothing = other.poll(&mut Wait::timeout(Duration::from_millis(1)));
+            assert!(matches!(nothing, Ok(false)));
+        }
+        // Two ends, and the beacon of each direction, which both ends have.
+        assert_eq!(descriptor_count(), before + 400 + 3);
         drop(pipes);
         assert_eq!(descriptor_count(), before);
     });

@@ -220,7 +220,9 @@ impl Transport {
     /// A number that is readable when there is something to receive.
     pub fn fileno(&self) -> PyResult<RawFd> {
         match self {
-            Transport::Pipe(pipe) if !pipe.is_readable() => Ok(pipe.socket().as_raw_fd()),
+            Transport::Pipe(pipe) if !pipe.is_readable() => {
+                pipe.socket().map(|fd| fd.as_raw_fd()).map_err(errors::engine)
+            }
             Transport::Pipe(pipe) => pipe
                 .pollable()
                 .map(|fd| fd.as_raw_fd())

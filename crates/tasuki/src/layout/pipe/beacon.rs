@@ -27,17 +27,6 @@ pub(super) trait Lamp {
     fn darken(&self);
 }
 
-#[cfg(not(loom))]
-impl Lamp for std::os::fd::OwnedFd {
-    fn light(&self) {
-        crate::sys::eventfd::make_readable(self);
-    }
-
-    fn darken(&self) {
-        crate::sys::eventfd::make_writable(self);
-    }
-}
-
 impl Beacon {
     #[cfg(loom)]
     pub(super) fn new() -> Beacon {

@@ -1,34 +1,35 @@
 //! The pipe: two ends that talk through shared memory, and a socket that knows who is there.
 //!
 //! `README.md` beside this file holds the layout, the steps and why no wake-up is lost and no message torn. [`ring`] has
-//! places and bytes, [`bell`] who sleeps and [`beacon`] on what, [`turn`] whose turn it is, [`send`] and [`receive`] are the
-//! two sides, [`poll`] is for selectors.
+//! places and bytes, [`bell`] who sleeps and [`beacon`] on what, [`descriptors`] when there are any, [`turn`] whose turn it is,
+//! [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
 #![allow(unsafe_code)] // keeps what a receiver left unfinished, and a descriptor made once, behind pointers
 
 mod beacon;
 mod bell;
+mod descriptors;
 mod poll;
 mod receive;
 mod ring;
 mod send;
 mod turn;
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use poll::Armed;
 pub(crate) use send::Outbound;
 
+use descriptors::{Descriptors, Made};
 use poll::Selector;
 use receive::Unfinished;
-use ring::Direction;
+use ring::{Direction, Words};
 
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::segment::arena::{Slot, SlotAddress, SlotKind};
 use crate::sync::Spin;
-use crate::sys::descriptors::above_standard_streams;
 use crate::sys::memory::PAGE;
 use crate::sys::{clock, eventfd, process, socket_pair};
 
@@ -81,6 +82,26 @@ impl Role {
         }
     }
 
+    /// The direction in which this end sends.
+    #[inline]
+    fn outgoing(self) -> Option<usize> {
+        match self {
+            Role::First | Role::Sender => Some(0),
+            Role::Second => Some(1),
+            Role::Receiver => None,
+        }
+    }
+
+    /// The direction from which this end receives.
+    #[inline]
+    fn incoming(self) -> Option<usize> {
+        match self {
+            Role::First => Some(1),
+            Role::Second | Role::Receiver => Some(0),
+            Role::Sender => None,
+        }
+    }
+
     /// How many directions the pipe has.
     pub(crate) fn directions(self) -> usize {
         match self {
@@ -95,7 +116,7 @@ impl Role {
 pub(crate) struct PipeEnd {
     // In this order they are dropped: who is told that this end was closed asks the socket.
     selector: Selector,
-    socket: OwnedFd,
+    descriptors: Descriptors,
     memory: Memory,
     /// What a receiver that gave up in the middle of a message has of it.
     unfinished: Unfinished,
@@ -114,12 +135,7 @@ pub(crate) struct PipeEnd {
 struct Memory {
     slot: Slot,
     role: Role,
-    beacons: Beacons,
 }
-
-/// The beacon of each direction. Both ends that a process makes have the same descriptors, since nothing depends on how many
-/// copies there are.
-type Beacons = Vec<Arc<OwnedFd>>;
 
 impl Drop for Memory {
     fn drop(&mut self) {
@@ -130,31 +146,12 @@ impl Drop for Memory {
 impl Memory {
     /// Lets senders look who is there.
     fn tell_closed(&self) {
-        if let Some(direction) = self.incoming() {
+        if let Some(number) = self.role.incoming() {
+            let words = Words::of(&self.slot, number);
             // SYNC: Release, with the load in `ask_sometimes`: who sees it finds the socket closed.
-            direction.words.seldom.closed.fetch_add(1, Ordering::Release);
-            direction.words.room.0.wake_here();
+            words.seldom.closed.fetch_add(1, Ordering::Release);
+            words.room.0.wake_here();
         }
-    }
-
-    #[inline]
-    fn outgoing(&self) -> Option<Direction<'_>> {
-        let number = match self.role {
-            Role::First | Role::Sender => 0,
-            Role::Second => 1,
-            Role::Receiver => return None,
-        };
-        Some(Direction::new(&self.slot, number, self.beacons.get(number)?))
-    }
-
-    #[inline]
-    fn incoming(&self) -> Option<Direction<'_>> {
-        let number = match self.role {
-            Role::First => 1,
-            Role::Second | Role::Receiver => 0,
-            Role::Sender => return None,
-        };
-        Some(Direction::new(&self.slot, number, self.beacons.get(number)?))
     }
 }
 
@@ -177,15 +174,11 @@ impl PipeEnd {
         let (kind, len) = one.kind();
         // The words, and the begin of the first ring behind them.
         let slot = Slot::allocate_backed(kind, len, 2 * PAGE)?;
-        let sockets = socket_pair::create().map_err(|e| Error::os("make a pair of sockets", e))?;
-        let beacons: Beacons = (0..one.directions())
-            .map(|_| eventfd::create().and_then(above_standard_streams).map(Arc::new))
-            .collect::<Result<_, _>>()
-            .map_err(|e| Error::os("make an eventfd", e))?;
-        let one = PipeEnd::new(slot.clone(), sockets.0, beacons.clone(), one);
-        let other = PipeEnd::new(slot, sockets.1, beacons, other);
-        for direction in [one.memory.outgoing(), one.memory.incoming()].into_iter().flatten() {
-            direction.begin()?;
+        let descriptors = Descriptors::at_home(one.directions());
+        let one = PipeEnd::new(slot.clone(), descriptors.0, one);
+        let other = PipeEnd::new(slot, descriptors.1, other);
+        for number in 0..one.role().directions() {
+            one.direction(number).begin()?;
         }
         Ok((one, other))
     }
@@ -205,15 +198,15 @@ impl PipeEnd {
             return Err(Error::Invalid("a pipe's last descriptors are not its beacons".into()));
         }
         let (kind, len) = role.kind();
-        let beacons = beacons.into_iter().map(Arc::new).collect();
-        Ok(PipeEnd::new(Slot::open(arena, kind, address, len)?, socket, beacons, role))
+        let slot = Slot::open(arena, kind, address, len)?;
+        Ok(PipeEnd::new(slot, Descriptors::arrived(socket, beacons), role))
     }
 
-    fn new(slot: Slot, socket: OwnedFd, beacons: Beacons, role: Role) -> PipeEnd {
+    fn new(slot: Slot, descriptors: Descriptors, role: Role) -> PipeEnd {
         PipeEnd {
             selector: Selector::default(),
-            socket,
-            memory: Memory { slot, role, beacons },
+            descriptors,
+            memory: Memory { slot, role },
             unfinished: Unfinished::default(),
             // Not what `closed` is: the first send asks.
             closed: AtomicU32::new(u32::MAX),
@@ -229,13 +222,19 @@ impl PipeEnd {
         &self.memory.slot
     }
 
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// The socket, made if there was none yet, as all descriptors are.
+    pub(crate) fn socket(&self) -> Result<BorrowedFd<'_>, Error> {
+        Ok(self.made()?.socket())
     }
 
-    /// The beacons of all directions, in their order.
-    pub(crate) fn beacons(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.memory.beacons.iter().map(|beacon| beacon.as_fd())
+    /// The socket and the beacons of all directions, in their order: what an end elsewhere needs.
+    pub(crate) fn to_share(&self) -> io::Result<impl Iterator<Item = BorrowedFd<'_>>> {
+        let made = self.descriptors.get()?;
+        Ok(std::iter::once(made.socket()).chain(made.beacons().iter().map(AsFd::as_fd)))
+    }
+
+    fn made(&self) -> Result<&Made, Error> {
+        self.descriptors.get().map_err(|e| Error::os("make the descriptors of a pipe", e))
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -244,28 +243,35 @@ impl PipeEnd {
 
     /// Closes this end though others of this process still use it: they find the end of the pipe.
     pub(crate) fn hang_up(&self) -> Result<(), Error> {
-        crate::sys::hang_up::hang_up(self.socket()).map_err(|e| Error::os("close a pipe", e))?;
+        crate::sys::hang_up::hang_up(self.socket()?).map_err(|e| Error::os("close a pipe", e))?;
         self.memory.tell_closed();
         Ok(())
     }
 
     #[inline]
+    fn direction(&self, number: usize) -> Direction<'_> {
+        Direction::new(&self.memory.slot, number, &self.descriptors)
+    }
+
+    #[inline]
     fn outgoing(&self) -> Result<Direction<'_>, TransportFailure> {
-        self.memory.outgoing().ok_or_else(|| {
-            Error::Invalid("this end of the pipe receives and does not send".into()).into()
-        })
+        let number = self.role().outgoing().ok_or_else(|| {
+            Error::Invalid("this end of the pipe receives and does not send".into())
+        })?;
+        Ok(self.direction(number))
     }
 
     #[inline]
     fn incoming(&self) -> Result<Direction<'_>, TransportFailure> {
-        self.memory.incoming().ok_or_else(|| {
-            Error::Invalid("this end of the pipe sends and does not receive".into()).into()
-        })
+        let number = self.role().incoming().ok_or_else(|| {
+            Error::Invalid("this end of the pipe sends and does not receive".into())
+        })?;
+        Ok(self.direction(number))
     }
 
     /// Whether nobody has the other end.
     fn is_gone(&self) -> Result<bool, TransportFailure> {
-        Ok(socket_pair::is_gone(self.socket()).map_err(|e| Error::os("ask a socket", e))?)
+        Ok(self.descriptors.is_other_gone().map_err(|e| Error::os("ask a socket", e))?)
     }
 
     /// An error if nobody has the other end: asked when one was closed, when this process has joined a child, and else once in a

@@ -113,6 +113,7 @@ impl PipeEnd {
     /// Prepares a sleep on other things, too: from now on a message makes the beacon readable, until one looks again.
     pub(crate) fn arm(&self) -> Result<Armed<'_>, TransportFailure> {
         let direction = self.incoming()?;
+        let made = self.made()?;
         direction.words.seldom.bell.announce_asleep();
         kill_point!(PipeAsleep);
         if self.is_ready()? {
@@ -127,21 +128,22 @@ impl PipeEnd {
                 return Ok(Armed::Soon);
             }
         }
-        Ok(Armed::Sleep { beacon: direction.beacon.as_fd(), socket: self.socket() })
+        Ok(Armed::Sleep { beacon: direction.beacon_of(made).as_fd(), socket: made.socket() })
     }
 
     /// A descriptor that is readable exactly if a receive would not block, from now on.
     pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, TransportFailure> {
-        let Ok(direction) = self.incoming() else { return Ok(self.socket()) };
+        let Ok(direction) = self.incoming() else { return Ok(self.socket()?) };
         if let Some(readiness) = self.selector.get() {
             return Ok(readiness.as_fd());
         }
-        let readiness = Readiness::of(self.socket(), direction.beacon.as_fd())
+        let made = self.made()?;
+        let readiness = Readiness::of(made.socket(), direction.beacon_of(made).as_fd())
             .map_err(|e| Error::os("make a descriptor for selectors", e))?;
         direction.words.seldom.bell.set_polled();
         kill_point!(PipePolled);
         // Nobody knows whether a sender has looked for POLLED and not committed yet: what is unsure is lit.
-        direction.beacon.light();
+        direction.light();
         kill_point!(PipePolledLit);
         direction.settle(&self.turns)?;
         Ok(self.selector.set(readiness).as_fd())

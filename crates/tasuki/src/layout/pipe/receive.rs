@@ -5,6 +5,7 @@ use std::ptr;
 use std::sync::atomic::AtomicPtr;
 use std::time::Duration;
 
+use super::descriptors::Made;
 use super::ring::{Direction, FIRST, Frame, LAST};
 use super::turn::{Settled, Turn};
 use super::{PipeEnd, corrupt};
@@ -306,11 +307,13 @@ impl PipeEnd {
     #[cold]
     fn drop_datagram(&self, frame: &Frame) {
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
-        while let Some(label) = socket_pair::first(self.socket()) {
+        // Who took it has the descriptors, and so there are some.
+        let Some(socket) = self.descriptors.made().map(Made::socket) else { return };
+        while let Some(label) = socket_pair::first(socket) {
             if is_later(label, frame.position) {
                 break;
             }
-            socket_pair::drop_first(self.socket());
+            socket_pair::drop_first(socket);
             if label == mine {
                 break;
             }
@@ -322,10 +325,11 @@ impl PipeEnd {
     fn descriptors(&self, frame: &Frame) -> Result<Vec<OwnedFd>, TransportFailure> {
         let failed = |error| Error::os("receive the handles of a message", error);
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
+        let socket = self.socket()?;
         loop {
-            match socket_pair::first(self.socket()) {
+            match socket_pair::first(socket) {
                 Some(label) if label == mine => {
-                    let fds = socket_pair::first_descriptors(self.socket()).map_err(failed)?;
+                    let fds = socket_pair::first_descriptors(socket).map_err(failed)?;
                     if fds.len() == frame.handles() && socket_pair::can_open_as_many(&fds) {
                         return Ok(fds);
                     }
@@ -333,7 +337,7 @@ impl PipeEnd {
                     return Err(failed(socket_pair::too_many_open_files()).into());
                 }
                 Some(label) if !is_later(label, frame.position) => {
-                    socket_pair::drop_first(self.socket());
+                    socket_pair::drop_first(socket);
                 }
                 _ => return Err(corrupt("the handles of a message are missing")),
             }
@@ -383,6 +387,8 @@ impl PipeEnd {
         direction: Direction<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<(), TransportFailure> {
+        // Before it says so: what nobody has made, nobody lights.
+        self.made()?;
         direction.words.seldom.bell.announce_asleep();
         kill_point!(PipeAsleep);
         if direction.has_frame() {
@@ -429,7 +435,11 @@ impl PipeEnd {
         direction: Direction<'_>,
         time: Duration,
     ) -> Result<State, TransportFailure> {
-        Ok(socket_pair::sleep(self.socket(), direction.beacon.as_fd(), time)
+        if time.is_zero() && self.descriptors.made().is_none() {
+            return Ok(State { gone: self.is_gone()?, readable: false });
+        }
+        let made = self.made()?;
+        Ok(socket_pair::sleep(made.socket(), direction.beacon_of(made).as_fd(), time)
             .map_err(|error| Error::os("sleep on a socket", error))?)
     }
 
@@ -475,15 +485,16 @@ impl PipeEnd {
             Err(why) => return Err(why),
         };
         words.seldom.bell.clear_crowded();
+        let socket = self.socket()?;
         let mut dropped = false;
-        while let Some(label) = socket_pair::first(self.socket()) {
+        while let Some(label) = socket_pair::first(socket) {
             // The datagram first, then the attempt that is under way, then the ring: its own frame may have come meanwhile.
             // SYNC: Acquire, with the store in `send_descriptors`.
             let attempt = words.sender.attempt.load(Ordering::Acquire);
             if label.attempt == attempt || direction.has_frame() {
                 break;
             }
-            socket_pair::drop_first(self.socket());
+            socket_pair::drop_first(socket);
             dropped = true;
         }
         if dropped {

@@ -6,9 +6,10 @@
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
-use super::beacon::Beacon;
+use super::beacon::{Beacon, Lamp};
 use super::bell::{self, Bell};
 use super::corrupt;
+use super::descriptors::{Descriptors, Made};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::layout::lock::{LockView, LockWords};
@@ -16,6 +17,7 @@ use crate::segment::Shared;
 use crate::segment::arena::Slot;
 use crate::sync::Spin;
 use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sys::eventfd;
 use crate::sys::memory::{self, PAGE};
 
 /// Bytes of a ring; a power of two. The standard library's pipes hold no more: of messages of four bytes 8192, of large ones 212 KiB.
@@ -83,6 +85,14 @@ pub(super) struct Words {
     pub(super) room: Line<Bell>,
 }
 
+impl Words {
+    /// Those of the direction with this number.
+    #[inline]
+    pub(super) fn of(slot: &Slot, number: usize) -> &Words {
+        slot.place(number * size_of::<Words>())
+    }
+}
+
 // SAFETY: all fields are made of atomics.
 unsafe impl Shared for Words {}
 // SAFETY: atomics only.
@@ -100,9 +110,25 @@ pub(super) const fn memory_len(directions: usize) -> usize {
 pub(super) struct Direction<'a> {
     slot: &'a Slot,
     pub(super) words: &'a Words,
-    pub(super) beacon: &'a OwnedFd,
+    descriptors: &'a Descriptors,
+    number: usize,
     /// Where the ring begins in the slot.
     ring: usize,
+}
+
+/// Without descriptors it is dark: whoever sleeps or polls has them made before.
+impl Lamp for Direction<'_> {
+    fn light(&self) {
+        if let Some(made) = self.descriptors.made() {
+            eventfd::make_readable(self.beacon_of(made));
+        }
+    }
+
+    fn darken(&self) {
+        if let Some(made) = self.descriptors.made() {
+            eventfd::make_writable(self.beacon_of(made));
+        }
+    }
 }
 
 /// A committed frame, checked.
@@ -149,9 +175,19 @@ fn stamp_of(position: u64) -> u32 {
 }
 
 impl<'a> Direction<'a> {
-    pub(super) fn new(slot: &'a Slot, number: usize, beacon: &'a OwnedFd) -> Direction<'a> {
-        let words = slot.place(number * size_of::<Words>());
-        Direction { slot, words, beacon, ring: PAGE + number * RING as usize }
+    #[inline]
+    pub(super) fn new(
+        slot: &'a Slot,
+        number: usize,
+        descriptors: &'a Descriptors,
+    ) -> Direction<'a> {
+        let ring = PAGE + number * RING as usize;
+        Direction { slot, words: Words::of(slot, number), descriptors, number, ring }
+    }
+
+    /// The direction's beacon, of these descriptors.
+    pub(super) fn beacon_of(self, made: &Made) -> &OwnedFd {
+        &made.beacons()[self.number]
     }
 
     /// Gives the first bytes of a new ring their memory: who looks for the first frame reads them.

@@ -176,7 +176,7 @@ impl PipeEnd {
             // Later frames find it lit: nobody darkens it as long as this turn lasts.
             let seldom = &direction.words.seldom;
             if seldom.bell.is_polled() {
-                seldom.beacon.light(direction.beacon);
+                seldom.beacon.light(&direction);
                 kill_point!(PipeLit);
             }
         }
@@ -200,7 +200,7 @@ impl PipeEnd {
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
     ) -> Result<u32, TransportFailure> {
-        let words = direction.words;
+        let (words, socket) = (direction.words, self.socket()?);
         let attempt = words.sender.attempt.load(Ordering::Relaxed).wrapping_add(1);
         // SYNC: Release, with the load in `drop_void`: who sees the datagram sees that earlier attempts are void.
         words.sender.attempt.store(attempt, Ordering::Release);
@@ -208,14 +208,14 @@ impl PipeEnd {
         loop {
             // Before the try: who makes room rings after it.
             let announced = words.room.0.announce_here();
-            match socket_pair::send(self.socket(), label, fds) {
+            match socket_pair::send(socket, label, fds) {
                 Ok(Sent::Done) => break,
                 Ok(Sent::Gone) => return Err(TransportFailure::Disconnected(None)),
                 Ok(Sent::Full) => {
                     // Those may be of senders that were killed. Only a receiver can drop them, though it has nothing to receive.
                     words.seldom.bell.set_crowded();
                     words.seldom.bell.wake_here();
-                    words.seldom.beacon.light(direction.beacon);
+                    words.seldom.beacon.light(&direction);
                     turn.while_others_run(|| words.room.0.sleep_here(announced, wait))?;
                 }
                 Err(error) => return Err(Error::os("send the handles of a message", error).into()),
@@ -281,7 +281,7 @@ impl PipeEnd {
             let seldom = &words.seldom;
             if seldom.bell.is_polled() {
                 // Who polls with edges may have taken what was there, and heard nothing since.
-                seldom.beacon.light_again(direction.beacon);
+                seldom.beacon.light_again(&direction);
             }
             turn.while_others_run(|| words.room.0.sleep_here(announced, wait))?;
         }

@@ -159,7 +159,7 @@ impl<'a> Turn<'a> {
     fn settle(&self) {
         let direction = self.direction;
         let seldom = &direction.words.seldom;
-        seldom.beacon.settle(&seldom.bell, || direction.has_frame(), direction.beacon);
+        seldom.beacon.settle(&seldom.bell, || direction.has_frame(), &direction);
     }
 }
 
@@ -192,7 +192,7 @@ impl<'a> Direction<'a> {
         let seldom = &self.words.seldom;
         if seldom.bell.take(Frame::First).0 {
             crate::sync::kill_point!(PipeSleepersTaken);
-            seldom.beacon.light_without_turn(self.beacon);
+            seldom.beacon.light_without_turn(&self);
             // SYNC: with the fetch_or in `set_polled`: either this sees it, or who begins to poll settles after that light.
             if seldom.bell.is_polled() {
                 let _ = self.settle(spin); // what is wrong with the pipe, the next call tells
@@ -206,7 +206,7 @@ impl<'a> Direction<'a> {
         let seldom = &self.words.seldom;
         if seldom.bell.take(what).0 {
             crate::sync::kill_point!(PipeSleepersTaken);
-            seldom.beacon.light(self.beacon);
+            seldom.beacon.light(&self);
         }
     }
 }

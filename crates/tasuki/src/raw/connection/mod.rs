@@ -151,7 +151,7 @@ impl RawConnection {
     }
 
     /// The socket that knows who is there. Whether it is readable says nothing exact, see [`pollable`](RawConnection::pollable).
-    pub fn socket(&self) -> BorrowedFd<'_> {
+    pub fn socket(&self) -> Result<BorrowedFd<'_>, Error> {
         match &self.transport {
             Transport::Pipe(end) => end.socket(),
         }
