@@ -33,7 +33,7 @@ use crate::raw::{
     RawBarrier, RawCondition, RawConnection, RawEvent, RawHandle, RawLock, RawQueue, RawReceiver,
     RawSemaphore, RawSender, RawValue,
 };
-use crate::segment::arena::{Slot, SlotAddress};
+use crate::segment::slot::{Slot, SlotAddress};
 
 const QUEUE: u8 = 1;
 const LOCK: u8 = 2;

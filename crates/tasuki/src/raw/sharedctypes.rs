@@ -12,7 +12,7 @@ use crate::handle;
 use crate::layout::condition::UserLock;
 use crate::layout::lock::{Acquired, LockView};
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::segment::arena::{SLOT, Slot, SlotAddress, SlotKind};
+use crate::segment::slot::{SLOT, Slot, SlotAddress, SlotKind};
 use crate::sync::{Spin, Wait};
 
 /// Some bytes of shared memory with a lock beside them: one value, or an array of equal ones.

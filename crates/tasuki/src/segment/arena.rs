@@ -4,94 +4,40 @@
 //! any live process holds it (a bit in that process's bitmap) or a lease on it is in flight inside a message. So the slots
 //! of killed processes need no funeral: when an arena runs full, those without a holder are found and used again.
 //!
-//! ```text
-//! payload  control: lock | slot size | next hint | pages kept | forked: there may be the lease of a fork
-//!          slots  [4096] u64: bits 0-15 run length, 0 = free, 0xffff = inside a run | 16-30 kind, 31 LEASED: there may be a
-//!                             lease; of a slot that begins no run what is known of its page (`pages.rs`) | 32-63 generation, which only goes up, whatever
-//!                             else becomes of the slot
-//!          bitmap [rows of the roster][4096 bits]
-//!          data   [4096][slot size]
-//! ```
+//! This file makes arenas, takes slots and lets them go; where all that lies is in `geometry.rs`. A `Slot` (`slot.rs`) stands
+//! for one reference to an object, and decides which arena serves it.
 
-mod pages;
+pub(super) mod geometry;
+pub(super) mod pages;
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use geometry::{
+    BITMAP, Control, INSIDE_RUN, KIND_SHIFT, LEASED, PAGE_SLOT, RUN, SLOT, SLOTS, SlotAddress,
+    SlotKind, bitmaps, data, kind_of, table_of,
+};
 use pages::{OF_PAGE, Pages};
 
-use super::local::{self, Local};
 use super::part::Part;
 use super::roster::{self, Token};
-use super::{Kind, Segment, Shape, Shared, payload};
+use super::{Kind, Segment, Shape, payload};
 use crate::error::Error;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Held, RobustLock, Wait, kill_point};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Held, Wait, kill_point};
 use crate::sys::kept_fd::KeptFd;
 use crate::sys::lease;
 use crate::sys::memory::{self, PAGE};
-
-/// How many slots an arena has.
-pub(crate) const SLOTS: usize = 4096;
-/// The slot size of the arenas that small objects share: a cache line.
-pub(crate) const SLOT: usize = 64;
-/// The slot size of the arenas that middle-sized objects share, whose memory mostly comes and goes with the objects.
-const PAGE_SLOT: usize = PAGE;
-/// An object that needs more slots than this, of either size, gets an arena of its own.
-const LONGEST_RUN: usize = 64;
-/// The same for one that does not get all its memory at once.
-const LONGEST_RUN_IN_PARTS: usize = 256;
 
 /// How long one who makes or drops an object waits for another one inside. A section takes microseconds, so it is enough for
 /// everybody but those who are stopped.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
-const BITMAP: usize = SLOTS / 8;
-
-/// Where the table of slots begins, the bitmaps and the slots themselves, in an arena whose roster has so many rows.
-const fn table(rows: usize) -> usize {
-    payload(rows) + PAGE
-}
-
-const fn bitmaps(rows: usize) -> usize {
-    table(rows) + SLOTS * 8
-}
-
-const fn data(rows: usize) -> usize {
-    bitmaps(rows) + rows * BITMAP
-}
-
-/// The part of a slot's entry that says how long the run is.
-const RUN: u64 = 0xffff;
-const INSIDE_RUN: u64 = RUN;
-/// In the entry of a run's first slot: there may be leases on it. Above all kinds.
-const LEASED: u64 = 1 << 31;
-const KIND_SHIFT: u32 = 16;
-const MOST_KIND: u16 = (1 << 15) - 1;
 /// The lease that says: a fork is under way, its child will hold what its parent does.
 const FORK_LEASE: u64 = SLOTS as u64;
-
-/// What is known of each slot.
-type Table = [AtomicU64; SLOTS];
-
-#[repr(C)]
-struct Control {
-    lock: RobustLock,
-    slot_size: AtomicU32,
-    hint: AtomicU32,
-    /// How many pages of free slots have memory, see `pages.rs`.
-    kept: AtomicU32,
-    /// Not 0: some process was forked that had this arena, so that there may be the lease of a fork.
-    forked: AtomicU32,
-}
-
-// SAFETY: a lock word and atomics.
-unsafe impl Shared for Control {}
 
 /// A process's view of one arena: how often it refers to each slot. Guarded by `local`.
 pub(super) struct LocalArena {
@@ -113,254 +59,7 @@ pub(super) struct LocalArena {
     instead_of_row: Option<KeptFd>,
 }
 
-/// What an object in an arena is; it decides who may open it as what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SlotKind(pub(crate) u16);
-
-/// Which slot an object begins at, and in which of the slot's lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SlotAddress {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-}
-
-/// One reference of this process to an object in an arena; dropping the last one of all processes frees the slots.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    part: Part,
-    address: SlotAddress,
-}
-
-impl Slot {
-    /// Takes zeroed room for an object of `len` bytes in an arena that this process has, or in a new one.
-    pub(crate) fn allocate(kind: SlotKind, len: usize) -> Result<Slot, Error> {
-        Slot::allocate_backed(kind, len, len)
-    }
-
-    /// As `allocate`, for an object of several pages whose first `backed` bytes alone get memory and are zeroed. The rest
-    /// it gets with `back`, and there may be anything in it.
-    pub(crate) fn allocate_backed(
-        kind: SlotKind,
-        len: usize,
-        backed: usize,
-    ) -> Result<Slot, Error> {
-        let sizes = [SLOT, PAGE_SLOT];
-        let longest = if backed < len { LONGEST_RUN_IN_PARTS } else { LONGEST_RUN };
-        let Some(size) = sizes.into_iter().find(|size| len.div_ceil(*size) <= longest) else {
-            let size = len.checked_next_multiple_of(SLOT).ok_or_else(too_large)?;
-            return Slot::allocate_in_new(size, kind, 1, len, len);
-        };
-        let run = len.div_ceil(size).max(1);
-        let mut local = local::lock();
-        for arena in &mut local.arenas {
-            // What is made in one whose descriptor the program closed could go to no other process.
-            if arena.slot_size() == size && arena.segment.fd().is_ok() {
-                match arena.take(kind, run, len, backed) {
-                    Ok(Some(slot)) => return Ok(slot),
-                    // Full; of memory or of processes; or of another pid namespace, before a fork. Another one may do.
-                    Ok(None) | Err(Error::Limit(_) | Error::ForeignNamespace) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        // Unlocked: a segment that could not get its memory is dropped, which takes the lock.
-        drop(local);
-        Slot::allocate_in_new(size, kind, run, len, backed)
-    }
-
-    /// Takes room in an arena that is made for it, with slots of `size` bytes.
-    fn allocate_in_new(
-        size: usize,
-        kind: SlotKind,
-        run: usize,
-        len: usize,
-        backed: usize,
-    ) -> Result<Slot, Error> {
-        let arena = new_arena(size)?;
-        let mut local = local::lock();
-        local.list(&arena);
-        local.arenas.push(LocalArena::new(arena));
-        let taken = local.arenas.last_mut().map(|arena| arena.take(kind, run, len, backed));
-        let error = match taken.transpose() {
-            Ok(Some(Some(slot))) => return Ok(slot),
-            // Where files may not be long, a whole arena can be shorter than this one object.
-            Ok(_) => Error::Limit(format!(
-                "an object of {len} bytes does not fit into a file of {} bytes, the longest here (RLIMIT_FSIZE, `ulimit -f`)",
-                memory::longest_file()
-            )),
-            Err(error) => error,
-        };
-        // Its memory would stay, with nothing in it.
-        let unused = local.arenas.pop();
-        drop(local);
-        drop(unused); // unmaps the segment, which takes the lock
-        Err(error)
-    }
-
-    /// Opens an object that a handle names. `arena` may be a lease, which ends here, after this process holds the slot.
-    /// It waits for nobody: where it had to, for a handle that came without a lease, the error is `Busy`.
-    pub(crate) fn open(
-        arena: OwnedFd,
-        kind: SlotKind,
-        address: SlotAddress,
-        len: usize,
-    ) -> Result<Slot, Error> {
-        // The descriptor that came keeps the slot alive until this process holds it; the segment gets one of its own,
-        // or the lease would never end.
-        let keeps = arena;
-        let own = lease::without(keeps.as_fd()).map_err(|e| Error::os("reopen a descriptor", e))?;
-        let segment = Segment::attach(own, Kind::Arena)?;
-        let mut local = local::lock();
-        let index = match local.arenas.iter().position(|a| Arc::ptr_eq(&a.segment, &segment)) {
-            Some(index) => index,
-            None => {
-                check_size(&segment)?;
-                local.arenas.push(LocalArena::new(segment));
-                local.arenas.len() - 1
-            }
-        };
-        let slot = local.arenas[index].open(kind, address, len, keeps.as_fd());
-        let unused = if local.arenas[index].used == 0 && local.arenas.len() > 1 {
-            Some(local.arenas.swap_remove(index)) // a bad handle must not keep its arena here
-        } else {
-            None
-        };
-        drop(local);
-        drop((unused, keeps));
-        slot
-    }
-
-    pub(crate) fn address(&self) -> SlotAddress {
-        self.address
-    }
-
-    #[inline]
-    pub(crate) fn segment(&self) -> &Arc<Segment> {
-        self.part.segment()
-    }
-
-    /// The shared value at `offset` of the object.
-    #[inline]
-    pub(crate) fn place<T: Shared>(&self, offset: usize) -> &T {
-        self.part.place(offset)
-    }
-
-    /// As `place`, for `count` values side by side.
-    #[inline]
-    pub(crate) fn places<T: Shared>(&self, offset: usize, count: usize) -> &[T] {
-        self.part.places(offset, count)
-    }
-
-    /// The object's bytes.
-    #[inline]
-    pub(crate) fn bytes(&self) -> NonNull<u8> {
-        self.part.bytes()
-    }
-
-    /// Gives a range of the object its memory, so that writing there cannot fail later.
-    pub(crate) fn back(&self, offset: usize, len: usize) -> Result<(), Error> {
-        debug_assert!(offset.is_multiple_of(PAGE) && len.is_multiple_of(PAGE));
-        let head = self.address.slot as usize;
-        let (from, to) = (head + offset / PAGE, head + (offset + len) / PAGE);
-        let pages = Pages::of(self.segment(), table_of(self.segment()));
-        let base = self.part.bytes().addr().get() - self.segment().base().addr().get();
-        if base != pages.offset(head) || to > SLOTS {
-            return Err(Error::Invalid("an arena whose slot size was overwritten".into()));
-        }
-        // The first page has memory as long as the object is there.
-        pages.back(from.max(head + 1), to)
-    }
-
-    /// A descriptor of the arena that keeps this object alive while it is on its way, even if this process dies.
-    pub(crate) fn lease(&self) -> io::Result<OwnedFd> {
-        self.note_lease();
-        // Without /proc the object lives only as long as somebody holds it.
-        let fd = self.segment().fd()?;
-        lease::take(fd, u64::from(self.address.slot)).or_else(|_| fd.try_clone_to_owned())
-    }
-
-    /// Makes a lease on another object of the same arena keep this one alive, too.
-    pub(crate) fn add_to_lease(&self, lease: BorrowedFd<'_>) -> io::Result<()> {
-        self.note_lease();
-        lease::extend(lease, u64::from(self.address.slot)).or(Ok(()))
-    }
-
-    /// Whether the slot still is in the life that this reference is of: false after a broken peer wrote over it.
-    pub(crate) fn kind(&self) -> SlotKind {
-        kind_of(self.entry().load(Ordering::Relaxed))
-    }
-
-    fn entry(&self) -> &AtomicU64 {
-        &table_of(self.segment())[self.address.slot as usize]
-    }
-
-    /// From now on whoever would free the object asks whether there are leases.
-    fn note_lease(&self) {
-        // SYNC: with the load in `is_leased`: its caller has the arena's lock, under which this process, that holds the object,
-        // gives up its hold after this.
-        self.entry().fetch_or(LEASED, Ordering::SeqCst);
-    }
-}
-
-impl Clone for Slot {
-    fn clone(&self) -> Slot {
-        let mut local = local::lock();
-        let arena = local.arena_of(self.segment());
-        arena.references[self.address.slot as usize] += 1;
-        Slot { part: self.part.clone(), address: self.address }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut local = local::lock();
-        let index = local.index_of(self.segment());
-        let arena = &mut local.arenas[index];
-        let slot = self.address.slot as usize;
-        arena.references[slot] -= 1;
-        if arena.references[slot] > 0 {
-            return;
-        }
-        arena.used -= 1;
-        arena.leave(slot);
-        // The last arena of a shared size stays, for the next object of that size.
-        let size = arena.slot_size();
-        let is_last = |arenas: &[LocalArena]| {
-            matches!(size, SLOT | PAGE_SLOT)
-                && arenas.iter().filter(|other| other.slot_size() == size).count() == 1
-        };
-        if arena.used == 0 && !is_last(&local.arenas) {
-            let unused = local.arenas.swap_remove(index);
-            drop(local);
-            drop(unused); // may unmap the segment, which takes the lock again
-        }
-    }
-}
-
-impl Local {
-    fn index_of(&self, segment: &Arc<Segment>) -> usize {
-        self.arenas
-            .iter()
-            .position(|arena| Arc::ptr_eq(&arena.segment, segment))
-            .expect("a slot's arena is known while the slot is")
-    }
-
-    fn arena_of(&mut self, segment: &Arc<Segment>) -> &mut LocalArena {
-        let index = self.index_of(segment);
-        &mut self.arenas[index]
-    }
-}
-
-#[inline]
-fn table_of(segment: &Segment) -> &Table {
-    segment.place(table(segment.rows()))
-}
-
-fn kind_of(entry: u64) -> SlotKind {
-    SlotKind((entry >> KIND_SHIFT) as u16 & MOST_KIND)
-}
-
-fn too_large() -> Error {
+pub(super) fn too_large() -> Error {
     Error::Limit("an object of that size does not fit in memory".into())
 }
 
@@ -383,7 +82,7 @@ fn refuse_more_than_is_free(len: u64) -> Result<(), Error> {
 }
 
 /// Makes the segment of an arena that nobody knows of yet. Where files may not be long, it has fewer rows and slots.
-fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
+pub(super) fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
     let longest = memory::longest_file();
     let rows = roster::rows_for(longest);
     let room = usize::try_from(longest).unwrap_or(usize::MAX).saturating_sub(data(rows));
@@ -406,24 +105,6 @@ fn new_arena(slot_size: usize) -> Result<Arc<Segment>, Error> {
     }
     segment.place::<Control>(payload(rows)).slot_size.store(size, Ordering::Relaxed);
     Ok(segment)
-}
-
-fn check_size(segment: &Segment) -> Result<(), Error> {
-    if segment.capacity() < data(segment.rows()) + SLOT {
-        return Err(Error::Invalid("an arena too small for its tables".into()));
-    }
-    Ok(())
-}
-
-/// Clears what an earlier process held in this row; called while the row is being claimed.
-pub(super) fn forget_row(segment: &Segment, row: usize) -> Result<(), Error> {
-    check_size(segment)?;
-    let first = bitmaps(segment.rows()) + row * BITMAP;
-    segment.commit(first / PAGE * PAGE, PAGE)?;
-    for word in 0..BITMAP / 8 {
-        segment.place::<AtomicU64>(first + word * 8).store(0, Ordering::Relaxed);
-    }
-    Ok(())
 }
 
 /// Gives a forked child its own row and marks there what it inherited. Without a row it keeps the lease, and so it does for
@@ -452,7 +133,8 @@ pub(super) fn hold_again_after_fork(
 }
 
 impl LocalArena {
-    fn new(segment: Arc<Segment>) -> LocalArena {
+    /// Of a segment that was made for an arena or is checked to be one.
+    pub(super) fn new(segment: Arc<Segment>) -> LocalArena {
         let references = vec![0; SLOTS].into_boxed_slice().try_into().expect("SLOTS numbers");
         LocalArena {
             segment,
@@ -467,6 +149,20 @@ impl LocalArena {
         }
     }
 
+    pub(super) fn is_in(&self, segment: &Arc<Segment>) -> bool {
+        Arc::ptr_eq(&self.segment, segment)
+    }
+
+    /// Whether an object in it can go to another process: not once the program closed the descriptor.
+    pub(super) fn can_travel(&self) -> bool {
+        self.segment.fd().is_ok()
+    }
+
+    /// Whether this process refers to none of its slots.
+    pub(super) fn is_unused(&self) -> bool {
+        self.used == 0
+    }
+
     pub(super) fn lease_for_fork(&self) -> Option<OwnedFd> {
         // SYNC: with the load in `is_leased`, as in `note_lease`.
         self.control().forked.store(1, Ordering::SeqCst);
@@ -478,7 +174,7 @@ impl LocalArena {
     }
 
     /// Bytes per slot; what a broken peer wrote there cannot reach beyond the segment, see `room`.
-    fn slot_size(&self) -> usize {
+    pub(super) fn slot_size(&self) -> usize {
         self.control().slot_size.load(Ordering::Relaxed) as usize * SLOT
     }
 
@@ -524,13 +220,15 @@ impl LocalArena {
         held
     }
 
-    fn take(
+    /// A run for an object of `len` bytes, of which `backed` have memory and are zero; `None` if there is no room, or
+    /// none soon.
+    pub(super) fn take(
         &mut self,
         kind: SlotKind,
         run: usize,
         len: usize,
         backed: usize,
-    ) -> Result<Option<Slot>, Error> {
+    ) -> Result<Option<(Part, SlotAddress)>, Error> {
         let mut found = None;
         if !self.full.get() {
             found = self.take_run(kind, run, len, backed)?;
@@ -544,7 +242,7 @@ impl LocalArena {
         let part = self.part(offset, len)?;
         self.references[address.slot as usize] = 1;
         self.used += 1;
-        Ok(Some(Slot { part, address }))
+        Ok(Some((part, address)))
     }
 
     fn take_run(
@@ -598,14 +296,14 @@ impl LocalArena {
         }
     }
 
-    /// `carrier` came with the handle, and is a lease on the slot in all likelihood.
-    fn open(
+    /// The object that a handle names. `carrier` came with it, and is a lease on the slot in all likelihood.
+    pub(super) fn open(
         &mut self,
         kind: SlotKind,
         address: SlotAddress,
         len: usize,
         carrier: BorrowedFd<'_>,
-    ) -> Result<Slot, Error> {
+    ) -> Result<Part, Error> {
         let slot = address.slot as usize;
         if slot >= self.slots() {
             return Err(Error::Invalid("a handle to a slot that does not exist".into()));
@@ -647,7 +345,21 @@ impl LocalArena {
             self.used += 1;
         }
         self.references[slot] += 1;
-        Ok(Slot { part, address })
+        Ok(part)
+    }
+
+    /// One reference more to a slot that this process refers to.
+    pub(super) fn refer_again(&mut self, slot: usize) {
+        self.references[slot] += 1;
+    }
+
+    /// One reference less; with the last one this process leaves the slot.
+    pub(super) fn let_go(&mut self, slot: usize) {
+        self.references[slot] -= 1;
+        if self.references[slot] == 0 {
+            self.used -= 1;
+            self.leave(slot);
+        }
     }
 
     /// Makes a lease that keeps a slot until this process was inside once. It is not the message's, of which others have copies.

@@ -2,11 +2,11 @@
 //!
 //! A segment is a sealed memfd; the kernel counts who has it, so nothing has to be swept after a kill. Each process maps
 //! its core once, and what is beyond in [`pieces`], when it gets there. Every segment begins with a checked [`header`] and
-//! a [`roster`] of the processes that use it. [`arena`] puts many small objects into one segment, each a [`part`] of it.
-//! Offsets only: nothing in a segment is a pointer.
+//! a [`roster`] of the processes that use it. An [`arena`] is a segment with many small objects, each a [`part`] of it
+//! to which a [`slot`] refers. Offsets only: nothing in a segment is a pointer.
 #![allow(unsafe_code)] // turns offsets into references, after checking bounds and alignment
 
-pub(crate) mod arena;
+mod arena;
 pub(crate) mod death;
 pub(crate) mod header;
 pub(crate) mod local;
@@ -14,6 +14,7 @@ pub(crate) mod part;
 pub(crate) mod pieces;
 pub(crate) mod placed;
 pub(crate) mod roster;
+pub(crate) mod slot;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -13,8 +13,9 @@
 //! A token whose generation is not its row's any more belongs to somebody who is gone: so nothing has to be
 //! cleaned up before a dead process's row is used again.
 
+use super::arena::geometry;
 use super::death::{Death, NAME, ProcessName};
-use super::{Kind, Segment, Shared, arena};
+use super::{Kind, Segment, Shared};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sync::private::Private;
@@ -322,7 +323,7 @@ impl<'a> Roster<'a> {
         self.segment.header().roster_high.fetch_max(index as u32 + 1, Ordering::SeqCst);
         row.clear(generation);
         if self.segment.kind == Kind::Arena {
-            if let Err(error) = arena::forget_row(self.segment, index) {
+            if let Err(error) = geometry::forget_row(self.segment, index) {
                 // Nobody has seen a token of it: it is free as it was.
                 row.state.store(pack(FREE, generation, 0), Ordering::Release);
                 return Err(error);

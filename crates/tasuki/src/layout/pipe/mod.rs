@@ -28,7 +28,7 @@ use ring::{Direction, Words};
 
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
-use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::segment::slot::{Slot, SlotAddress, SlotKind};
 use crate::sync::Spin;
 use crate::sys::memory::PAGE;
 use crate::sys::{clock, eventfd, process, socket_pair};

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::layout::lock::{LockView, LockWords};
 use crate::segment::Shared;
-use crate::segment::arena::Slot;
+use crate::segment::slot::Slot;
 use crate::sync::Spin;
 use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sys::eventfd;

@@ -7,7 +7,7 @@ use crate::handle;
 use crate::layout::barrier::{Arrived, BarrierView, BarrierWords, NotPassed, Place};
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::raw::AcquireFailure;
-use crate::segment::arena::{SLOT, Slot, SlotAddress, SlotKind};
+use crate::segment::slot::{SLOT, Slot, SlotAddress, SlotKind};
 use crate::sync::{Spin, Wait};
 
 /// A barrier between processes and threads, which breaks when a party that is needed dies.

@@ -9,7 +9,7 @@ use crate::layout::condition::{ConditionView, ConditionWords, NotWaited, Seat, U
 use crate::layout::lock::Acquired;
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::raw::{AcquireFailure, RawValue};
-use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::segment::slot::{Slot, SlotAddress, SlotKind};
 use crate::sync::{GaveUp, Spin, Wait};
 
 /// A condition between processes and threads; a killed waiter takes no notification with it.

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::handle;
 use crate::layout::event::EventView;
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::segment::slot::{Slot, SlotAddress, SlotKind};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{GaveUp, Spin, Wait};
 

@@ -9,7 +9,7 @@ use crate::layout::condition::UserLock;
 use crate::layout::lock::{Acquired, LockView, LockWords};
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::raw::{AcquireFailure, RawValue};
-use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::segment::slot::{Slot, SlotAddress, SlotKind};
 use crate::sync::{Spin, Wait};
 
 /// A lock that any process may hold: recursive or not, with recovery when its owner died.

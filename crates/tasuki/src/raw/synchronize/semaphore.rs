@@ -10,7 +10,7 @@ use crate::layout::semaphore::{
 };
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::raw::AcquireFailure;
-use crate::segment::arena::{Slot, SlotAddress, SlotKind};
+use crate::segment::slot::{Slot, SlotAddress, SlotKind};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{GaveUp, Spin, Wait};
 

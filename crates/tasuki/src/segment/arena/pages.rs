@@ -11,7 +11,7 @@
 //! Changed with the arena's lock; inside a run also by who has the object. Whoever is killed between leaves ASKED without
 //! BACKED: the next object there asks again, and a sweep gives the page back.
 
-use super::{Control, RUN, SLOTS, Table, data};
+use super::geometry::{Control, RUN, SLOTS, Table, data};
 use crate::error::Error;
 use crate::segment::{Segment, payload};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -25,10 +25,10 @@ const ASKED: u64 = 1 << 17;
 const MOST_KEPT: usize = 256;
 
 /// What is known of a slot's page while the slot is free or inside a run.
-pub(super) const OF_PAGE: u64 = BACKED | ASKED;
+pub(crate) const OF_PAGE: u64 = BACKED | ASKED;
 
 /// The pages of an arena whose slots are pages.
-pub(super) struct Pages<'a> {
+pub(crate) struct Pages<'a> {
     segment: &'a Segment,
     table: &'a Table,
 }
@@ -43,12 +43,12 @@ fn is_half_done(entry: &AtomicU64) -> bool {
 }
 
 impl<'a> Pages<'a> {
-    pub(super) fn of(segment: &'a Segment, table: &'a Table) -> Pages<'a> {
+    pub(crate) fn of(segment: &'a Segment, table: &'a Table) -> Pages<'a> {
         Pages { segment, table }
     }
 
     /// Where a slot's page is in the segment.
-    pub(super) fn offset(&self, slot: usize) -> usize {
+    pub(crate) fn offset(&self, slot: usize) -> usize {
         data(self.segment.rows()) + slot * PAGE
     }
 
@@ -58,17 +58,17 @@ impl<'a> Pages<'a> {
     }
 
     /// Gives slots that are inside a run their memory. What had some keeps it, also on an error.
-    pub(super) fn back(&self, from: usize, to: usize) -> Result<(), Error> {
+    pub(crate) fn back(&self, from: usize, to: usize) -> Result<(), Error> {
         self.back_each(from, to, |_| ())
     }
 
     /// As `back`, for slots that are free and about to be taken: they count as kept until then.
-    pub(super) fn back_free(&self, from: usize, to: usize) -> Result<(), Error> {
+    pub(crate) fn back_free(&self, from: usize, to: usize) -> Result<(), Error> {
         self.back_each(from, to, |more| self.count_more(more))
     }
 
     /// So many more pages of free slots have memory, or will.
-    pub(super) fn count_more(&self, more: usize) {
+    pub(crate) fn count_more(&self, more: usize) {
         let kept = self.kept();
         kept.store(kept.load(Ordering::Relaxed).saturating_add(more as u32), Ordering::Relaxed);
     }
@@ -91,19 +91,19 @@ impl<'a> Pages<'a> {
     }
 
     /// How many of a run's pages have memory, while its slots are free.
-    pub(super) fn count_backed(&self, from: usize, to: usize) -> usize {
+    pub(crate) fn count_backed(&self, from: usize, to: usize) -> usize {
         self.table[from..to].iter().filter(|entry| is_backed(entry)).count()
     }
 
     /// After a run is taken: so many of its pages are kept no more.
-    pub(super) fn taken(&self, backed: usize) {
+    pub(crate) fn taken(&self, backed: usize) {
         let kept = self.kept();
         let rest = (kept.load(Ordering::Relaxed) as usize).saturating_sub(backed);
         kept.store(rest as u32, Ordering::Relaxed);
     }
 
     /// Whether the pages of a run whose object is gone stay with its slots; they are counted then.
-    pub(super) fn keep(&self, head: usize, end: usize) -> bool {
+    pub(crate) fn keep(&self, head: usize, end: usize) -> bool {
         if self.table[head + 1..end].iter().any(is_half_done) {
             return false;
         }
@@ -128,18 +128,18 @@ impl<'a> Pages<'a> {
 
     /// What the entry of a run's first slot says of its page once it is free: that it has memory, or may have until
     /// `give_back`.
-    pub(super) fn of_head(kept: bool) -> u64 {
+    pub(crate) fn of_head(kept: bool) -> u64 {
         if kept { OF_PAGE } else { ASKED }
     }
 
     /// Notes that the pages of slots go, before the slots are free: they are not counted.
-    pub(super) fn let_go(&self, from: usize, to: usize) {
+    pub(crate) fn let_go(&self, from: usize, to: usize) {
         let entries = &self.table[from..to];
         entries.iter().for_each(|entry| _ = entry.fetch_and(!BACKED, Ordering::Relaxed));
     }
 
     /// Gives the pages of free slots back, which were let go.
-    pub(super) fn give_back(&self, from: usize, to: usize) {
+    pub(crate) fn give_back(&self, from: usize, to: usize) {
         let entries = &self.table[from..to];
         kill_point!(SlotBare);
         self.segment.give_back(self.offset(from), (to - from) * PAGE);
@@ -147,7 +147,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Gives back what those who were killed left with free slots, if it is not whole or more than may be kept.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let mut kept = 0;
         for slot in 0..SLOTS {
             let entry = &self.table[slot];
