@@ -4,7 +4,7 @@ use std::any::TypeId;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::raw::element;
+use crate::protocol::element;
 
 /// Plain data: numbers, arrays of numbers, structs of such with `#[repr(C)]` and the zerocopy derives.
 ///

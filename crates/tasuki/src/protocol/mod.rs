@@ -6,6 +6,7 @@
 //! descriptors.
 //!
 //! - [`codec`]: a value becomes a tag and bytes, and comes back; the one place that knows the tags.
+//! - [`element`]: what a shared value's bytes are, as its handle says.
 //! - [`transfer`]: the descriptors that a message carries.
 //! - [`frame`]: where a message begins and ends on a stream.
 //! - [`handshake`]: who may talk over a stream.
@@ -15,6 +16,7 @@
 //! - [`error`]: why a value could not be written, or a message not be read.
 
 pub mod codec;
+pub mod element;
 pub mod error;
 pub mod frame;
 pub mod handshake;
