@@ -5,24 +5,24 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::process::{ExitCode, Termination};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::message::{self, Answer, Message, Payload, Start};
+use super::call::{Call, Exit, Parent};
+use super::current::{self, CurrentProcess};
+use super::delay::Delay;
+use super::message::{self, Answer, Message, Start};
 use super::registry::{self, Found};
+use super::socket::{live_with_parent, take_socket};
 use super::task::{Task, Travels};
-use super::{VARIABLE, children, inherited};
-use crate::context;
+use super::{children, inherited};
 use crate::protocol::transfer;
 use crate::sys::descriptors::Wait;
-use crate::sys::process;
-use crate::sys::signal::{self, Peer};
+use crate::sys::{process, signal};
 use crate::thread;
-use crate::timer::Delay;
 
 /// Exit code of a process that could not begin.
 const REFUSED: i32 = Exit::Refused as i32;
@@ -91,22 +91,6 @@ fn give_up(socket: &OwnedFd, why: impl fmt::Display) -> ! {
     std::process::exit(REFUSED)
 }
 
-/// The bootstrap socket, if this process was started by tasuki and nobody took it yet.
-pub(super) fn take_socket() -> Option<OwnedFd> {
-    let variable = std::env::var(VARIABLE).ok()?;
-    let (number, inode) = variable.split_once(':')?;
-    process::adopt_socket(number.parse::<RawFd>().ok()?, inode.parse().ok()?)
-}
-
-/// Ties the life of this process to its parent's; a process whose parent is already gone ends here.
-pub(super) fn live_with_parent(socket: BorrowedFd<'_>) {
-    match signal::kill_when_peer_is_gone(socket, std::process::id()) {
-        Ok(Peer::There) => {}
-        Ok(Peer::Gone) => std::process::exit(REFUSED),
-        Err(error) => eprintln!("tasuki: this process may outlive its parent: {error}"),
-    }
-}
-
 /// Runs the task and ends the process.
 fn serve(socket: OwnedFd, message: Message) -> ! {
     let Ok((Start::Task(start), payload)) = message.split::<Start>() else {
@@ -117,7 +101,7 @@ fn serve(socket: OwnedFd, message: Message) -> ! {
     }
     process::set_thread_name(start.name);
     crate::raw::set_process_name(start.name);
-    context::become_process(context::CurrentProcess::child(
+    current::become_process(CurrentProcess::child(
         start.name,
         start.lineage,
         start.parent,
@@ -147,57 +131,6 @@ fn serve(socket: OwnedFd, message: Message) -> ! {
     thread::finish();
     children::finish();
     std::process::exit(exit as i32)
-}
-
-/// The way back to the parent.
-struct Parent {
-    socket: OwnedFd,
-    /// The process that may use it: a fork of a task's process inherits the memory, but not the
-    /// duty to answer.
-    for_pid: u32,
-}
-
-impl Parent {
-    fn tell(&self, answer: &Answer) {
-        // Too small to be refused for anything but a parent that is gone; then nobody listens.
-        let _ = self.send(answer, &[], &[]);
-    }
-
-    fn send(
-        &self,
-        answer: &Answer,
-        payload: &[u8],
-        descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<()> {
-        if self.for_pid != std::process::id() {
-            return Ok(());
-        }
-        match message::send(self.socket.as_fd(), answer, payload, descriptors) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            sent => sent,
-        }
-    }
-}
-
-/// How a task's process ends when nothing cuts it short.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// The result was sent.
-    Returned = 0,
-    /// Nothing ran, or the result could not be sent.
-    Refused = 1,
-    /// As every Rust program that panics.
-    Panicked = 101,
-}
-
-/// A task's arguments, still as bytes, and the way to answer.
-#[doc(hidden)]
-pub struct Call {
-    arguments: Payload,
-    /// A delay stands before the arguments.
-    delayed: bool,
-    parent: &'static Parent,
 }
 
 /// Runs one task: what `#[tasuki::task]` registers, with the types of the function filled in.

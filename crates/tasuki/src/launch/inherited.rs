@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
-use super::child;
 use super::message::{self, Message, Start};
+use super::socket;
 use crate::protocol::transfer::Incoming;
 use crate::sys::descriptors::Wait;
 
@@ -36,7 +36,7 @@ pub(super) fn keep(socket: OwnedFd, message: Message) {
 fn get() -> Option<&'static Result<Inherited, String>> {
     INHERITED
         .get_or_init(|| {
-            let socket = child::take_socket()?;
+            let socket = socket::take_socket()?;
             Some(match message::receive(socket.as_fd(), Wait::ForMessage) {
                 Ok(Some(message)) => read(socket, message).map_err(|error| error.to_string()),
                 Ok(None) => Err("nothing came from the parent".to_owned()),
@@ -56,7 +56,7 @@ fn read(socket: OwnedFd, mut message: Message) -> io::Result<Inherited> {
         ));
     };
     if start.daemon {
-        child::live_with_parent(socket.as_fd());
+        socket::live_with_parent(socket.as_fd());
     }
     let handles = start
         .handles

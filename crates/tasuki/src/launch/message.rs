@@ -8,13 +8,13 @@
 //! body     the Start or Answer as postcard | payload: arguments or result, as postcard too
 //! ```
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::registry::{Fingerprint, Line};
 use crate::protocol::transfer::{self, Incoming};
 use crate::sys::descriptors::{self, Received, Wait};
 
@@ -48,7 +48,7 @@ pub(super) struct TaskStart<'a> {
     pub lineage: &'a str,
     pub daemon: bool,
     pub parent: u32,
-    /// The payload begins with a [`Delay`](crate::timer::Delay), and the result will be an `Option`.
+    /// The payload begins with a [`Delay`](super::delay::Delay), and the result will be an `Option`.
     pub delayed: bool,
 }
 
@@ -69,6 +69,24 @@ pub(super) struct HandleStart<'a> {
     #[serde(with = "serde_bytes")]
     pub bytes: &'a [u8],
     pub descriptors: u32,
+}
+
+/// A number that two programs share when their tables of tasks are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fingerprint(pub(super) u64);
+
+/// One line of a table of tasks, as it is told to the other side.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Line {
+    pub(super) name: String,
+    pub(super) arguments: String,
+    pub(super) result: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{} -> {}", self.name, self.arguments, self.result)
+    }
 }
 
 /// What a child tells its parent. Either one refusal, or `Ready` and then one of the ends; a child

@@ -3,22 +3,28 @@
 //! states and the feared races. Called by the fronts `process`, `context` and `command`; what is
 //! public here is for the code that the macros write, and for the Python module.
 
+mod call;
 mod child;
 pub(crate) mod children;
+mod current;
+pub(crate) mod delay;
+mod error;
 pub(crate) mod inherited;
 mod message;
 pub(crate) mod parent;
 mod registry;
+mod socket;
 mod task;
 
+pub use call::{Call, Exit};
 pub(crate) use child::message_of;
-pub use child::{Call, Exit, before_tests, enter, run};
+pub use child::{before_tests, enter, run};
+pub use current::{CurrentProcess, current_process};
+pub use delay::Canceller;
+pub use error::ProcessError;
 pub use inventory;
 pub use registry::{Entry, name_of, signature_of};
 pub use task::{Task, Travels};
-
-/// Tells a child which of its descriptors is the bootstrap socket: `NUMBER:INODE`.
-pub(crate) const VARIABLE: &str = "TASUKI_BOOTSTRAP";
 
 /// Lets processes be started from the tests of a crate; write it once in each test's file, or under
 /// `#[cfg(test)]` in a library.

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+use super::child;
 use super::children::{self, Kind, Running};
+use super::current::current_process;
+use super::error::ProcessError;
 use super::message::{self, Answer, HandleStart, Payload, ProgramStart, Start, TaskStart};
 use super::registry::{self, Found};
-use super::{VARIABLE, child};
-use crate::context;
-use crate::process::ProcessError;
+use super::socket::VARIABLE;
 use crate::sys::descriptors::{self, Wait};
 use crate::sys::{process, signal};
 
@@ -93,7 +94,7 @@ impl TaskPlan {
             Found::None => return Err(ProcessError::NotRegistered { task: self.task.to_owned() }),
             Found::Several => return Err(ProcessError::Ambiguous { task: self.task.to_owned() }),
         }
-        if context::current_process().is_daemon() && self.daemon == Some(false) {
+        if current_process().is_daemon() && self.daemon == Some(false) {
             return Err(ProcessError::ChildOfDaemon);
         }
         Ok(())
@@ -106,7 +107,7 @@ impl TaskPlan {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Arc<Running>, ProcessError> {
         self.check()?;
-        let ourselves = context::current_process();
+        let ourselves = current_process();
         let number = children::next_number();
         let lineage = match ourselves.lineage() {
             "" => number.to_string(),

@@ -7,11 +7,9 @@
 //! must not decode arguments that were written for another function of the same name.
 
 use std::any::{type_name, type_name_of_val};
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use super::child::{Call, Exit};
+use super::call::{Call, Exit};
+use super::message::{Fingerprint, Line};
 
 /// One function that a process can run; made by `#[tasuki::task]`.
 #[doc(hidden)]
@@ -56,20 +54,6 @@ pub(super) fn find(name: &str) -> Found {
     }
 }
 
-/// One line of a table, as it is told to the other side.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Line {
-    pub(super) name: String,
-    pub(super) arguments: String,
-    pub(super) result: String,
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{} -> {}", self.name, self.arguments, self.result)
-    }
-}
-
 /// All tasks of this program, sorted.
 pub(super) fn table() -> Vec<Line> {
     let mut lines: Vec<Line> = inventory::iter::<Entry>
@@ -86,10 +70,6 @@ pub(super) fn table() -> Vec<Line> {
     lines.sort();
     lines
 }
-
-/// A number that two programs share when their tables are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Fingerprint(u64);
 
 /// The fingerprint of this program's table. The order of registration does not matter.
 pub(super) fn fingerprint() -> Fingerprint {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::running::{self, Running};
 use super::task::Task;
 use super::timer::{self, Timer};
-use crate::launch::{Exit, message_of};
-use crate::process::{ProcessError, deadline};
+use crate::launch::{Exit, ProcessError, message_of};
+use crate::process::deadline;
 
 /// A function that runs in a thread of its own and returns an `R`: [`tasuki::Process`](crate::Process) with a thread
 /// in place of the process. The [module](super) says what differs.
