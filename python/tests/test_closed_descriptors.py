@@ -50,14 +50,14 @@ for _ in range(3):
     del made
     check("dropping what was made")
 for letter in b"LL":
-    large = full.get(timeout=30)
+    large = full.get(timeout=120)
     assert type(large) is bytearray and len(large) == SIZE and large.count(letter) == SIZE
 check("getting what was put before")
 del large
 queue, array = tasuki.Queue(), tasuki.Array("i", 1000)
 process = tasuki.get_context("fork").Process(target=child, args=(queue, array))
 process.start()
-assert len(queue.get(timeout=30)) == 500_000
+assert len(queue.get(timeout=120)) == 500_000
 process.join()
 assert array[3] == 1 and process.exitcode == 0
 check("a process")

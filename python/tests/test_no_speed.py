@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,9 +44,11 @@ def _asks_a_clock(node: ast.AST) -> bool:
 
 
 def faults_in_python(source: str) -> Iterator[tuple[int, str]]:
-    """The line and the kind of each supposition."""
+    """The line and the kind of each supposition, also in the programs that a test runs."""
     for node in ast.walk(ast.parse(source)):
         match node:
+            case ast.Constant(value=str(program)) if "import tasuki" in program:
+                yield from ((node.lineno + line - 1, what) for line, what in _faults_in_program(program))
             case ast.Call():
                 waits = [word.value for word in node.keywords if word.arg == "timeout"]
                 if _called(node) in WAITS:
@@ -61,6 +64,13 @@ def faults_in_python(source: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, "a watchdog that a slow machine runs into"
             case ast.BinOp(op=ast.Add(), right=bound) if _asks_a_clock(node.left) and _is_short(bound):
                 yield node.lineno, "a deadline that is no watchdog"
+
+
+def _faults_in_program(text: str) -> Iterator[tuple[int, str]]:
+    try:
+        yield from faults_in_python(textwrap.dedent(text))
+    except SyntaxError:  # prose, or a template
+        return
 
 
 #: Not `thread_time`: what a sleeper uses of the processor does not grow with the load.
@@ -99,6 +109,7 @@ def test_no_test_supposes_a_speed() -> None:
         ("deadline = time.monotonic() + 10", 1),
         ("threading.Timer(0.2, os.kill, (os.getpid(), 2))", 1),
         ("threading.Timer(0.2, process.kill)", 1),
+        ("PROGRAM = 'import TASUKI; q.get(timeout=30)'".replace("TASUKI", "tasuki"), 1),
         ("q.get(timeout=120), q.get(timeout=0.1), process.join(WATCHDOG)", 0),
         ("assert time.monotonic() - began >= 0.2", 0),
         ("deadline = time.monotonic() + WATCHDOG", 0),

@@ -33,7 +33,7 @@ def everything():
         queue.put(["text"] * 100)
         queue.put(bytes(100_000))
     for queue in queues:
-        assert (queue.get(timeout=30), queue.get(timeout=30)) == (["text"] * 100, bytes(100_000))
+        assert (queue.get(timeout=120), queue.get(timeout=120)) == (["text"] * 100, bytes(100_000))
     reader, writer = tasuki.Pipe()
     writer.send([1])
     assert reader.recv() == [1]
@@ -55,7 +55,7 @@ if __name__ == "__main__":
         queue = context.JoinableQueue()
         process = context.Process(target=child, args=(queue, kind, most))
         process.start()
-        assert [type(queue.get(timeout=30)) for _ in range(3)] == [str, bytes, list], method
+        assert [type(queue.get(timeout=120)) for _ in range(3)] == [str, bytes, list], method
         process.join()
         assert process.exitcode == 0
     limit(kind, most)
