@@ -6,7 +6,6 @@ import array
 import ctypes
 import gc
 import multiprocessing.sharedctypes
-import os
 import pickle
 import signal
 import threading
@@ -15,12 +14,10 @@ from typing import Any
 import numpy
 import pytest
 
+from observing import descriptors, resident
+from working import Point
 import tasuki
 from tasuki import heap, sharedctypes
-
-
-class Point(ctypes.Structure):
-    _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
 
 
 class Either(ctypes.Union):
@@ -355,15 +352,6 @@ def test_numpy_sees_the_memory_and_keeps_it() -> None:
     assert grid.shape == (2, 3)
 
 
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-def _resident() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * 4096
-
-
 def test_ten_thousand_creations_and_drops_leave_nothing() -> None:
     def create() -> None:
         tasuki.Array("i", 10)
@@ -375,14 +363,14 @@ def test_ten_thousand_creations_and_drops_leave_nothing() -> None:
     for _ in range(1000):
         create()
     gc.collect()
-    descriptors, memory = _descriptors(), _resident()
+    before, memory = descriptors(), resident()
     for _ in range(10_000):
         create()
     for _ in range(200):
         tasuki.Array("d", 100_000)  # a segment each
     gc.collect()
-    assert _descriptors() == descriptors
-    assert _resident() - memory < 8 << 20
+    assert descriptors() == before
+    assert resident() - memory < 8 << 20
 
 
 def test_a_killed_holder_is_reported_and_what_it_wrote_stays(ctx: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from patience import state, until
 import tasuki
 
 
@@ -147,10 +148,7 @@ def test_a_daemon_ends_with_its_parent(run: Any, tmp_path: Path) -> None:
         check=False,
     )
     pid = int(done.stdout.split()[0])
-    deadline = time.monotonic() + 120
-    while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not os.path.exists(f"/proc/{pid}")
+    until(lambda: state(pid) is None)
 
 
 def test_a_handle_that_was_only_in_the_command(program: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from observing import descriptors
 import tasuki
 from patience import struck_asleep, until, until_asleep, when_asleep
 from tasuki.connection import Connection
@@ -471,10 +472,10 @@ def test_a_child_forked_while_a_thread_receives_can_close() -> None:
 
 
 def _close_and_count(closing: Any, report: Any) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for each in closing:
         each.close()
-    report.send(before - len(os.listdir("/proc/self/fd")))
+    report.send(before - descriptors())
 
 
 def test_a_child_forked_while_threads_wait_gives_their_connections_back() -> None:

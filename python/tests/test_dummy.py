@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing.connection
 import multiprocessing.dummy
 import os
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from working import Point
 import tasuki
 import tasuki.dummy
 
@@ -282,10 +282,6 @@ def test_an_rlock_is_locked_for_its_owner_and_for_others() -> None:
 
 
 # --- shared data
-
-
-class Point(ctypes.Structure):
-    _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
 
 
 def test_values_and_arrays_have_what_those_of_processes_have() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from observing import descriptors, processor_seconds, resident
 import tasuki
 from patience import WATCHDOG, struck_asleep, until_asleep
 
@@ -235,12 +236,6 @@ def test_no_wake_up_is_lost_among_64_processes() -> None:
         assert process.exitcode == 0
 
 
-def _processor_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def test_those_who_wait_use_no_processor() -> None:
     ctx = tasuki.get_context("fork")
     event, ready, released = ctx.Event(), ctx.Queue(), ctx.Queue()
@@ -249,17 +244,12 @@ def test_those_who_wait_use_no_processor() -> None:
         process.start()
     pids = [ready.get(timeout=WATCHDOG) for _ in processes]
     until_asleep(*pids)
-    before = sum(map(_processor_seconds, pids))
+    before = sum(map(processor_seconds, pids))
     time.sleep(3)
-    assert sum(map(_processor_seconds, pids)) - before < 0.5
+    assert sum(map(processor_seconds, pids)) - before < 0.5
     event.set()
     for process in processes:
         process.join(WATCHDOG)
-
-
-def _resident() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_ten_thousand_come_and_go_without_a_trace() -> None:
@@ -272,24 +262,15 @@ def test_ten_thousand_come_and_go_without_a_trace() -> None:
     come_and_go(1000)
     kept = [tasuki.Event() for _ in range(10_000)]
     assert not any(event.is_set() for event in kept)
-    before = len(os.listdir("/proc/self/fd")), _resident()
+    before = descriptors(), resident()
     come_and_go(10_000)
-    assert len(os.listdir("/proc/self/fd")) <= before[0]
-    assert _resident() < before[1] + (4 << 20)
+    assert descriptors() <= before[0]
+    assert resident() < before[1] + (4 << 20)
 
 
 # --- signals
 
 
-@pytest.fixture
-def ctrl_c() -> Any:
-    """SIGINT raises KeyboardInterrupt, also where a shell started the tests in the background and has it ignored."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
-
-
-@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("timeout", [None, WATCHDOG])
 def test_ctrl_c_interrupts_a_wait(timeout: float | None) -> None:
     event = tasuki.Event()

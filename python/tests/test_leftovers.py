@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from observing import exists
 import tasuki
 
 #: Starts a process, as most programs do sooner or later.
@@ -80,10 +81,6 @@ def next_program(start: Start) -> None:
     process = start(NEXT)
     process.communicate(timeout=120)
     assert process.returncode == 0
-
-
-def exists(name: str) -> bool:
-    return os.path.exists(f"/dev/shm/{name}")
 
 
 # --- memory

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import multiprocessing.synchronize
-import os
 import signal
 import threading
 import time
@@ -14,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from observing import descriptors
+from working import hold
 import tasuki
 from patience import WATCHDOG, struck_asleep, until_asleep, when_asleep
 
@@ -175,9 +176,9 @@ def test_the_standard_condition_runs_on_it(ctx: Any, kind: str) -> None:
 
 
 def test_ten_thousand_locks_cost_a_handful_of_descriptors(make: Any) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     locks = [make() for _ in range(10_000)]
-    assert len(os.listdir("/proc/self/fd")) - before < 10
+    assert descriptors() - before < 10
     for lock in locks:
         with lock:
             pass
@@ -186,15 +187,9 @@ def test_ten_thousand_locks_cost_a_handful_of_descriptors(make: Any) -> None:
 # --- death and signals
 
 
-def _hold(lock: Any, ready: Any) -> None:
-    lock.acquire()
-    ready.set()
-    time.sleep(1000)
-
-
 def test_the_death_of_the_owner_is_told_once_and_the_lock_goes_on(ctx: Any, make: Any) -> None:
     lock, ready = make(ctx), ctx.Event()
-    process = ctx.Process(target=_hold, args=(lock, ready), daemon=True)
+    process = ctx.Process(target=hold, args=(lock, ready), daemon=True)
     process.start()
     assert ready.wait(WATCHDOG)
     assert lock.acquire(False) is False
@@ -212,7 +207,7 @@ def test_the_death_of_the_owner_is_told_once_and_the_lock_goes_on(ctx: Any, make
 
 def test_a_waiter_hears_of_the_death(ctx: Any, make: Any) -> None:
     lock, ready = make(ctx), ctx.Event()
-    process = ctx.Process(target=_hold, args=(lock, ready), daemon=True)
+    process = ctx.Process(target=hold, args=(lock, ready), daemon=True)
     process.start()
     assert ready.wait(WATCHDOG)
     with pytest.raises(tasuki.OwnerDied), when_asleep(process.kill):

@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 
+from observing import exists
 import tasuki.managers
 from tasuki.managers import SharedMemoryManager
 from tasuki.shared_memory import ShareableList, SharedMemory
-
-
-def exists(name: str) -> bool:
-    return os.path.exists(f"/dev/shm/{name}")
 
 
 def test_what_it_hands_out_is_ours_and_goes_with_it(ctx: Any) -> None:

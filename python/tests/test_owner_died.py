@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from working import hold
 import tasuki
 
 
@@ -17,16 +18,10 @@ def make(request: pytest.FixtureRequest) -> Any:
     return lambda ctx=tasuki, **options: getattr(ctx, request.param)(**options)
 
 
-def _hold(lock: Any, ready: Any) -> None:
-    lock.acquire()
-    ready.set()
-    time.sleep(1000)
-
-
 def _killed_holder(ctx: Any, lock: Any, name: str = "Victim") -> Any:
     """A process of this name that was killed while it held the lock."""
     ready = ctx.Event()
-    process = ctx.Process(target=_hold, args=(lock, ready), name=name, daemon=True)
+    process = ctx.Process(target=hold, args=(lock, ready), name=name, daemon=True)
     process.start()
     assert ready.wait(120)
     process.kill()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from working import Bomb
 import tasuki
 from patience import WATCHDOG, struck_asleep, until, until_asleep, when_asleep
 
@@ -160,17 +161,8 @@ def test_the_feeder_hook_gets_its_call_and_the_others_go_in() -> None:
     assert errors == [broken] and q.get_many() == [1, 2]
 
 
-def _explode() -> None:
-    raise ZeroDivisionError
-
-
-class _Bomb:
-    def __reduce__(self) -> tuple[object, ...]:
-        return _explode, ()
-
-
 def test_if_one_cannot_be_unpickled_the_others_are_not_lost(q: Any) -> None:
-    q.put_many([1, _Bomb(), 2, _Bomb()])
+    q.put_many([1, Bomb(), 2, Bomb()])
     with pytest.raises(ZeroDivisionError) as caught:
         q.get_many()
     assert caught.value.got == [1, 2]  # type: ignore[attr-defined]

@@ -17,14 +17,11 @@ from typing import Any
 
 import pytest
 
+from observing import descriptors
 import tasuki
 from patience import WATCHDOG, struck_asleep, until, until_asleep
 
 PAGE = os.sysconf("SC_PAGESIZE")
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def mapped() -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from working import Bomb, kill_workers
 import tasuki
 from patience import struck_asleep, until, until_asleep
 
@@ -262,20 +263,11 @@ def test_a_subclass_with_the_feeder_hook_gets_its_call() -> None:
 
 def test_what_cannot_be_unpickled_is_an_error_at_the_reader_and_is_gone() -> None:
     q = tasuki.Queue()
-    q.put(_Bomb())
+    q.put(Bomb())
     q.put("after")
     with pytest.raises(ZeroDivisionError):
         q.get(timeout=120)
     assert q.get(timeout=120) == "after"
-
-
-def _explode() -> None:
-    raise ZeroDivisionError
-
-
-class _Bomb:
-    def __reduce__(self) -> tuple[object, ...]:
-        return _explode, ()
 
 
 def test_a_queue_of_messagepack() -> None:
@@ -330,27 +322,9 @@ def test_a_subclass_with_state_of_its_own_travels(ctx: tasuki.context.BaseContex
 # --- death and signals
 
 
-def _put_forever(q: queue.Queue[bytes]) -> None:
-    while True:
-        q.put(b"m" * 100)
-
-
-def _get_forever(q: queue.Queue[bytes]) -> None:
-    while True:
-        q.get()
-
-
 def test_killed_producers_and_consumers_do_not_stop_the_others(ctx: tasuki.context.BaseContext) -> None:
     q = ctx.Queue(20)
-    for _ in range(5):
-        victims = [ctx.Process(target=work, args=(q,), daemon=True) for work in (_put_forever, _get_forever)]
-        for process in victims:
-            process.start()
-        time.sleep(0.15)
-        for process in victims:
-            process.kill()
-        for process in victims:
-            process.join(120)
+    kill_workers(ctx, q)
     while not q.empty():
         assert q.get(timeout=120) == b"m" * 100
     q.put(b"last")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from observing import descriptors, processor_seconds, resident
 import tasuki
 from patience import WATCHDOG, struck_asleep, until_asleep, when_asleep
 
@@ -215,12 +216,6 @@ def test_no_wake_up_is_lost_among_64_processes() -> None:
     assert (there.get_value(), back.get_value()) == (0, 0)
 
 
-def _processor_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _hold(semaphore: Any, ready: Any, permits: int = 1) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(permits):
@@ -247,9 +242,9 @@ def test_those_who_wait_use_no_processor() -> None:
     for _ in waiters:
         assert ready.acquire(timeout=WATCHDOG)
     until_asleep(*(waiter.pid for waiter in waiters))
-    before = sum(_processor_seconds(waiter.pid) for waiter in waiters)
+    before = sum(processor_seconds(waiter.pid) for waiter in waiters)
     time.sleep(3)
-    assert sum(_processor_seconds(waiter.pid) for waiter in waiters) - before < 0.5
+    assert sum(processor_seconds(waiter.pid) for waiter in waiters) - before < 0.5
     holder.kill()
     holder.join(WATCHDOG)
     for waiter in waiters:
@@ -462,11 +457,6 @@ def test_a_pickle_is_another_handle_to_it(make: Any) -> None:
     assert semaphore.get_value() == 1
 
 
-def _resident() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def test_ten_thousand_come_and_go_without_a_trace(make: Any) -> None:
     def come_and_go(times: int) -> None:
         for _ in range(times):
@@ -476,24 +466,15 @@ def test_ten_thousand_come_and_go_without_a_trace(make: Any) -> None:
     come_and_go(1000)
     kept = [make(1) for _ in range(10_000)]
     assert all(semaphore.get_value() == 1 for semaphore in kept)
-    before = len(os.listdir("/proc/self/fd")), _resident()
+    before = descriptors(), resident()
     come_and_go(10_000)
-    assert len(os.listdir("/proc/self/fd")) <= before[0]
-    assert _resident() < before[1] + (4 << 20)
+    assert descriptors() <= before[0]
+    assert resident() < before[1] + (4 << 20)
 
 
 # --- signals
 
 
-@pytest.fixture
-def ctrl_c() -> Any:
-    """SIGINT raises KeyboardInterrupt, also where a shell started the tests in the background and has it ignored."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
-
-
-@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("timeout", [None, WATCHDOG])
 def test_ctrl_c_interrupts_an_acquire(make: Any, timeout: float | None) -> None:
     semaphore = make(1)

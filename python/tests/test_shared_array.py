@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 import pytest
 
+from observing import descriptors, resident
 import tasuki
 from tasuki.arrays import SharedArray
 
@@ -266,14 +267,7 @@ def test_a_rust_program_works_on_arrays_of_both_kinds() -> None:
     assert worker.exitcode == 0
 
 
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def test_ten_thousand_creations_and_drops_leave_nothing() -> None:
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
     def create() -> None:
         array = tasuki.shared_array(10)
         pickle.loads(pickle.dumps(array[3:5]))
@@ -281,14 +275,14 @@ def test_ten_thousand_creations_and_drops_leave_nothing() -> None:
     for _ in range(500):
         create()
     gc.collect()
-    descriptors, memory = _descriptors(), resident()
+    before, memory = descriptors(), resident()
     for _ in range(10_000):
         tasuki.shared_array((5, 5))[2]
     for _ in range(500):
         create()
         tasuki.shared_array(100_000)
     gc.collect()
-    assert _descriptors() == descriptors
+    assert descriptors() == before
     assert resident() - memory < 8 << 20
 
 

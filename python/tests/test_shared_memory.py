@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from observing import descriptors, exists, resident
 import tasuki
 from tasuki.shared_memory import SharedMemory
 
@@ -36,10 +37,6 @@ def memory() -> Iterator[SharedMemory]:
         memory.unlink()
     except FileNotFoundError:
         pass
-
-
-def exists(name: str) -> bool:
-    return os.path.exists(f"/dev/shm/{name}")
 
 
 def interpreters() -> list[str]:
@@ -278,13 +275,10 @@ def test_ten_thousand_of_them_leave_nothing() -> None:
             same.buf[:4] = b"sash"
             memory.unlink()
 
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
     rounds(200)
-    before = len(os.listdir("/proc/self/fd")), _mappings("psm_"), resident()
+    before = descriptors(), _mappings("psm_"), resident()
     rounds(10_000)
-    assert (len(os.listdir("/proc/self/fd")), _mappings("psm_")) == before[:2]
+    assert (descriptors(), _mappings("psm_")) == before[:2]
     assert resident() < before[2] + (8 << 20)
 
 

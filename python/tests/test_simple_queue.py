@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from working import kill_workers
 import tasuki
 from patience import WATCHDOG, state, until, until_asleep, when_asleep
 
@@ -463,28 +464,10 @@ def test_the_workers_of_a_pool_end_when_their_parent_is_killed(tmp_path: Path, m
 # --- death
 
 
-def _put_forever(q: Any) -> None:
-    while True:
-        q.put(b"m" * 100)
-
-
-def _get_forever(q: Any) -> None:
-    while True:
-        q.get()
-
-
 def test_killed_producers_and_consumers_do_not_stop_the_others(ctx: Any) -> None:
     q = ctx.SimpleQueue()
     q._reader.fileno()
-    for _ in range(5):
-        victims = [ctx.Process(target=work, args=(q,), daemon=True) for work in (_put_forever, _get_forever)]
-        for process in victims:
-            process.start()
-        time.sleep(0.15)
-        for process in victims:
-            process.kill()
-        for process in victims:
-            process.join(120)
+    kill_workers(ctx, q)
     while not q.empty():
         assert q.get(timeout=WATCHDOG) == b"m" * 100
     q.put(b"last")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from observing import descriptors, resident
 import tasuki
 
 SOAK = os.environ.get("TASUKI_SOAK") == "1"
@@ -213,9 +214,7 @@ def test_a_huge_message_arrives_whole() -> None:
 def _holdings() -> tuple[int, int]:
     """Open descriptors and resident bytes."""
     gc.collect()
-    with open("/proc/self/statm") as file:
-        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    return len(os.listdir("/proc/self/fd")), resident
+    return descriptors(), resident()
 
 
 def test_ten_thousand_queues_leave_nothing() -> None:

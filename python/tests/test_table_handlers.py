@@ -22,11 +22,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from patience import until, until_asleep
 import tasuki
 from tasuki.connection import Client, Listener
 from tasuki.connection import wait as wait_for_any
@@ -43,13 +43,6 @@ PATIENCE = 120
 
 class Struck(Exception):
     """What the handler raises."""
-
-
-def _until(done: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def _in_thread(work: Callable[[], Any]) -> None:
@@ -462,16 +455,6 @@ def _rows(of: type[Row]) -> Iterator[type[Row]]:
         yield from _rows(row)
 
 
-def _sleeps(thread: int) -> bool:
-    """Whether the thread sleeps in the kernel, for some time: this one gives it every chance to run meanwhile."""
-    for _ in range(3):
-        stat = Path(f"/proc/self/task/{thread}/stat").read_text()
-        if stat.rsplit(")", 1)[1].split()[0] != "S":
-            return False
-        time.sleep(0.005)
-    return True
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("row", list(_rows(Row)), ids=lambda row: row.__name__)
 def test_nothing_is_lost_and_nothing_held(row: type[Row], method: str) -> None:
@@ -490,7 +473,7 @@ def test_nothing_is_lost_and_nothing_held(row: type[Row], method: str) -> None:
         def strike() -> None:
             blocking.wait(PATIENCE)  # noqa: B023
             if number % 2 == 0:  # noqa: B023
-                _until(lambda: _sleeps(main.native_id))
+                until_asleep(main.native_id)
             else:
                 time.sleep(dice.uniform(0, 2e-3))
             signal.pthread_kill(main.ident, signal.SIGUSR1)
@@ -502,7 +485,7 @@ def test_nothing_is_lost_and_nothing_held(row: type[Row], method: str) -> None:
             with pytest.raises(Struck):
                 blocking.set()
                 it.block()
-                _until(lambda: False)  # what was waited for can come from the handler only
+                until(lambda: False)  # what was waited for can come from the handler only
         finally:
             striker.join(PATIENCE)
             signal.signal(signal.SIGUSR1, before)

@@ -29,6 +29,7 @@ from typing import Any
 
 import pytest
 
+from patience import state, until
 import tasuki
 from tasuki import _tasuki
 from tasuki.connection import wait
@@ -399,31 +400,19 @@ class Caller:
         self.ticks.close()
 
 
-def _state(pid: int) -> str:
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0]
-
-
-def _until(what: str, done: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.001)
-
-
 def _stop(peer: int) -> None:
     os.kill(peer, signal.SIGSTOP)
-    _until("the peer stops", lambda: _state(peer) == "T")
+    until(lambda: state(peer) == "T", "the peer never stopped")
 
 
 def _comes_to_its_point(peer: int) -> bool:
     """Whether the peer stops; not if it ends, or waits for what only the caller could do."""
     asleep = 0
     while asleep < 100:
-        state = _state(peer)
-        if state in "TZ":
-            return state == "T"
-        asleep = asleep + 1 if state == "S" else 0
+        now = state(peer)
+        if now in ("T", "Z", None):
+            return now == "T"
+        asleep = asleep + 1 if now == "S" else 0
         time.sleep(0.005 if asleep > 10 else 0.001)
     return False
 
@@ -438,7 +427,8 @@ def _check(name: str, caller: Caller, peer: int, call: int) -> None:
         return
     if caller.has_returned(A_WHILE):
         return
-    _until(f"another thread runs while {name}.{what} waits for a stopped peer", lambda: caller.count() > before + 2)
+    what_happens = f"no other thread runs while {name}.{what} waits for a stopped peer"
+    until(lambda: caller.count() > before + 2, what_happens)
     os.kill(peer, signal.SIGCONT)
     assert caller.has_returned(PATIENCE), f"{name}.{what} does not return, though the peer has gone on"
 

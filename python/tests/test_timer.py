@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from observing import processor_seconds
+from patience import state, until
 import tasuki
 
 #: Longer than any test waits: such a timer must be cancelled, or killed.
@@ -169,7 +171,7 @@ def test_a_waiting_timer_uses_no_processor(ctx: Any) -> None:
     timer.start()
     try:
         # It comes to rest as soon as it has come up.
-        _until(lambda: _ticks_in_a_second(timer.pid) <= 1)
+        until(lambda: _is_idle(timer.pid))
     finally:
         timer.cancel()
         timer.join(120)
@@ -210,36 +212,12 @@ def test_a_waiting_daemon_does_not_outlive_a_killed_parent(tmp_path: Path, metho
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid = int(done.stdout)
-    _until(lambda: _state(pid) in ("Z", None))
+    until(lambda: state(pid) in ("Z", None))
     assert called.exists() is not daemon
 
 
-def _until(condition: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def _stat(pid: int) -> list[str] | None:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-
-def _state(pid: int) -> str | None:
-    stat = _stat(pid)
-    return stat and stat[0]
-
-
-def _ticks_in_a_second(pid: int) -> int:
-    before = _ticks(pid)
+def _is_idle(pid: int | None) -> bool:
+    """Whether it uses next to nothing of the processor for a second."""
+    before = processor_seconds(pid)
     time.sleep(1)
-    return _ticks(pid) - before
-
-
-def _ticks(pid: int) -> int:
-    stat = _stat(pid)
-    assert stat is not None
-    return int(stat[11]) + int(stat[12])
+    return processor_seconds(pid) - before <= 0.01

@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 
+from working import Point
 import tasuki
-
-
-class Point(ctypes.Structure):
-    _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_double)]
 
 
 @pytest.mark.parametrize(
