@@ -5,13 +5,16 @@
 mod support;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::messages::{Ledger, get, message, put};
+use support::queues::queue_of;
+use support::victims::{dies_at, victim};
 use support::{Child, Ended, Words, fork, memory_of, until, watchdog, watchdog_of};
 use tasuki::Lock;
-use tasuki::kill_points::{KillPoint, arm};
+use tasuki::kill_points::KillPoint;
 use tasuki::raw::{QueueOptions, RawLock, RawQueue, Wait};
 use tasuki::synchronize::LockError;
 
@@ -62,12 +65,21 @@ const MIDDLE: usize = 3 << 10;
 const BLOCK: usize = 20 << 10;
 const LARGE: usize = 300 << 10;
 
+/// Where a kill point is tried.
+#[derive(Clone, Copy, Debug)]
+enum Tried {
+    Here(&'static [Work]),
+    /// In another file of this folder, which has a table of its own.
+    In(&'static str),
+}
+
 /// The table. A new kill point does not compile without its line here.
-fn table(point: KillPoint) -> &'static [Work] {
+fn table(point: KillPoint) -> Tried {
     use Fate::{Delivered, Either, Lost, NeverPut};
+    use Tried::{Here, In};
     use Work::*;
     match point {
-        KillPoint::LockTaken => &[
+        KillPoint::LockTaken => Here(&[
             Put(SMALL, NeverPut),
             Put(BLOCK, NeverPut),
             Get(SMALL, Delivered),
@@ -75,61 +87,66 @@ fn table(point: KillPoint) -> &'static [Work] {
             PutAmongOthers(NeverPut),
             GetAmongOthers(Delivered),
             Slots,
-        ],
+        ]),
         // Also passed by one who finds the queue full, or goes through the other side's lock.
-        KillPoint::LockFreedBeforeWake => &[PutAmongOthers(Either), GetAmongOthers(Either), Slots],
+        KillPoint::LockFreedBeforeWake => {
+            Here(&[PutAmongOthers(Either), GetAmongOthers(Either), Slots])
+        }
         KillPoint::PutBlockClaimed | KillPoint::PutBlockFilled => {
-            &[Put(BLOCK, NeverPut), Put(LARGE, NeverPut), PutAmongOthers(NeverPut)]
+            Here(&[Put(BLOCK, NeverPut), Put(LARGE, NeverPut), PutAmongOthers(NeverPut)])
         }
         KillPoint::PutLocked
         | KillPoint::PutHalfWritten
         | KillPoint::PutWritten
         | KillPoint::PutHandlesSent
-        | KillPoint::PutBellRung => &[
+        | KillPoint::PutBellRung => Here(&[
             Put(SMALL, NeverPut),
             Put(MIDDLE, NeverPut),
             Put(BLOCK, NeverPut),
             PutHandles(SMALL, NeverPut),
             PutHandles(BLOCK, NeverPut),
             PutAmongOthers(NeverPut),
-        ],
-        KillPoint::PutChunkTaken | KillPoint::PutChunkLinked => &[Pile(MIDDLE, NeverPut)],
-        KillPoint::PutCommitted | KillPoint::PutUnlocked => &[
+        ]),
+        KillPoint::PutChunkTaken | KillPoint::PutChunkLinked => Here(&[Pile(MIDDLE, NeverPut)]),
+        KillPoint::PutCommitted | KillPoint::PutUnlocked => Here(&[
             Put(SMALL, Delivered),
             Put(MIDDLE, Delivered),
             Put(BLOCK, Delivered),
             PutHandles(SMALL, Delivered),
             PutHandles(BLOCK, Delivered),
             PutAmongOthers(Delivered),
-        ],
+        ]),
         KillPoint::GetLocked
         | KillPoint::GetCopied
         | KillPoint::GetInHand
-        | KillPoint::GetBellRung => &[
+        | KillPoint::GetBellRung => Here(&[
             Get(SMALL, Delivered),
             Get(MIDDLE, Delivered),
             Get(BLOCK, Delivered),
             GetHandles(SMALL, Delivered),
             GetHandles(BLOCK, Delivered),
             GetAmongOthers(Delivered),
-        ],
-        KillPoint::GetCommitted | KillPoint::GetBlockHeld | KillPoint::GetUnlocked => &[
+        ]),
+        KillPoint::GetCommitted | KillPoint::GetBlockHeld | KillPoint::GetUnlocked => Here(&[
             Get(SMALL, Lost),
             Get(MIDDLE, Lost),
             Get(BLOCK, Lost),
             GetHandles(SMALL, Lost),
             GetHandles(BLOCK, Lost),
             GetAmongOthers(Lost),
-        ],
-        KillPoint::GetBlockCopied => {
-            &[Get(BLOCK, Lost), Get(LARGE, Lost), GetHandles(BLOCK, Lost), GetAmongOthers(Lost)]
+        ]),
+        KillPoint::GetBlockCopied => Here(&[
+            Get(BLOCK, Lost),
+            Get(LARGE, Lost),
+            GetHandles(BLOCK, Lost),
+            GetAmongOthers(Lost),
+        ]),
+        KillPoint::TrimUnlinked => Here(&[Drain(MIDDLE, Lost)]),
+        KillPoint::UserLockTaken => Here(&[Lock(Section::Poisoned)]),
+        KillPoint::UserLockFreed => Here(&[Lock(Section::Complete)]),
+        KillPoint::EndClosed | KillPoint::EndCounted | KillPoint::EndHalfRung => {
+            In("crash_channel.rs")
         }
-        KillPoint::TrimUnlinked => &[Drain(MIDDLE, Lost)],
-        KillPoint::UserLockTaken => &[Lock(Section::Poisoned)],
-        KillPoint::UserLockFreed => &[Lock(Section::Complete)],
-        // What closes a channel's end is in `crash_channel.rs`.
-        KillPoint::EndClosed | KillPoint::EndCounted | KillPoint::EndHalfRung => &[],
-        // Those of condition and barrier have tables of their own (`crash_condition.rs`, `crash_barrier.rs`).
         KillPoint::ConditionEntered
         | KillPoint::ConditionListed
         | KillPoint::ConditionReleased
@@ -138,35 +155,32 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::ConditionReacquired
         | KillPoint::ConditionLeft
         | KillPoint::ConditionOwed
-        | KillPoint::ConditionMarked => &[],
+        | KillPoint::ConditionMarked => In("crash_condition.rs"),
         KillPoint::BarrierEntered
         | KillPoint::BarrierSeated
         | KillPoint::BarrierAsleep
         | KillPoint::BarrierSeatLeft
         | KillPoint::BarrierCommitted
-        | KillPoint::BarrierUnlocked => &[],
+        | KillPoint::BarrierUnlocked => In("crash_barrier.rs"),
         KillPoint::SlotReady
         | KillPoint::SlotTaken
         | KillPoint::SlotHeld
-        | KillPoint::SlotDropped => &[Slots],
-        // `cleanup_slots.rs`
+        | KillPoint::SlotDropped => Here(&[Slots]),
         KillPoint::SlotAsked
         | KillPoint::SlotBacked
         | KillPoint::SlotHeadFreed
-        | KillPoint::SlotBare => &[],
-        // `crash_event.rs`
-        KillPoint::EventMarked | KillPoint::EventSet => &[],
-        // `shared_memory_system.rs`
-        KillPoint::SharedMemoryFilled | KillPoint::SharedMemoryNamed => &[],
-        // `crash_semaphore.rs`
+        | KillPoint::SlotBare => In("cleanup_slots.rs"),
+        KillPoint::EventMarked | KillPoint::EventSet => In("crash_event.rs"),
+        KillPoint::SharedMemoryFilled | KillPoint::SharedMemoryNamed => {
+            In("shared_memory_system.rs")
+        }
         KillPoint::SemaphoreAnnounced
         | KillPoint::SemaphoreTaken
         | KillPoint::SemaphoreTakenBare
         | KillPoint::SemaphoreDisowned
         | KillPoint::SemaphoreGiven
         | KillPoint::SemaphoreNoted
-        | KillPoint::SemaphoreReclaimed => &[],
-        // `crash_pipe.rs`
+        | KillPoint::SemaphoreReclaimed => In("crash_semaphore.rs"),
         KillPoint::PipeHalfWritten
         | KillPoint::PipeRung
         | KillPoint::PipeLighting
@@ -184,36 +198,46 @@ fn table(point: KillPoint) -> &'static [Work] {
         | KillPoint::PipeAsleepHere
         | KillPoint::PipeMidway
         | KillPoint::PipePolled
-        | KillPoint::PipePolledLit => &[],
-        // `queue_room.rs`
-        KillPoint::PutPlaceTaken | KillPoint::PutGapMoved | KillPoint::PutPlaceCut => &[],
-        // `crash_beacon.rs`
+        | KillPoint::PipePolledLit => In("crash_pipe.rs"),
+        KillPoint::PutPlaceTaken | KillPoint::PutGapMoved | KillPoint::PutPlaceCut => {
+            In("queue_room.rs")
+        }
         KillPoint::BeaconLighting
         | KillPoint::BeaconLit
         | KillPoint::BeaconDarkening
         | KillPoint::BeaconDark
         | KillPoint::BeaconHalfAsked
-        | KillPoint::BeaconRoomSeen => &[],
-        // `crash_shutdown.rs`
-        KillPoint::ShutDownHalf | KillPoint::ShutDownThrown => &[],
-        // `crash_batch.rs`
-        KillPoint::PutSomeQueued | KillPoint::GetSomeHeld => &[],
-        // `crash_joining.rs`
+        | KillPoint::BeaconRoomSeen => In("crash_beacon.rs"),
+        KillPoint::ShutDownHalf | KillPoint::ShutDownThrown => In("crash_shutdown.rs"),
+        KillPoint::PutSomeQueued | KillPoint::GetSomeHeld => In("crash_batch.rs"),
         KillPoint::GetTallied
         | KillPoint::TaskTallied
         | KillPoint::TaskBellRung
         | KillPoint::TaskCommitted
         | KillPoint::TaskRowCleared
-        | KillPoint::TaskLossNoted => &[],
+        | KillPoint::TaskLossNoted => In("crash_joining.rs"),
     }
 }
 
 fn for_every_line(mut check: impl FnMut(KillPoint, Work)) {
     for &point in KillPoint::ALL {
-        for &work in table(point) {
+        let Tried::Here(works) = table(point) else { continue };
+        for &work in works {
             eprintln!("{point:?}: {work:?}");
             check(point, work);
         }
+    }
+}
+
+#[test]
+fn what_is_tried_elsewhere_is_there() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for &point in KillPoint::ALL {
+        let Tried::In(file) = table(point) else { continue };
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        let ends_a_word = |c: char| !c.is_alphanumeric();
+        let named = text.split(ends_a_word).any(|word| word == format!("{point:?}"));
+        assert!(named, "{file} does not try {point:?}");
     }
 }
 
@@ -284,26 +308,8 @@ fn memory_stays(death: impl Fn(&RawQueue)) {
     assert!(after <= before + (1 << 20), "{before} bytes grew to {after}");
 }
 
-/// Runs `work` in a process that dies at `point`; fails if it comes to its end instead.
-fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
-    let mut victim = victim(point, nth, work);
-    assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached for the {nth}th time");
-    victim.pid()
-}
-
-fn victim(point: KillPoint, nth: u32, work: impl FnOnce()) -> Child {
-    fork(|| {
-        arm(point, nth);
-        work();
-    })
-}
-
 fn descriptors(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| std::fs::File::open("/dev/null").unwrap().into()).collect()
-}
-
-fn queue_of(capacity: Option<u64>) -> RawQueue {
-    RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap()
 }
 
 /// Takes messages and notes them, until killed.
@@ -408,7 +414,7 @@ fn one_of_many_dies(point: KillPoint, nth: u32, side: Side, fate: Fate) {
     let ledger = Ledger::new(1 + OTHERS as usize, EACH);
     let words = Words::new(1 + 2 * OTHERS as usize);
     let len = |sequence: u32| [SMALL, SMALL, BLOCK, MIDDLE][sequence as usize % 4];
-    let is_running = || words[STOP].load(SeqCst) == 0;
+    let is_running = || !words.told(STOP);
     let put_while = |producer: u32, running: &dyn Fn() -> bool| {
         for sequence in 0..EACH as u32 {
             if !running() {
@@ -443,7 +449,7 @@ fn one_of_many_dies(point: KillPoint, nth: u32, side: Side, fate: Fate) {
     until("every survivor goes on", || {
         before.iter().zip(progress()).all(|(before, now)| now > before + 20)
     });
-    words[STOP].store(1, SeqCst);
+    words.tell(STOP);
     for producer in &mut producers {
         assert_eq!(producer.wait(), Ended::WELL);
     }
@@ -495,7 +501,7 @@ fn owner_dies(point: KillPoint, nth: u32, section: Section) {
         words[done].fetch_add(1, SeqCst);
     };
     let count_until_told = || {
-        while words[STOP].load(SeqCst) == 0 {
+        while !words.told(STOP) {
             count_once(OTHERS)
         }
     };
@@ -503,7 +509,7 @@ fn owner_dies(point: KillPoint, nth: u32, section: Section) {
     let died = dies_at(point, nth, || (0..10_000).for_each(|_| count_once(VICTIMS)));
     let before = words[OTHERS].load(SeqCst);
     until("the others go on", || words[OTHERS].load(SeqCst) > before + 10);
-    words[STOP].store(1, SeqCst);
+    words.tell(STOP);
     assert!(others.iter_mut().all(|other| other.wait() == Ended::WELL));
     let done = words[VICTIMS].load(SeqCst) + words[OTHERS].load(SeqCst);
     let guard = lock.lock().expect("nobody left the lock poisoned");

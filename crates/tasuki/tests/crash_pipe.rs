@@ -3,11 +3,12 @@
 
 mod support;
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::memory::ObjectMemory;
+use support::victims::{dies_at, goes_on, stopped_at};
 use support::{Child, Dice, Ended, Words, fork, soaking, watchdog, watchdog_of};
 use tasuki::kill_points::{KillPoint, arm, arm_stop};
 use tasuki::raw::connection::Mode;
@@ -251,16 +252,7 @@ fn a_receiver_dies(point: KillPoint, kind: Kind, nth: u32, fate: Fate) {
 
 /// Whether the descriptor for selectors is readable.
 fn is_readable(end: &RawConnection) -> bool {
-    is_lit(end.pollable().unwrap())
-}
-
-fn is_lit(fd: BorrowedFd<'_>) -> bool {
-    let fd = fd.as_raw_fd();
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: one live entry.
-    #[allow(unsafe_code)]
-    let count = unsafe { libc::poll(&raw mut poll, 1, 0) };
-    count == 1
+    support::is_readable(end.pollable().unwrap())
 }
 
 #[test]
@@ -297,6 +289,18 @@ fn who_is_killed_asleep_concerns_nobody() {
         recv(&receiver, &mut Wait::now()),
         Err(TransportFailure::GaveUp(GaveUp::TimedOut))
     ));
+}
+
+#[test]
+fn who_is_killed_asleep_until_a_sender_gives_its_turn_back_concerns_nobody() {
+    let _watchdog = watchdog();
+    let (receiver, sender) = simplex();
+    receiver.pollable().unwrap(); // from now on a sender lights it before it commits
+    let busy = stopped_at(KillPoint::PipeLit, || send(&sender, MARKER, Kind::Plain));
+    dies_at(KillPoint::PipeAsleepHere, 1, || drop(recv(&receiver, &mut Wait::forever())));
+    goes_on(busy);
+    assert_eq!(recv(&receiver, &mut Wait::forever()).unwrap().0, MARKER);
+    assert!(!is_readable(&receiver));
 }
 
 #[test]
@@ -388,18 +392,18 @@ fn no_kill_leaves_the_descriptor_dark_with_a_message_in_the_pipe() {
                 assert_eq!(ended, Ended::DEAD, "{point:?} was not reached");
                 loop {
                     // Before anything is called that could mend it.
-                    let told = is_lit(fd);
+                    let told = support::is_readable(fd);
                     match recv(&receiver, &mut Wait::now()) {
                         Ok(_) => assert!(told, "{point:?}, {nth}"),
                         Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => break,
                         Err(other) => panic!("{other:?}"),
                     }
                 }
-                assert!(!is_lit(fd), "{point:?}, {nth}: after a look it is exact");
+                assert!(!support::is_readable(fd), "{point:?}, {nth}: after a look it is exact");
                 send(&sender, MARKER, kind);
-                assert!(is_lit(fd), "{point:?}, {nth}");
+                assert!(support::is_readable(fd), "{point:?}, {nth}");
                 assert_eq!(recv(&receiver, &mut Wait::forever()).unwrap().0, MARKER);
-                assert!(!is_lit(fd), "{point:?}, {nth}");
+                assert!(!support::is_readable(fd), "{point:?}, {nth}");
             }
         }
     }
@@ -430,14 +434,14 @@ fn a_stopped_sender_holds_up_no_call_with_a_deadline() {
                 let done = Words::new(1);
                 let mut victim = fork(|| {
                     send(&sender, &message(0, len), kind);
-                    support::until("the first one was taken", || done[0].load(SeqCst) == 1);
+                    support::until("the first one was taken", || done.told(0));
                     arm_stop(point, 1);
                     let _ = receiver.arm(); // it finds somebody to wake
                     send(&sender, &message(1, len), kind);
                     arm(point, u32::MAX);
                 });
                 recv(&receiver, &mut Wait::forever()).unwrap();
-                done[0].store(1, SeqCst);
+                done.tell(0);
                 // Stopped, or at its end: not every kind comes by every point.
                 support::until("it is stopped or has ended", || {
                     matches!(support::state_of(victim.pid()), Some('T' | 'Z'))
@@ -601,7 +605,7 @@ fn nonsense_in_the_memory_is_survived() {
     recv(&receiver, &mut Wait::forever()).unwrap();
     let stop = Words::new(1);
     let mut scribbler = fork(|| {
-        while stop[0].load(SeqCst) == 0 {
+        while !stop.told(0) {
             let word = match dice.below(3) {
                 0 => dice.below(96) as usize,
                 _ => 1024 + dice.below(64 << 10) as usize,
@@ -632,6 +636,6 @@ fn nonsense_in_the_memory_is_survived() {
         let _ = receiver.poll(&mut soon());
         let _ = receiver.arm();
     }
-    stop[0].store(1, SeqCst);
+    stop.tell(0);
     assert_eq!(scribbler.wait(), Ended::WELL);
 }
