@@ -5,13 +5,14 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 
+use support::handles::{Sent, sent};
+use support::victims::{goes_on, stopped_at};
 use support::{Child, Ended, Words, descriptor_count, fork, in_own_process, until, watchdog};
 use tasuki::Array;
 use tasuki::kill_points::{KillPoint, arm_stop};
-use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::{RawHandle, RawLock, Wait};
 
 /// The steps of making and dropping a small object.
@@ -23,52 +24,18 @@ fn locks(count: usize) -> Vec<RawLock> {
 }
 
 /// A process that is stopped in the section of the arena that this process's small objects are in.
-fn stopped_at(point: KillPoint) -> Child {
-    let child = fork(|| {
-        arm_stop(point, 1);
-        drop(locks(1));
-    });
-    child.wait_until_stopped();
-    child
+fn stopped_inside(point: KillPoint) -> Child {
+    stopped_at(point, || drop(locks(1)))
 }
 
-fn stopped_inside() -> Child {
-    stopped_at(KillPoint::SlotTaken)
+fn sent_lock(lock: &RawLock) -> Sent {
+    sent(|table| lock.record(table))
 }
 
-fn goes_on(mut stopped: Child) {
-    stopped.signal(libc::SIGCONT);
-    assert_eq!(stopped.wait(), Ended::WELL);
-}
-
-type Open = fn(
-    &[u8],
-    &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
-) -> Result<RawHandle, tasuki::Error>;
-
-/// A lock on its way: its record, and the lease that keeps it.
-struct Sent {
-    record: Vec<u8>,
-    fds: Vec<OwnedFd>,
-}
-
-impl Sent {
-    fn new(lock: &RawLock) -> Sent {
-        let mut table = Outgoing::default();
-        let record = lock.record(&mut table).unwrap();
-        Sent { record, fds: table.into_descriptors() }
-    }
-
-    fn open(&self) -> Result<RawLock, tasuki::Error> {
-        self.open_by(RawHandle::open)
-    }
-
-    fn open_by(&self, open: Open) -> Result<RawLock, tasuki::Error> {
-        let copy = |index| Ok(self.fds[index as usize].try_clone().unwrap());
-        match open(&self.record, &mut { copy })? {
-            RawHandle::Lock(lock) => Ok(lock),
-            other => panic!("{} was opened", other.name()),
-        }
+fn open(sent: &Sent) -> Result<RawLock, tasuki::Error> {
+    match sent.open()? {
+        RawHandle::Lock(lock) => Ok(lock),
+        other => panic!("{} was opened", other.name()),
     }
 }
 
@@ -88,7 +55,7 @@ fn what_was_to_be_left_is_left_by_the_parent_and_not_by_its_child_again() {
     for taken_again in [false, true] {
         in_own_process(|| {
             let mut kept = locks(100);
-            let stopped = stopped_inside();
+            let stopped = stopped_inside(KillPoint::SlotTaken);
             drop(kept.drain(..50)); // stays to be left
             goes_on(stopped);
             let words = Words::new(1);
@@ -124,13 +91,13 @@ fn what_was_to_be_left_and_came_back_is_left_once() {
         });
         stopped.wait_until_asleep();
         let mut kept = locks(10);
-        let sent = Sent::new(&kept[0]);
+        let sent = sent_lock(&kept[0]);
         words[0].store(1, SeqCst);
         stopped.wait_until_stopped();
         let place = kept[0].key();
         drop(kept.remove(0)); // stays to be left
         goes_on(stopped);
-        let again = sent.open().unwrap();
+        let again = open(&sent).unwrap();
         assert_eq!(again.key(), place);
         drop(sent);
         drop(again);
@@ -149,7 +116,7 @@ fn a_broken_peer_that_writes_over_an_entry_frees_nobody_elses_objects() {
     for run in [0_u16, 2, 3, 64, 4096, 0xfffe, 0xffff] {
         in_own_process(|| {
             let mut kept = locks(100);
-            let sent = Sent::new(&kept[50]);
+            let sent = sent_lock(&kept[50]);
             let slot = u32::from_le_bytes(sent.record[6..10].try_into().unwrap());
             let arena = std::fs::File::options()
                 .read(true)
@@ -175,10 +142,10 @@ fn whoever_opens_forks_makes_or_drops_does_not_wait_for_a_stopped_one() {
     for point in STEPS {
         in_own_process(|| {
             let mut kept = locks(100);
-            let sent: Vec<Sent> = kept.drain(..50).map(|lock| Sent::new(&lock)).collect();
+            let sent: Vec<Sent> = kept.drain(..50).map(|lock| sent_lock(&lock)).collect();
             let descriptors = descriptor_count();
-            let stopped = stopped_at(point);
-            let mut opened: Vec<RawLock> = sent.iter().map(|sent| sent.open().unwrap()).collect();
+            let stopped = stopped_inside(point);
+            let mut opened: Vec<RawLock> = sent.iter().map(|sent| open(sent).unwrap()).collect();
             assert_all_free_and_apart(&opened);
             assert!(descriptor_count() <= descriptors + 2, "one lease, and perhaps an arena");
             drop(sent);
@@ -186,21 +153,21 @@ fn whoever_opens_forks_makes_or_drops_does_not_wait_for_a_stopped_one() {
             let others = Words::new(2);
             let mut child = fork(|| {
                 assert_all_free_and_apart(&opened);
-                others[0].store(1, SeqCst);
-                until("the parent has dropped its own", || others[1].load(SeqCst) == 1);
+                others.tell(0);
+                until("the parent has dropped its own", || others.told(1));
                 let before = descriptor_count();
                 let mut more = locks(1000);
                 more.append(&mut opened);
                 assert_all_free_and_apart(&more);
                 assert!(descriptor_count() <= before, "the lease of the fork stays");
             });
-            until("the child has used them", || others[0].load(SeqCst) == 1);
+            until("the child has used them", || others.told(0));
             let mut made = locks(10);
             goes_on(stopped);
             made.extend(locks(100));
             drop(opened);
             made.extend(locks(1000));
-            others[1].store(1, SeqCst);
+            others.tell(1);
             assert_eq!(child.wait(), Ended::WELL);
             assert_all_free_and_apart(&made);
             drop(made);
@@ -219,10 +186,10 @@ fn what_was_opened_while_somebody_was_stopped_comes_free_again() {
         for _ in 0..10 {
             let mut sent: Vec<Sent> = Vec::new();
             for lock in locks(1000) {
-                sent.push(Sent::new(&lock));
+                sent.push(sent_lock(&lock));
             }
-            let stopped = stopped_inside();
-            let opened: Vec<RawLock> = sent.iter().map(|sent| sent.open().unwrap()).collect();
+            let stopped = stopped_inside(KillPoint::SlotTaken);
+            let opened: Vec<RawLock> = sent.iter().map(|sent| open(sent).unwrap()).collect();
             drop(sent);
             assert_all_free_and_apart(&opened);
             drop(opened);
@@ -249,7 +216,7 @@ fn a_handle_without_a_lease_opens_when_the_stopped_one_goes_on() {
         });
         other.wait_until_asleep();
         let mut made = locks(2);
-        let mut sent: Vec<Sent> = made.iter().map(Sent::new).collect();
+        let mut sent: Vec<Sent> = made.iter().map(sent_lock).collect();
         // Another process has them, and this one not.
         let mut holder = fork(|| {
             until("the end", || words[0].load(SeqCst) == 2);
@@ -266,14 +233,14 @@ fn a_handle_without_a_lease_opens_when_the_stopped_one_goes_on() {
         }
         words[0].store(1, SeqCst);
         other.wait_until_stopped();
-        let error = sent[0].open_by(RawHandle::open_now).unwrap_err();
+        let error = sent[0].open_now().unwrap_err();
         assert!(matches!(error, tasuki::Error::Busy(_)), "{error}");
         // Neither is this process's own state held meanwhile, nor is the handle gone.
         std::thread::scope(|scope| {
-            let opening = scope.spawn(|| sent[1].open());
+            let opening = scope.spawn(|| open(&sent[1]));
             drop(locks(10));
             goes_on(other);
-            let opened = vec![opening.join().unwrap().unwrap(), sent[0].open().unwrap()];
+            let opened = vec![opening.join().unwrap().unwrap(), open(&sent[0]).unwrap()];
             assert_all_free_and_apart(&opened);
         });
         words[0].store(2, SeqCst);

@@ -6,37 +6,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use support::handles::{Sent, sent};
 use support::{Dice, descriptor_count, in_own_process, watchdog};
-use tasuki::protocol::transfer::{self, Incoming, Outgoing, TransferError};
 use tasuki::raw::{QueueOptions, RawHandle, RawQueue, channel};
-
-/// A handle as it travels.
-struct Sent {
-    record: Vec<u8>,
-    fds: Vec<OwnedFd>,
-}
-
-fn sent(write: impl FnOnce(&mut Outgoing) -> Result<Vec<u8>, TransferError>) -> Sent {
-    let mut table = Outgoing::default();
-    let record = write(&mut table).unwrap();
-    Sent { record, fds: table.into_descriptors() }
-}
-
-impl Sent {
-    fn open(&self) -> Result<RawHandle, tasuki::Error> {
-        RawHandle::open(&self.record, &mut |index| {
-            let incoming = self.fds.get(index as usize).map(|fd| fd.try_clone().unwrap());
-            transfer::provide(Incoming::new(incoming.into_iter().collect()), || transfer::take(0))
-        })
-    }
-
-    fn refusal(&self) -> String {
-        match self.open() {
-            Err(error) => error.to_string(),
-            Ok(handle) => panic!("{} was opened", handle.name()),
-        }
-    }
-}
 
 /// Both ends of a bounded channel, whose records have all descriptors that there can be.
 fn ends() -> [Sent; 2] {

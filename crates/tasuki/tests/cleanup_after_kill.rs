@@ -133,9 +133,7 @@ fn nothing_is_left_of_a_group_of_processes_that_was_killed() {
                 })
             })
             .collect();
-        loop {
-            std::thread::park();
-        }
+        support::park()
     });
     until("all are ready", || ready[0].load(SeqCst) == 3);
     assert!(who_has(&label).len() >= 4);

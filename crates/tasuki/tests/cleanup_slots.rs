@@ -115,11 +115,7 @@ fn objects_of_killed_processes_are_used_again() {
                         let locks: Vec<RawLock> =
                             (0..900).map(|_| RawLock::create(false).unwrap()).collect();
                         locks.iter().for_each(|lock| drop(lock.acquire(&mut Wait::now())));
-                        // SAFETY: ends this child as a kill from outside would.
-                        #[allow(unsafe_code)]
-                        unsafe {
-                            libc::kill(libc::getpid(), libc::SIGKILL)
-                        };
+                        support::die();
                     })
                 })
                 .collect();
@@ -151,11 +147,7 @@ fn more_processes_than_a_roster_has_rows_may_come_and_go() {
                     *lock.lock().unwrap() += 1;
                     queue.put(batch * 100 + n).unwrap();
                     // Without a farewell: the row stays as it is.
-                    // SAFETY: ends this child as a kill from outside would.
-                    #[allow(unsafe_code)]
-                    unsafe {
-                        libc::kill(libc::getpid(), libc::SIGKILL)
-                    };
+                    support::die();
                 })
             })
             .collect();
@@ -178,28 +170,27 @@ fn what_a_child_inherited_without_a_row_for_it_becomes_nobody_elses() {
         };
         let _locks: Vec<RawLock> = (0..5000).map(|_| RawLock::create(false).unwrap()).collect();
         let words = support::Words::new(3);
-        let told = |word: usize| words[word].load(std::sync::atomic::Ordering::SeqCst) != 0;
-        let tell = |word: usize| words[word].store(1, std::sync::atomic::Ordering::SeqCst);
         // Enough to take all rows but this process's.
-        let sleepers: Vec<Child> = (0..64).map(|_| fork(|| until("the end", || told(2)))).collect();
+        let sleepers: Vec<Child> =
+            (0..64).map(|_| fork(|| until("the end", || words.told(2)))).collect();
         // A fork is over when the child has taken its row.
         sleepers.iter().for_each(Child::wait_until_asleep);
         let victim = RawLock::create(false).unwrap();
         let mut child = fork(|| {
             assert!(victim.acquire(&mut Wait::now()).is_err(), "there is no row left for it");
-            tell(0);
-            until("another lock is held", || told(1));
+            words.tell(0);
+            until("another lock is held", || words.told(1));
             assert!(!victim.is_locked(), "its lock is another one by now");
         });
-        until("the child has looked", || told(0));
+        until("the child has looked", || words.told(0));
         let place = victim.key();
         drop(victim);
         let others: Vec<RawLock> = (0..50).map(|_| RawLock::create(false).unwrap()).collect();
         assert!(others.iter().all(|lock| lock.acquire(&mut Wait::now()).is_ok()));
         assert!(others.iter().all(|lock| lock.key() != place));
-        tell(1);
+        words.tell(1);
         assert_eq!(child.wait(), Ended::WELL);
-        tell(2);
+        words.tell(2);
     });
 }
 
@@ -304,7 +295,7 @@ fn no_more_pages_are_kept_than_may_be_however_objects_come_and_go() {
         drop(make()); // the arena that the victim knows, too, without having anything in it
         let words = support::Words::new(1);
         let mut victim = fork(|| {
-            until("its turn", || words[0].load(std::sync::atomic::Ordering::SeqCst) == 1);
+            until("its turn", || words.told(0));
             arm(KillPoint::SlotReady, 1);
             drop(make());
         });
@@ -318,7 +309,7 @@ fn no_more_pages_are_kept_than_may_be_however_objects_come_and_go() {
         };
         // As many are kept as may be, and the next one is killed while it takes some of them.
         arrays.drain(..4);
-        words[0].store(1, std::sync::atomic::Ordering::SeqCst);
+        words.tell(0);
         assert_eq!(victim.wait(), Ended::DEAD);
         arrays.drain(..1);
         check(25, "killed");

@@ -5,7 +5,7 @@ mod support;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use support::{Child, Ended, Words, fork, soaking, until, watchdog, watchdog_of};
+use support::{Child, Ended, Words, fork, park, soaking, until, watchdog, watchdog_of};
 use tasuki::raw::{Acquired, GaveUp, NotWaited, RawCondition, RawLock, UserLockRef, Wait, Woken};
 use tasuki::synchronize::LockError;
 use tasuki::{Condition, Lock, Process, Queue, RLock};
@@ -274,9 +274,7 @@ fn who_waits_learns_that_the_owner_of_the_lock_died() {
     until("one waits", || condition.waiting() == 1);
     let mut owner = fork(|| {
         let _guard = lock.lock().unwrap();
-        loop {
-            std::thread::park();
-        }
+        park()
     });
     until("the lock is held", || lock.try_lock().is_err());
     owner.kill();

@@ -4,10 +4,12 @@
 
 mod support;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use support::{Ended, Words, descriptor_count, fork, in_own_process, watchdog, watchdog_of};
+use support::{
+    Ended, Words, descriptor_count, fork, in_own_process, is_readable, watchdog, watchdog_of,
+};
 use tasuki::raw::connection::{Armed, Mode};
 use tasuki::raw::{GaveUp, RawConnection, TransportFailure, Wait};
 
@@ -215,14 +217,14 @@ fn copies_in_children_keep_an_end_open() {
     let stop = Words::new(1);
     let mut child = fork(|| {
         let _ = &sender;
-        while stop[0].load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        while !stop.told(0) {
             std::thread::sleep(Duration::from_millis(1));
         }
         send(&sender, b"from the child");
     });
     drop(sender);
     assert!(!receiver.poll(&mut Wait::timeout(Duration::from_millis(50))).unwrap());
-    stop[0].store(1, std::sync::atomic::Ordering::SeqCst);
+    stop.tell(0);
     assert_eq!(receive(&receiver), b"from the child");
     assert_eq!(child.wait(), Ended::WELL);
     let mut buffer = Vec::new();
@@ -266,7 +268,7 @@ fn a_receive_that_gives_up_in_the_middle_is_continued_by_the_next() {
     let mut child = fork(|| {
         // Stopped by a full ring until the receiver takes some.
         send(&sender, &whole);
-        while go[0].load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        while !go.told(0) {
             std::thread::sleep(Duration::from_millis(1));
         }
         send(&sender, b"next");
@@ -280,7 +282,7 @@ fn a_receive_that_gives_up_in_the_middle_is_continued_by_the_next() {
     assert!(is_empty(&receiver));
     child.signal(libc::SIGCONT);
     assert!(receive(&receiver) == whole);
-    go[0].store(1, std::sync::atomic::Ordering::SeqCst);
+    go.tell(0);
     assert_eq!(receive(&receiver), b"next");
     assert_eq!(child.wait(), Ended::WELL);
 }
@@ -411,15 +413,6 @@ fn a_hundred_pipes_cost_four_descriptors_each_once_somebody_waits_and_leave_none
         drop(pipes);
         assert_eq!(descriptor_count(), before);
     });
-}
-
-/// Whether a descriptor is readable now.
-fn is_readable(fd: impl AsFd) -> bool {
-    let mut poll = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one live entry.
-    #[allow(unsafe_code)]
-    let count = unsafe { libc::poll(&raw mut poll, 1, 0) };
-    count == 1
 }
 
 #[test]
@@ -579,23 +572,23 @@ fn only_polls(polled_before_fork: bool, sent_before: bool) {
 #[test]
 fn a_forked_child_shares_the_descriptor_of_its_parent() {
     let _watchdog = watchdog();
-    in_own_process(|| {
+    let mut child = fork(|| {
         let (receiver, sender) = simplex();
         send(&sender, b"from before");
         let fd = receiver.pollable().unwrap().as_raw_fd();
         let before = descriptor_count();
-        let mut child = fork(|| {
+        in_own_process(|| {
             let own = receiver.pollable().unwrap();
             assert_eq!((own.as_raw_fd(), descriptor_count()), (fd, before));
             assert!(is_readable(own));
             assert_eq!(receive(&receiver), b"from before");
             assert!(!is_readable(own));
         });
-        assert_eq!(child.wait(), Ended::WELL);
         assert!(!is_readable(receiver.pollable().unwrap()));
         send(&sender, b"x");
         assert!(is_readable(receiver.pollable().unwrap()));
     });
+    assert_eq!(child.wait(), Ended::WELL);
 }
 
 /// Senders, receivers and those who ask for the descriptor at once: afterwards it says what the ring does.

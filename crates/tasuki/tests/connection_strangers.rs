@@ -301,15 +301,15 @@ fn strangers_cannot_use_up_the_descriptors() {
         let gate = support::Words::new(2);
         let mut crowd = fork(|| {
             let all: Vec<_> = (0..60).map(|_| TcpStream::connect(address).unwrap()).collect();
-            gate[0].store(1, std::sync::atomic::Ordering::SeqCst);
-            until("the test is over", || gate[1].load(std::sync::atomic::Ordering::SeqCst) == 1);
+            gate.tell(0);
+            until("the test is over", || gate.told(1));
             drop(all);
         });
-        until("they are there", || gate[0].load(std::sync::atomic::Ordering::SeqCst) == 1);
+        until("they are there", || gate.told(0));
         let good = fork(|| drop(client(&listener, KEY).unwrap()));
         limit_descriptors(10);
         let (_stream, _) = listener.accept(&mut Wait::forever()).unwrap();
-        gate[1].store(1, std::sync::atomic::Ordering::SeqCst);
+        gate.tell(1);
         assert_eq!(crowd.wait(), Ended::WELL);
         drop(good);
     });

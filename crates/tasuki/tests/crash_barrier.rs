@@ -8,10 +8,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use support::victims::dies_at;
 use support::{
-    Child, Dice, Ended, NEVER, Words, fork, in_own_process, soaking, until, watchdog, watchdog_of,
+    Child, Dice, Ended, NEVER, Words, fork, in_own_process, park, soaking, until, watchdog,
+    watchdog_of,
 };
-use tasuki::kill_points::{KillPoint, arm};
+use tasuki::kill_points::KillPoint;
 use tasuki::raw::{Broken, NotPassed, RawArrived, RawBarrier, Wait};
 
 /// What the others get when a party dies.
@@ -67,20 +69,8 @@ fn expected(fate: Fate, victim: u32) -> u64 {
 fn survivor<'a>(barrier: &'a RawBarrier, answers: &'a [AtomicU64], who: usize) -> Child {
     fork(move || {
         answers[who..].iter().step_by(2).for_each(|answer| answer.store(wait(barrier), SeqCst));
-        loop {
-            std::thread::park();
-        }
+        park()
     })
-}
-
-/// Runs `work` in a process that dies at `point`.
-fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
-    let mut victim = fork(|| {
-        arm(point, nth);
-        work();
-    });
-    assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached for the {nth}th time");
-    victim.pid()
 }
 
 /// Everybody who waits gets an answer, the same, and it is the right one.
@@ -166,9 +156,7 @@ fn who_runs_the_action_dies() {
         let Ok(RawArrived::RunAction(_turn)) = barrier.arrive(true, &mut Wait::forever()) else {
             panic!("the last one runs the action")
         };
-        loop {
-            std::thread::park();
-        }
+        park()
     });
     victim.wait_until_asleep();
     victim.kill();
@@ -189,9 +177,7 @@ fn a_party_of_the_last_round_is_missed_if_it_was_killed_and_only_then() {
                 tasuki::raw::note_leaving(); // as `exit` does, which a forked test does not call
                 return;
             }
-            loop {
-                std::thread::park();
-            }
+            park()
         });
         pass(&barrier, &mut Wait::forever()).unwrap();
         if killed {
@@ -216,9 +202,7 @@ fn a_newcomer_takes_the_place_of_one_who_was_killed() {
     let meet = || assert!(pass(&barrier, &mut Wait::timeout(NEVER)).is_ok());
     let mut victim = fork(|| {
         meet();
-        loop {
-            std::thread::park();
-        }
+        park()
     });
     meet();
     victim.wait_until_asleep();

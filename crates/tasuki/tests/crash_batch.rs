@@ -7,8 +7,9 @@ mod support;
 use std::os::fd::OwnedFd;
 
 use support::messages::{CODEC, Ledger, get, message, put};
+use support::victims::dies_at;
 use support::{Ended, fork, memory_of, until, watchdog};
-use tasuki::kill_points::{KillPoint, arm};
+use tasuki::kill_points::KillPoint;
 use tasuki::raw::{Batch, JoinFailure, OutboundMessage, QueueOptions, RawQueue, Wait};
 
 /// How many messages are put, and taken, at a time: one part.
@@ -54,15 +55,6 @@ const TAKING: &[(KillPoint, u32, bool)] = &[
     (KillPoint::GetBlockHeld, 2, true),
     (KillPoint::GetUnlocked, 2, true),
 ];
-
-fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
-    let mut victim = fork(|| {
-        arm(point, nth);
-        work();
-    });
-    assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached for the {nth}th time");
-    victim.pid()
-}
 
 fn queue_of(options: QueueOptions) -> RawQueue {
     RawQueue::create(options).unwrap()

@@ -7,8 +7,9 @@ mod support;
 use std::os::fd::BorrowedFd;
 
 use support::messages::{CODEC, Ledger, get, message, put};
+use support::victims::victim;
 use support::{Ended, fork, is_readable, is_writable, poll, until, watchdog};
-use tasuki::kill_points::{KillPoint, arm, arm_stop};
+use tasuki::kill_points::{KillPoint, arm_stop};
 use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Shutdown, TransportFailure, Wait};
 
 const VICTIM: u32 = 0;
@@ -68,11 +69,7 @@ fn put_by_polling(queue: &RawQueue, ledger: &Ledger, producer: u32, count: u32) 
 
 /// Runs `work` in a process that dies at `point`; false if it came to its end without passing there.
 fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> bool {
-    let mut victim = fork(|| {
-        arm(point, nth);
-        work();
-    });
-    let ended = victim.wait();
+    let ended = victim(point, nth, work).wait();
     assert!(ended == Ended::DEAD || ended == Ended::WELL, "{ended:?}");
     ended == Ended::DEAD
 }

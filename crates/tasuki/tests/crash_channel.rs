@@ -6,14 +6,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::messages::{CODEC, Ledger, message};
-use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog, watchdog_of};
+use support::{Child, Dice, Ended, Words, fork, park, soaking, until, watchdog, watchdog_of};
 use tasuki::raw::{QueueOptions, RawReceiver, RawSender, TransportFailure, Wait};
 use tasuki::{Queue, Sender, bounded, channel};
 
 fn sleep_for_ever() -> ! {
-    loop {
-        std::thread::park();
-    }
+    park()
 }
 
 #[test]
@@ -163,7 +161,7 @@ fn kills_at_random_lose_nothing_and_the_end_comes_once() {
             while let Some(bytes) = recv(&receiver) {
                 ledger.take(&bytes);
             }
-            ended[0].store(1, SeqCst);
+            ended.tell(0);
         });
         // The copies of senders that a fork inherits would keep the channel: the receiver's process was forked first
         // and has the parent's; so it ends when the parent's and its own are gone.

@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::{Child, Ended, NEVER, Words, fork, state_of, until, watchdog_of};
@@ -56,15 +55,15 @@ fn a_death_after_a_check_is_told(what: &str, object: &impl Section) {
         // The first section is that of the check; the second one is where it dies.
         arm(KillPoint::LockTaken, 2);
         let mut check = || {
-            if words[0].load(SeqCst) == 0 {
+            if !words.told(0) {
                 other.put(1, &[b"from a handler"], &[], &mut Wait::now()).unwrap();
-                words[0].store(1, SeqCst);
+                words.tell(0);
             }
             false
         };
         object.enter(&mut Wait::forever().interruptible(&mut check));
     });
-    until("the check ran", || words[0].load(SeqCst) == 1);
+    until("the check ran", || words.told(0));
     victim.wait_until_asleep();
     stopped.signal(libc::SIGCONT);
     assert_eq!(stopped.wait(), Ended::WELL);

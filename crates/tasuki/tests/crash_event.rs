@@ -129,7 +129,7 @@ fn nonsense_in_the_word_is_survived() {
     assert_eq!(memory.word(0).load(SeqCst) & 1, 1, "this is its word");
     let stop = Words::new(1);
     let mut scribbler = fork(|| {
-        while stop[0].load(SeqCst) == 0 {
+        while !stop.told(0) {
             memory.write(0, dice.next() as u32);
             std::thread::sleep(Duration::from_micros(dice.below(300)));
         }
@@ -143,7 +143,7 @@ fn nonsense_in_the_word_is_survived() {
         event.clear();
         assert!(call.elapsed() < support::NEVER, "a call that does not keep its time");
     }
-    stop[0].store(1, SeqCst);
+    stop.tell(0);
     assert_eq!(scribbler.wait(), Ended::WELL);
     event.clear();
     assert!(event.wait(&mut Wait::now()).is_err());

@@ -6,10 +6,12 @@ mod support;
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use support::messages::{get, put};
+use support::messages::get;
+use support::queues::{joinable, put_tasks};
+use support::victims::dies_at;
 use support::{Child, Ended, Words, fork, watchdog};
-use tasuki::kill_points::{KillPoint, arm};
-use tasuki::raw::{JoinFailure, QueueOptions, RawQueue, Shutdown, Wait};
+use tasuki::kill_points::KillPoint;
+use tasuki::raw::{JoinFailure, RawQueue, Shutdown, Wait};
 
 const TASKS: u64 = 20;
 
@@ -45,14 +47,6 @@ const WORKER: &[(KillPoint, u32, u64)] = &[
 const COUNTER: &[KillPoint] =
     &[KillPoint::TaskLossNoted, KillPoint::TaskBellRung, KillPoint::TaskCommitted];
 
-fn joinable() -> RawQueue {
-    RawQueue::create(QueueOptions { joinable: true, ..QueueOptions::default() }).unwrap()
-}
-
-fn put_tasks(queue: &RawQueue, count: u64) {
-    (0..count).for_each(|_| put(queue, b"task", &[]));
-}
-
 /// Works until nothing is left, and says how many tasks that were.
 fn work(queue: &RawQueue) -> u64 {
     let mut worked = 0;
@@ -61,15 +55,6 @@ fn work(queue: &RawQueue) -> u64 {
         worked += 1;
     }
     worked
-}
-
-fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
-    let mut victim = fork(|| {
-        arm(point, nth);
-        work();
-    });
-    assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached for the {nth}th time");
-    victim.pid()
 }
 
 /// A worker that is killed with one task in hand.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use support::memory::ObjectMemory;
+use support::victims::dies_at;
 use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog_of};
 use tasuki::Semaphore;
 use tasuki::kill_points::{KillPoint, arm, arm_stop};
@@ -71,15 +72,6 @@ fn the_others_go_on_and_every_permit_is_accounted_for() {
             }
         }
     }
-}
-
-fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
-    let mut victim = fork(|| {
-        arm(point, nth);
-        work();
-    });
-    assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached for the {nth}th time");
-    victim.pid()
 }
 
 /// As `dies_at`, for a step that is taken only if others sleep at the lock: others are stopped inside until they do.
@@ -267,7 +259,7 @@ fn nonsense_in_its_memory_is_survived() {
         let stop = Words::new(1);
         let mut scribbler = fork(|| {
             let mut dice = Dice(seed);
-            while stop[0].load(SeqCst) == 0 {
+            while !stop.told(0) {
                 let at = 1 + dice.below(memory.words() as u64 - 1) as usize;
                 let old = memory.word(at).load(SeqCst);
                 let values =
@@ -300,7 +292,7 @@ fn nonsense_in_its_memory_is_survived() {
         for user in &mut users {
             assert_eq!(user.wait(), Ended::WELL, "seed {seed}");
         }
-        stop[0].store(1, SeqCst);
+        stop.tell(0);
         assert_eq!(scribbler.wait(), Ended::WELL);
     }
 }

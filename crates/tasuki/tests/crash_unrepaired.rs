@@ -4,7 +4,6 @@
 mod support;
 
 use std::os::fd::AsRawFd;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use support::messages::{CODEC, get, message, put, read};
@@ -28,14 +27,14 @@ impl Poor {
             unsafe {
                 libc::close(queue.descriptors()[0].as_raw_fd())
             };
-            until("it is this process's turn", || turn[0].load(Ordering::SeqCst) == 1);
+            until("it is this process's turn", || turn.told(0));
             work();
         });
         Poor { child, turn }
     }
 
     fn work(mut self) {
-        self.turn[0].store(1, Ordering::SeqCst);
+        self.turn.tell(0);
         assert_eq!(self.child.wait(), Ended::WELL);
     }
 }

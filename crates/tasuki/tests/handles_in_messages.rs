@@ -7,7 +7,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use support::{Ended, descriptor_count, fork, in_own_process, limit_descriptors, until, watchdog};
+use support::{
+    Ended, descriptor_count, fork, in_own_process, limit_descriptors, park, until, watchdog,
+};
 use tasuki::raw::{RawQueue, Wait};
 use tasuki::{Lock, Process, Queue, Value};
 
@@ -68,9 +70,7 @@ fn a_handle_arrives_after_its_sender_was_killed() {
     for round in 0..20 {
         let mut sender = fork(|| {
             (0..4).for_each(|kind| queue.put(made(kind)).unwrap());
-            loop {
-                std::thread::park();
-            }
+            park()
         });
         until("all are sent", || queue.len() == 4);
         sender.kill();
@@ -248,9 +248,7 @@ fn a_process_without_free_descriptors_keeps_the_locks_it_holds() {
         // It learns who it is, for others to look at, while it can open nothing.
         let holder = fork(|| {
             let _guard = lock.lock().unwrap();
-            loop {
-                std::thread::park();
-            }
+            park()
         });
         support::set_descriptor_limit(4096);
         until("the child has it", || format!("{lock:?}").contains("locked: true"));

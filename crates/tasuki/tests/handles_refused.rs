@@ -6,42 +6,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
+use support::handles::{Sent, sent};
 use support::{Dice, descriptor_count, in_own_process, until, watchdog};
 use tasuki::Lock;
-use tasuki::protocol::transfer::{Incoming, Outgoing, TransferError};
 use tasuki::raw::{QueueOptions, RawHandle, RawLock, RawQueue, RawValue, element};
-
-/// A handle as it travels: its record and copies of its descriptors.
-struct Sent {
-    record: Vec<u8>,
-    fds: Vec<OwnedFd>,
-}
-
-fn sent(write: impl FnOnce(&mut Outgoing) -> Result<Vec<u8>, TransferError>) -> Sent {
-    let mut table = Outgoing::default();
-    let record = write(&mut table).unwrap();
-    Sent { record, fds: table.into_descriptors() }
-}
-
-impl Sent {
-    fn open(&self) -> Result<RawHandle, tasuki::Error> {
-        RawHandle::open(&self.record, &mut |index| {
-            let incoming = self.fds.get(index as usize).map(|fd| fd.try_clone().unwrap());
-            // An index that did not come with the message, in the words of the real table.
-            tasuki::protocol::transfer::provide(
-                Incoming::new(incoming.into_iter().collect()),
-                || tasuki::protocol::transfer::take(0),
-            )
-        })
-    }
-
-    fn refusal(&self) -> String {
-        match self.open() {
-            Err(error) => error.to_string(),
-            Ok(handle) => panic!("{} was opened", handle.name()),
-        }
-    }
-}
 
 fn a_queue() -> Sent {
     let queue = RawQueue::create(QueueOptions::default()).unwrap();

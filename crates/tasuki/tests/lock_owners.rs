@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use support::{Child, Ended, fork, until, watchdog};
+use support::{Child, Ended, fork, park, until, watchdog};
 use tasuki::raw::{Acquired, RawLock, Wait};
 use tasuki::synchronize::LockError;
 use tasuki::{Lock, Process, Queue};
@@ -99,9 +99,7 @@ fn those_who_wait_when_the_owner_is_killed_go_on_one_after_the_other() {
     let lock = Lock::new(0_u64).unwrap();
     let mut owner = fork(|| {
         let _guard = lock.lock().unwrap();
-        loop {
-            std::thread::park();
-        }
+        park()
     });
     until("the owner has it", || lock.try_lock().is_err());
     let mut waiting: Vec<Child> = (0..5)
@@ -124,9 +122,7 @@ fn those_who_wait_when_the_owner_is_killed_go_on_one_after_the_other() {
 fn hold(lock: Lock<u64>, ready: Queue<()>) {
     let _guard = lock.lock().unwrap();
     ready.put(()).unwrap();
-    loop {
-        std::thread::park();
-    }
+    park()
 }
 
 #[test]

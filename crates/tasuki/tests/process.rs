@@ -1,7 +1,7 @@
 //! What a process promises while its program lives: typed arguments and results, an error that says
 //! why there is none, and a name under which it is found.
 
-mod common;
+mod support;
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -9,9 +9,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::Duration;
 
-use common::watchdog;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_bytes::ByteBuf;
+use support::watchdog;
 use tasuki::{Process, ProcessError};
 
 tasuki::enable_tests!();

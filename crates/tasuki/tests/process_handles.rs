@@ -1,11 +1,11 @@
 //! Queues, locks and values as arguments and results of processes: shared, not copied.
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::watchdog;
 use serde::{Deserialize, Serialize};
+use support::watchdog;
 use tasuki::{Lock, Process, Queue, Value};
 
 tasuki::enable_tests!();

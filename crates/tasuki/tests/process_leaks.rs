@@ -1,7 +1,7 @@
 //! A thousand processes leave nothing behind: no descriptor, no zombie. Alone in its program,
 //! because it counts what the whole program has open.
 
-mod common;
+mod support;
 
 use std::thread;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn children() -> (usize, usize) {
 
 #[test]
 fn a_thousand_processes_leave_nothing() {
-    let _watchdog = common::watchdog();
+    let _watchdog = support::watchdog();
     // What is made once, such as a page for identity, is made now.
     assert_eq!(Process::spawn(echo, (vec![1],)).unwrap().join().unwrap(), [1]);
     let before = open_descriptors();

@@ -3,10 +3,9 @@
 
 mod support;
 
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use support::{Ended, Words, fork, until, watchdog_of};
+use support::{Ended, Words, fork, in_own_process, until, watchdog_of};
 use tasuki::raw::{QueueOptions, RawLock, RawQueue, RawValue, Wait};
 
 const CODEC: u16 = 1;
@@ -43,7 +42,7 @@ fn queue() -> RawQueue {
 #[test]
 fn there_can_be_as_many_queues_as_descriptors_for_them() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
-    let mut child = fork(|| {
+    in_own_process(|| {
         support::set_descriptor_limit(u64::MAX);
         let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: writes into a live `rlimit`.
@@ -54,13 +53,12 @@ fn there_can_be_as_many_queues_as_descriptors_for_them() {
         queues.iter().for_each(|queue| put(queue, 100));
         assert!(queues.iter().all(|queue| got(queue) == 100));
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }
 
 #[test]
 fn queues_work_in_little_address_space() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
-    let mut child = fork(|| {
+    in_own_process(|| {
         limit(libc::RLIMIT_AS, address_space() + (256 << 20));
         let queues: Vec<RawQueue> = (0..64).map(|_| queue()).collect();
         for queue in &queues {
@@ -78,29 +76,27 @@ fn queues_work_in_little_address_space() {
         put(&queues[1], 100);
         assert_eq!(got(&queues[1]), 100);
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }
 
 #[test]
 fn a_child_that_has_less_address_space_than_its_parent_goes_on() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
     let shared = queue();
-    let mut child = fork(|| {
+    in_own_process(|| {
         limit(libc::RLIMIT_AS, address_space() + (64 << 20));
         put(&shared, 8 << 20);
         put(&queue(), 100);
     });
-    assert_eq!(child.wait(), Ended::WELL);
     assert_eq!(got(&shared), 8 << 20);
     // Without room to map it, a message stays where it is, for somebody who has.
     let was_put = Words::new(1);
     let mut child = fork(|| {
         limit(libc::RLIMIT_AS, address_space() + (32 << 20));
-        until("the message is there", || was_put[0].load(SeqCst) == 1);
+        until("the message is there", || was_put.told(0));
         assert!(shared.get(&mut Vec::new(), &mut Wait::now()).is_err());
     });
     put(&shared, 100 << 20);
-    was_put[0].store(1, SeqCst);
+    was_put.tell(0);
     assert_eq!(child.wait(), Ended::WELL);
     assert_eq!(got(&shared), 100 << 20);
 }
@@ -163,10 +159,9 @@ fn a_dump_of_a_process_has_no_shared_memory_in_it() {
 
 #[test]
 fn a_queue_that_no_file_can_hold_is_an_error() {
-    let mut child = fork(|| {
+    in_own_process(|| {
         limit(libc::RLIMIT_FSIZE, 1 << 15);
         let error = RawQueue::create(QueueOptions::default()).unwrap_err().to_string();
         assert!(error.contains("RLIMIT_FSIZE"), "{error}");
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }

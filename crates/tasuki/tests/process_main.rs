@@ -3,7 +3,7 @@
 //! harness has no `#[tasuki::main]`: this program starts itself again, as the scenario named in a
 //! variable, and looks at it from outside.
 
-mod common;
+mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -29,7 +29,7 @@ fn main() -> Result<(), String> {
         if wanted.list {
             println!("{name}: test");
         } else {
-            let _watchdog = common::watchdog();
+            let _watchdog = support::watchdog();
             print!("test {name} ... ");
             let _ = std::io::stdout().flush();
             test();

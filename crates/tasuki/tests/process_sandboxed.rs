@@ -6,7 +6,7 @@ mod support;
 use std::ffi::CString;
 use std::time::Duration;
 
-use support::{Child, Ended, Words, fork, until, watchdog_of};
+use support::{Child, Ended, Words, fork, in_own_process, until, watchdog_of};
 use tasuki::raw::{Acquired, QueueOptions, RawLock, RawQueue, RawValue, Wait};
 
 /// Makes a system call fail with EPERM in this process from now on, and in its children.
@@ -110,10 +110,10 @@ fn killed_with(lock: &RawLock, is_waited_for: bool) -> Child {
     let held = Words::new(1);
     let mut child = fork(|| {
         let _ = lock.acquire(&mut Wait::now()).unwrap();
-        held[0].store(1, std::sync::atomic::Ordering::SeqCst);
+        held.tell(0);
         std::thread::sleep(Duration::from_secs(600));
     });
-    until("the lock is held", || held[0].load(std::sync::atomic::Ordering::SeqCst) == 1);
+    until("the lock is held", || held.told(0));
     child.kill();
     if is_waited_for {
         assert_eq!(child.wait(), Ended::DEAD);
@@ -132,53 +132,48 @@ fn the_dead_are_known_and_the_living_are_not_robbed() {
     }
     let lock = RawLock::create(false).unwrap();
     let words = Words::new(2);
-    let told = |word: usize| words[word].load(std::sync::atomic::Ordering::SeqCst) != 0;
-    let tell = |word: usize| words[word].store(1, std::sync::atomic::Ordering::SeqCst);
     let mut owner = fork(|| {
         let _ = lock.acquire(&mut Wait::now()).unwrap();
-        tell(0);
-        until("the end", || told(1));
+        words.tell(0);
+        until("the end", || words.told(1));
     });
-    until("the lock is held", || told(0));
+    until("the lock is held", || words.told(0));
     assert!(lock.acquire(&mut Wait::timeout(Duration::from_millis(1200))).is_err());
-    tell(1);
+    words.tell(1);
     assert_eq!(owner.wait(), Ended::WELL);
 }
 
 #[test]
 fn without_pidfds() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
-    let mut child = fork(|| {
+    in_own_process(|| {
         refuse(libc::SYS_pidfd_open);
         the_dead_are_known_and_the_living_are_not_robbed();
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }
 
 #[test]
 fn tasks_of_the_dead_are_known_without_pidfds() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
-    let mut child = fork(|| {
+    in_own_process(|| {
         refuse(libc::SYS_pidfd_open);
         let queue =
             RawQueue::create(QueueOptions { joinable: true, ..QueueOptions::default() }).unwrap();
         queue.put(1, &[b"task"], &[], &mut Wait::now()).unwrap();
         let mut taker = fork(|| {
             drop(queue.get(&mut Vec::new(), &mut Wait::now()).unwrap());
-            // SAFETY: ends this child as a kill from outside would.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            support::die();
         });
         assert_eq!(taker.wait(), Ended::DEAD);
         let lost = queue.join(&mut Wait::timeout(support::NEVER)).unwrap_err();
         assert!(format!("{lost:?}").contains("Lost"), "{lost:?}");
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }
 
 #[test]
 fn without_proc() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
-    let mut child = fork(|| {
+    in_own_process(|| {
         if !live_in_an_empty_folder() {
             eprintln!("not tried: this system lets nobody leave its files");
             return;
@@ -201,13 +196,12 @@ fn without_proc() {
             tasuki::raw::RawHandle::open(record, descriptor).unwrap();
         }
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }
 
 #[test]
 fn a_child_in_another_pid_namespace_neither_robs_nor_is_robbed() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
-    let mut child = fork(|| {
+    in_own_process(|| {
         let (lock, queue) =
             (RawLock::create(false).unwrap(), RawQueue::create(QueueOptions::default()).unwrap());
         let _ = lock.acquire(&mut Wait::now()).unwrap();
@@ -239,13 +233,12 @@ fn a_child_in_another_pid_namespace_neither_robs_nor_is_robbed() {
         assert!(matches!(lock.acquire(&mut Wait::now()), Ok(Acquired::Clean)));
         queue.get(&mut Vec::new(), &mut Wait::now()).unwrap();
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }
 
 #[test]
 fn the_living_in_another_time_namespace_are_not_robbed() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
-    let mut child = fork(|| {
+    in_own_process(|| {
         refuse(libc::SYS_pidfd_open);
         let (ours, theirs) = (RawLock::create(false).unwrap(), RawLock::create(false).unwrap());
         let _ = ours.acquire(&mut Wait::now()).unwrap();
@@ -257,19 +250,17 @@ fn the_living_in_another_time_namespace_are_not_robbed() {
             return;
         }
         let words = Words::new(2);
-        let told = |word: usize| words[word].load(std::sync::atomic::Ordering::SeqCst) != 0;
-        let tell = |word: usize| words[word].store(1, std::sync::atomic::Ordering::SeqCst);
         let mut stranger = fork(|| {
             assert!(ours.acquire(&mut Wait::timeout(Duration::from_millis(1200))).is_err());
             let _ = theirs.acquire(&mut Wait::now()).unwrap();
-            tell(0);
-            until("the end", || told(1));
+            words.tell(0);
+            until("the end", || words.told(1));
             // In one namespace the dead are known.
             the_dead_are_known_and_the_living_are_not_robbed();
         });
-        until("the lock is held", || told(0));
+        until("the lock is held", || words.told(0));
         assert!(theirs.acquire(&mut Wait::timeout(Duration::from_millis(1200))).is_err());
-        tell(1);
+        words.tell(1);
         assert_eq!(stranger.wait(), Ended::WELL);
         // Across namespaces a process that is gone is one.
         assert!(matches!(
@@ -277,13 +268,12 @@ fn the_living_in_another_time_namespace_are_not_robbed() {
             Ok(Acquired::OwnerDied(_))
         ));
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }
 
 #[test]
 fn without_the_calls_for_limits_and_random_bytes() {
     let _watchdog = watchdog_of(Duration::from_secs(120));
-    let mut child = fork(|| {
+    in_own_process(|| {
         refuse(libc::SYS_prlimit64);
         refuse(libc::SYS_getrandom);
         let queue = RawQueue::create(QueueOptions::default()).unwrap();
@@ -292,5 +282,4 @@ fn without_the_calls_for_limits_and_random_bytes() {
         assert_eq!(taken.large.unwrap().to_vec(), [7; 1 << 20]);
         RawValue::create_array(0x24, 4, 10).unwrap();
     });
-    assert_eq!(child.wait(), Ended::WELL);
 }

@@ -3,10 +3,10 @@
 mod support;
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::messages::{CODEC, Ledger, get, message, put};
+use support::queues::queue_of;
 use support::{
     Child, Ended, Words, fork, is_readable, is_writable, poll, until, watchdog, watchdog_of,
 };
@@ -15,10 +15,6 @@ use tasuki::raw::{
 };
 
 const LENGTHS: [usize; 6] = [24, 100, 4096, 4097, 20_000, 300_000];
-
-fn queue_of(capacity: Option<u64>) -> RawQueue {
-    RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap()
-}
 
 fn put_many(
     queue: &RawQueue,
@@ -273,7 +269,7 @@ fn producers_and_consumers_of_many_and_of_one_account_for_every_message() {
             let (queue, ledger, words) = (&queue, &ledger, &words);
             fork(move || {
                 let mut last = [None; 4];
-                while words[0].load(SeqCst) == 0 || !queue.is_empty() {
+                while !words.told(0) || !queue.is_empty() {
                     let wait = &mut Wait::timeout(Duration::from_millis(50));
                     let some = match index {
                         0 => get(queue, wait).into_iter().map(|(bytes, _)| bytes).collect(),
@@ -290,7 +286,7 @@ fn producers_and_consumers_of_many_and_of_one_account_for_every_message() {
         })
         .collect();
     producers.iter_mut().for_each(|producer| assert_eq!(producer.wait(), Ended::WELL));
-    words[0].store(1, SeqCst);
+    words.tell(0);
     consumers.iter_mut().for_each(|consumer| assert_eq!(consumer.wait(), Ended::WELL));
     assert_eq!(ledger.lost(), []);
     (0..4).for_each(|producer| assert_eq!(ledger.taken(producer, EACH), EACH));

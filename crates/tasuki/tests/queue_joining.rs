@@ -5,19 +5,12 @@ mod support;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use support::messages::{get, put};
+use support::messages::get;
+use support::queues::{joinable, put_tasks};
 use support::{Child, Ended, Words, fork, until, watchdog};
 use tasuki::raw::{
     GaveUp, JoinFailure, LostTasks, QueueOptions, RawQueue, Shutdown, TaskDoneFailure, Wait,
 };
-
-fn joinable() -> RawQueue {
-    RawQueue::create(QueueOptions { joinable: true, ..QueueOptions::default() }).unwrap()
-}
-
-fn put_tasks(queue: &RawQueue, count: usize) {
-    (0..count).for_each(|_| put(queue, b"task", &[]));
-}
 
 fn take(queue: &RawQueue, count: usize) {
     (0..count).for_each(|_| assert!(get(queue, &mut Wait::forever()).is_some()));

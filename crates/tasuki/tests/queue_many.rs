@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use support::{Ended, fork, memory_of, until, watchdog};
+use support::{Ended, fork, memory_of, park, until, watchdog};
 use tasuki::queues::View;
 use tasuki::raw::{QueueOptions, RawQueue};
 use tasuki::{JoinableQueue, Queue};
@@ -254,9 +254,7 @@ fn a_join_error_says_who_was_killed_with_how_many_tasks() {
     let worker = fork(|| {
         tasuki::raw::set_process_name("Worker-7");
         drop(queue.get_many(3).unwrap());
-        loop {
-            std::thread::park();
-        }
+        park()
     });
     until("it has them", || queue.len() == 7);
     worker.kill();

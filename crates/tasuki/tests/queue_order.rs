@@ -7,17 +7,14 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::messages::{Ledger, get, message, put};
+use support::queues::queue_of;
 use support::{Ended, fork, until, watchdog};
-use tasuki::raw::{QueueOptions, RawQueue, Wait};
+use tasuki::raw::{RawQueue, Wait};
 use tasuki::{Process, Queue};
 
 tasuki::enable_tests!();
 
 const SIZES: [usize; 5] = [24, 100, 3 << 10, 4097, 20 << 10];
-
-fn queue_of(capacity: Option<u64>) -> RawQueue {
-    RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap()
-}
 
 /// Takes until it is told to stop and nothing is left; fails when a producer's message comes before an earlier one.
 fn take_in_order(queue: &RawQueue, ledger: &Ledger, producers: usize, stop: &AtomicBool) {
@@ -75,11 +72,7 @@ fn a_put_is_done_when_it_returns_so_the_producer_may_be_killed_the_next_instant(
     for (round, len) in (0..200).zip(SIZES.into_iter().cycle()) {
         let mut producer = fork(|| {
             put(&queue, &message(0, round, len), &[]);
-            // SAFETY: ends this child as a kill from outside would.
-            #[allow(unsafe_code)]
-            unsafe {
-                libc::kill(libc::getpid(), libc::SIGKILL)
-            };
+            support::die();
         });
         assert_eq!(producer.wait(), Ended::DEAD);
         let (bytes, _) = get(&queue, &mut Wait::now()).expect("what was put before the kill");
@@ -90,11 +83,7 @@ fn a_put_is_done_when_it_returns_so_the_producer_may_be_killed_the_next_instant(
 #[tasuki::task]
 fn put_and_be_killed(queue: Queue<Vec<u64>>, numbers: Vec<u64>) {
     queue.put(numbers).unwrap();
-    // SAFETY: ends this process as a kill from outside would.
-    #[allow(unsafe_code)]
-    unsafe {
-        libc::kill(libc::getpid(), libc::SIGKILL)
-    };
+    support::die();
 }
 
 #[test]

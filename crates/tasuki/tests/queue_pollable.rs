@@ -5,12 +5,9 @@ mod support;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use support::messages::{Ledger, get, message, put};
+use support::queues::queue_of;
 use support::{Child, Ended, fork, is_readable, is_writable, poll, until, watchdog};
 use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Shutdown, TransportFailure, Wait};
-
-fn queue_of(capacity: Option<u64>) -> RawQueue {
-    RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap()
-}
 
 fn put_one(queue: &RawQueue) {
     put(queue, &message(0, 0, 24), &[]);

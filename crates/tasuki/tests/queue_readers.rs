@@ -3,11 +3,10 @@
 
 mod support;
 
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::messages::{CODEC, get, message, put};
-use support::{Child, Ended, Words, fork, in_own_process, until, watchdog};
+use support::{Child, Ended, Words, fork, in_own_process, park, until, watchdog};
 use tasuki::Queue;
 use tasuki::raw::{
     Death, GaveUp, QueueOptions, RawQueue, TransportFailure, Wait, set_process_name,
@@ -33,14 +32,12 @@ fn reader(queue: &RawQueue) -> Child {
     let reader = fork(|| {
         set_process_name("the reader");
         assert!(get(queue, &mut Wait::forever()).is_some());
-        took[0].store(1, SeqCst);
-        loop {
-            std::thread::park();
-        }
+        took.tell(0);
+        park()
     });
     until("it has taken one", || {
         let _ = put_within(queue, &mut Wait::now());
-        took[0].load(SeqCst) == 1
+        took.told(0)
     });
     reader.wait_until_asleep();
     // Full again.

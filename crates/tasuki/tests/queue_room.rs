@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use support::messages::{get, message, put};
-use support::{fork, in_own_process, memory_of, watchdog};
+use support::{fork, in_own_process, memory_of, park, watchdog};
 use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Wait};
 
 const MIB: usize = 1 << 20;
@@ -82,9 +82,7 @@ fn the_memory_that_a_killed_consumer_held_is_given_back_though_nobody_needs_its_
         let mut held = Vec::new();
         (0..4).for_each(|_| held.push(queue.get(&mut Vec::new(), &mut Wait::forever()).unwrap()));
         put(&ready, &message(0, 0, 24), &[]);
-        loop {
-            std::thread::park();
-        }
+        park()
     });
     assert!(get(&ready, &mut Wait::forever()).is_some());
     assert!(memory_of(queue.descriptors()[0]) >= (4 * 48) << 20);

@@ -6,16 +6,13 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use support::messages::{get, message, put};
+use support::queues::queue_of;
 use support::{Child, Ended, descriptor_count, fork, memory_of, watchdog};
 use tasuki::Queue;
 use tasuki::queues::Shutdown;
-use tasuki::raw::{QueueOptions, RawQueue, TransportFailure, Wait};
+use tasuki::raw::{RawQueue, TransportFailure, Wait};
 
 const BOTH: [Shutdown; 2] = [Shutdown::Drain, Shutdown::Immediate];
-
-fn queue_of(capacity: Option<u64>) -> RawQueue {
-    RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap()
-}
 
 fn assert_over(queue: &RawQueue) {
     for _ in 0..2 {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use support::{
-    Child, Ended, Words, descriptor_count, fork, in_own_process, soaking, until, watchdog,
+    Child, Ended, Words, descriptor_count, fork, in_own_process, park, soaking, until, watchdog,
     watchdog_of,
 };
 use tasuki::{Event, Process, Queue, Semaphore};
@@ -201,9 +201,7 @@ fn those_who_wait_use_no_processor() {
         .map(|_| {
             fork(|| {
                 let _guard = semaphore.acquire().unwrap();
-                loop {
-                    std::thread::park();
-                }
+                park()
             })
         })
         .collect();
@@ -226,9 +224,7 @@ fn hold(semaphore: &Semaphore) -> Child {
     let before = semaphore.value();
     let child = fork(|| {
         let _guard = semaphore.acquire().unwrap();
-        loop {
-            std::thread::park();
-        }
+        park()
     });
     until("it has its permit", || semaphore.value() == before - 1);
     child
@@ -362,9 +358,7 @@ fn five_hundred_owners_are_known() {
 fn take_one(semaphore: Semaphore, taken: Event) {
     let _guard = semaphore.acquire().unwrap();
     taken.set();
-    loop {
-        std::thread::park();
-    }
+    park()
 }
 
 #[test]

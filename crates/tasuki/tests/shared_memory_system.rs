@@ -285,11 +285,11 @@ fn the_next_program_sweeps_what_a_killed_one_left_and_nobody_has_open() {
     let mut creator = fork(|| {
         let memory = SharedMemory::create(&name, 5000).unwrap();
         SharedMemory::create(&kept, 5000).unwrap().keep();
-        created[0].store(1, Ordering::SeqCst);
+        created.tell(0);
         std::thread::sleep(support::NEVER);
         drop(memory);
     });
-    support::until("the child makes it", || created[0].load(Ordering::SeqCst) == 1);
+    support::until("the child makes it", || created.told(0));
     // What a process does before it makes its first memory with a name.
     let next = || drop(tasuki::raw::shared_memory::sweep());
     let same = SharedMemory::open(&name).unwrap();
@@ -313,10 +313,10 @@ fn a_killed_opener_takes_nothing_with_it() {
     let mut opener = fork(|| {
         let same = SharedMemory::open(memory.name()).unwrap();
         same.write(0, b"seen").unwrap();
-        opened[0].store(1, Ordering::SeqCst);
+        opened.tell(0);
         std::thread::sleep(support::NEVER);
     });
-    support::until("the child opens it", || opened[0].load(Ordering::SeqCst) == 1);
+    support::until("the child opens it", || opened.told(0));
     opener.kill();
     assert_eq!(opener.wait(), Ended::DEAD);
     let mut word = [0; 4];

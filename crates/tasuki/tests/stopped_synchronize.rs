@@ -6,8 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Child, Ended, NEVER, fork, watchdog};
-use tasuki::kill_points::{KillPoint, arm_stop};
+use support::victims::{goes_on, stopped_at};
+use support::{Ended, NEVER, fork, watchdog};
+use tasuki::kill_points::KillPoint;
 use tasuki::raw::{
     AcquireFailure, Acquired, GaveUp, NotPassed, RawArrived, RawBarrier, RawCondition,
     RawSemaphore, UserLockRef, Wait, Woken,
@@ -19,26 +20,11 @@ fn short() -> Wait<'static> {
     Wait::timeout(SHORT)
 }
 
-/// One that is stopped in a section.
-fn stopped_in(work: impl FnOnce()) -> Child {
-    let child = fork(|| {
-        arm_stop(KillPoint::LockTaken, 1);
-        work();
-    });
-    child.wait_until_stopped();
-    child
-}
-
-fn goes_on(mut stopped: Child) {
-    stopped.signal(libc::SIGCONT);
-    assert_eq!(stopped.wait(), Ended::WELL);
-}
-
 #[test]
 fn semaphores() {
     let _watchdog = watchdog();
     let semaphore = RawSemaphore::create(1, 5).unwrap();
-    let stopped = stopped_in(|| {
+    let stopped = stopped_at(KillPoint::LockTaken, || {
         let _ = semaphore.acquire_owned(&mut Wait::forever()).unwrap();
     });
     // What is nobody's needs no section.
@@ -76,7 +62,7 @@ fn conditions() {
         assert_eq!(woken, Woken::GaveUp(GaveUp::TimedOut));
     });
     support::until("it waits", || condition.waiting() == 1);
-    let stopped = stopped_in(|| condition.notify(0));
+    let stopped = stopped_at(KillPoint::LockTaken, || condition.notify(0));
     assert_eq!(wait(&mut short()), Woken::GaveUp(GaveUp::TimedOut));
     assert_eq!(condition.notify_within(1, &mut short()), Err(GaveUp::TimedOut));
     assert_eq!(waiting.wait(), Ended::WELL);
@@ -94,7 +80,7 @@ fn barriers() {
     let barrier = RawBarrier::create(3).unwrap();
     let arrived = barrier.arrive(false, &mut Wait::forever()).unwrap();
     let RawArrived::Waits(arrival) = arrived else { panic!("{arrived:?}") };
-    let stopped = stopped_in(|| {
+    let stopped = stopped_at(KillPoint::LockTaken, || {
         // It comes in when this one has given up.
         let late = barrier.arrive(false, &mut Wait::forever());
         assert!(matches!(late, Err(NotPassed::Broken(_))), "{late:?}");

@@ -10,17 +10,14 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use support::messages::{Ledger, get, message, put, read};
+use support::queues::queue_of;
 use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog_of};
-use tasuki::raw::{QueueOptions, RawQueue, Wait};
+use tasuki::raw::{RawQueue, Wait};
 
 const MILLION: u64 = 1_000_000;
 const EACH_KIND: usize = 4;
 /// The producer of a message that ends the consumer who takes it.
 const NOBODY: u32 = u32::MAX;
-
-fn queue_of(capacity: Option<u64>) -> RawQueue {
-    RawQueue::create(QueueOptions { capacity, ..QueueOptions::default() }).unwrap()
-}
 
 /// How many messages come to an end: all that were claimed, by whom and whether or not somebody was killed.
 struct Storm {

@@ -57,11 +57,7 @@ fn a_queue_in_a_message_lives_without_its_sender() {
             middle.put(inner).unwrap();
             there.send(middle).unwrap();
             if killed {
-                // SAFETY: ends this child as a kill from outside would.
-                #[allow(unsafe_code)]
-                unsafe {
-                    libc::kill(libc::getpid(), libc::SIGKILL)
-                };
+                support::die();
             }
         });
         assert_eq!(sender.wait(), if killed { Ended::DEAD } else { Ended::WELL });

@@ -234,7 +234,7 @@ fn try_it(call: &Call, others: &Others, what: Use, point: KillPoint) {
     let words = Words::new(2);
     let mut victim = fork(|| {
         call.touch();
-        words[0].store(1, SeqCst);
+        words.tell(0);
         until("somebody is stopped inside", || words[1].load(SeqCst) != 0);
         let mut asked = false;
         let mut check = || {
@@ -249,7 +249,7 @@ fn try_it(call: &Call, others: &Others, what: Use, point: KillPoint) {
         call.go(&mut Wait::forever().interruptible(&mut check));
         panic!("it did not come by");
     });
-    until("the victim is ready", || words[0].load(SeqCst) != 0);
+    until("the victim is ready", || words.told(0));
     let holder = fork(|| {
         call.touch();
         arm_stop(KillPoint::LockTaken, 1);

@@ -10,18 +10,17 @@
 
 mod support;
 
-use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use support::handles::{Sent, sent};
 use support::{Child, Ended, NEVER, fork, soaking, state_of, until, watchdog_of};
 use tasuki::kill_points::{KillPoint, arm_stop};
-use tasuki::protocol::transfer::{Outgoing, TransferError};
 use tasuki::raw::connection::{Mode, RawConnection};
 use tasuki::raw::{
-    QueueOptions, RawArrived, RawBarrier, RawCondition, RawEvent, RawHandle, RawLock, RawQueue,
-    RawSemaphore, RawValue, Shutdown, UserLockRef, Wait, element,
+    QueueOptions, RawArrived, RawBarrier, RawCondition, RawEvent, RawLock, RawQueue, RawSemaphore,
+    RawValue, Shutdown, UserLockRef, Wait, element,
 };
 
 const SHORT: Duration = Duration::from_millis(30);
@@ -44,26 +43,7 @@ enum Thing {
     Queue(RawQueue, usize),
     Pipe(RawConnection, RawConnection, usize),
     /// The arenas in which objects are made, and two that come in messages, which nobody has.
-    Arena([Carried; 2]),
-}
-
-/// A handle on its way: its record, and the descriptors beside it.
-struct Carried {
-    record: Vec<u8>,
-    fds: Vec<OwnedFd>,
-}
-
-impl Carried {
-    fn new(write: impl FnOnce(&mut Outgoing) -> Result<Vec<u8>, TransferError>) -> Carried {
-        let mut table = Outgoing::default();
-        let record = write(&mut table).unwrap();
-        Carried { record, fds: table.into_descriptors() }
-    }
-
-    fn open(&self) -> RawHandle {
-        let mut copy = |index| Ok(self.fds[index as usize].try_clone().unwrap());
-        RawHandle::open(&self.record, &mut copy).unwrap()
-    }
+    Arena([Sent; 2]),
 }
 
 const PAGES: usize = 9000;
@@ -114,10 +94,7 @@ impl Thing {
             ("pipe of large messages", || pipe(LARGE)),
             ("arena", || {
                 let (lock, value) = (small(), of_pages());
-                Thing::Arena([
-                    Carried::new(|table| lock.record(table)),
-                    Carried::new(|table| value.record(table)),
-                ])
+                Thing::Arena([sent(|table| lock.record(table)), sent(|table| value.record(table))])
             }),
         ]
     }
@@ -181,7 +158,7 @@ impl Thing {
             Thing::Arena(carried) => match turn % 4 {
                 0 => drop((small(), small())),
                 1 => drop((of_pages(), of_pages())),
-                turn => drop(carried[turn as usize - 2].open()),
+                turn => drop(carried[turn as usize - 2].open().unwrap()),
             },
         }
     }
@@ -323,14 +300,14 @@ impl Thing {
             Thing::Arena(_) => vec![
                 ("make and drop", Timed, with!(Arena(_) => (small(), small(), small()))),
                 ("make and drop pages", Timed, with!(Arena(_) => (of_pages(), of_pages()))),
-                ("open", Timed, with!(Arena([it, _]) => it.open())),
-                ("open pages", Timed, with!(Arena([_, it]) => it.open())),
+                ("open", Timed, with!(Arena([it, _]) => it.open().unwrap())),
+                ("open pages", Timed, with!(Arena([_, it]) => it.open().unwrap())),
                 (
                     "fork",
                     Timed,
                     with!(Arena([it, _]) => {
-                        let mut kept = Some((it.open(), small()));
-                        let mut child = fork(|| drop((kept.take(), it.open(), small(), of_pages())));
+                        let mut kept = Some((it.open().unwrap(), small()));
+                        let mut child = fork(|| drop((kept.take(), it.open().unwrap(), small(), of_pages())));
                         assert_eq!(child.wait(), Ended::WELL);
                     }),
                 ),

@@ -1,6 +1,6 @@
 //! What a thread promises in the shape of a process: the same calls, results and errors.
 
-mod common;
+mod support;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread as std_thread;
 use std::time::{Duration, Instant};
 
-use common::watchdog;
+use support::watchdog;
 use tasuki::thread::{self, Timer};
 use tasuki::{Lock, ProcessError, Queue, Value};
 

@@ -1,12 +1,12 @@
 //! A timer calls its function once, not before its time, and not after somebody cancelled it.
 
-mod common;
+mod support;
 
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::watchdog;
+use support::watchdog;
 use tasuki::timer::Canceller;
 use tasuki::{Process, ProcessError, Queue, Timer};
 

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use support::{
-    Child, Dice, Ended, Words, descriptor_count, fork, in_own_process, soaking, until, watchdog,
-    watchdog_of,
+    Child, Dice, Ended, Words, descriptor_count, fork, in_own_process, park, soaking, until,
+    watchdog, watchdog_of,
 };
 use tasuki::queues::Shutdown;
 use tasuki::{Queue, Sender, bounded, channel};
@@ -154,9 +154,7 @@ fn the_end_of_a_channel_is_told_at_once_after_drop_and_kill() {
             if round % 2 == 0 {
                 std::thread::sleep(Duration::from_millis(20));
             } else {
-                loop {
-                    std::thread::park();
-                }
+                park()
             }
         });
         drop((sender, drain));
