@@ -36,7 +36,7 @@ mod event;
 mod segment;
 /// What users synchronise with.
 mod layout {
-    #[path = "../../../tasuki/src/layout/barrier.rs"]
+    #[path = "../../../tasuki/src/layout/barrier/mod.rs"]
     pub(crate) mod barrier;
     #[path = "../../../tasuki/src/layout/condition.rs"]
     pub(crate) mod condition;
