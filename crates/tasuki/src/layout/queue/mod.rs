@@ -13,9 +13,9 @@ mod geometry;
 mod get;
 mod joining;
 mod parts;
+mod peers;
 mod private;
 mod put;
-mod readers;
 mod remains;
 mod repair;
 mod ring;
@@ -23,7 +23,6 @@ mod room;
 mod shutdown;
 mod side;
 mod tally;
-mod writers;
 
 use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -155,7 +154,7 @@ pub(crate) struct SharedQueue {
     /// Low half: when somebody last looked for readers; high half: how often in a row there were none.
     looks: AtomicU64,
     /// Of a consumer that waits.
-    drought: writers::Drought,
+    drought: peers::Drought,
     /// Of a channel's end; the last field, see there.
     end: Option<ends::End>,
 }
@@ -238,7 +237,7 @@ impl SharedQueue {
             put_spin: Spin::new(),
             get_spin: Spin::new(),
             looks: AtomicU64::new(0),
-            drought: writers::Drought::default(),
+            drought: peers::Drought::default(),
             end: None,
         })
     }
