@@ -5,7 +5,8 @@
 //! memory or knows a queue. The only system calls are the ones that duplicate and close
 //! descriptors.
 //!
-//! - [`codec`]: a value becomes a tag and bytes, and comes back; the one place that knows the tags.
+//! - [`tag`]: what the bytes of a message are, the same numbers in both languages.
+//! - [`codec`]: a value becomes a tag and bytes, and comes back.
 //! - [`element`]: what a shared value's bytes are, as its handle says.
 //! - [`transfer`]: the descriptors that a message carries.
 //! - [`frame`]: where a message begins and ends on a stream.
@@ -23,7 +24,9 @@ pub mod handshake;
 mod limited;
 mod messagepack;
 mod scalar;
+pub mod tag;
 pub mod transfer;
 
-pub use codec::{Codec, Message, StructuredCodec};
+pub use codec::Message;
 pub use error::{DecodeError, EncodeError};
+pub use tag::{Codec, StructuredCodec};

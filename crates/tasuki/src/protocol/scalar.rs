@@ -10,8 +10,8 @@ use serde::de::value::{BorrowedStrDeserializer, SeqDeserializer};
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::codec::Codec;
 use super::error::{DecodeError, DecodeReason};
+use super::tag::Codec;
 
 /// One plain value, borrowed from its frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
