@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::running::{self, Running};
 use super::task::Task;
-use super::timer::{self, Timer};
 use crate::launch::{Exit, ProcessError, message_of};
 use crate::process::deadline;
 
@@ -72,11 +71,11 @@ impl Process<()> {
 #[derive(Debug)]
 #[must_use = "a builder starts nothing before `spawn`"]
 pub struct Builder<F, Args> {
-    task: F,
-    name: Option<String>,
-    daemon: Option<bool>,
+    pub(super) task: F,
+    pub(super) name: Option<String>,
+    pub(super) daemon: Option<bool>,
     arguments: PhantomData<fn(Args)>,
-    values: Args,
+    pub(super) values: Args,
 }
 
 impl<F, Args> Builder<F, Args>
@@ -108,21 +107,9 @@ where
         let Builder { task, name, daemon, values, .. } = self;
         start(name, daemon, move || task.call(values))
     }
-
-    /// Starts the thread, which calls the function when `delay` has passed, unless the timer is cancelled before.
-    ///
-    /// # Errors
-    ///
-    /// As [`spawn`](Builder::spawn).
-    pub fn start_after(self, delay: Duration) -> Result<Timer<F::Output>, ProcessError> {
-        let Builder { task, name, daemon, values, .. } = self;
-        let (canceller, delay) = timer::begin(delay);
-        let process = start(name, daemon, move || delay.passes().then(|| task.call(values)))?;
-        Ok(Timer::new(process, canceller))
-    }
 }
 
-fn start<R: Send + 'static>(
+pub(super) fn start<R: Send + 'static>(
     name: Option<String>,
     daemon: Option<bool>,
     work: impl FnOnce() -> R + Send + 'static,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::process::{ChildThread, Process, child_methods};
+use super::process::{self, Builder, ChildThread, Process, child_methods};
 use super::running::Running;
 use super::task::Task;
 use crate::launch::ProcessError;
@@ -53,11 +53,27 @@ impl Timer<()> {
     }
 }
 
-impl<R> Timer<R> {
-    pub(super) fn new(process: Process<Option<R>>, canceller: Canceller) -> Timer<R> {
-        Timer { process, canceller }
+impl<F, Args> Builder<F, Args>
+where
+    F: Task<Args>,
+    Args: Send + 'static,
+    F::Output: Send + 'static,
+{
+    /// Starts the thread, which calls the function when `delay` has passed, unless the timer is cancelled before.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Builder::spawn).
+    pub fn start_after(self, delay: Duration) -> Result<Timer<F::Output>, ProcessError> {
+        let Builder { task, name, daemon, values, .. } = self;
+        let (canceller, delay) = begin(delay);
+        let process =
+            process::start(name, daemon, move || delay.passes().then(|| task.call(values)))?;
+        Ok(Timer { process, canceller })
     }
+}
 
+impl<R> Timer<R> {
     /// Keeps the function from being called, if that has not begun, and says whether it did: `true` for the one call
     /// that cancelled the timer, `false` when the function has begun or the timer was cancelled before.
     pub fn cancel(&self) -> bool {
@@ -138,7 +154,7 @@ impl Canceller {
 }
 
 /// What a timer's thread has to wait for.
-pub(super) struct Delay {
+struct Delay {
     /// `None` when it is so far away that it never comes.
     due: Option<Instant>,
     shared: Arc<Shared>,
@@ -165,7 +181,7 @@ impl Delay {
 }
 
 /// A delay that begins now, and what cancels it.
-pub(super) fn begin(delay: Duration) -> (Canceller, Delay) {
+fn begin(delay: Duration) -> (Canceller, Delay) {
     let shared = Arc::new(Shared { state: Mutex::new(State::Open), decided: Condvar::new() });
     let due = deadline(delay);
     (Canceller { shared: Arc::clone(&shared) }, Delay { due, shared })
