@@ -3,11 +3,11 @@
 mod support;
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use support::handles::{Sent, sent};
-use support::{Dice, descriptor_count, in_own_process, watchdog};
+use support::handles::{Sent, sent, try_damaged};
+use support::{in_own_process, watchdog};
 use tasuki::raw::{QueueOptions, RawHandle, RawQueue, channel};
 
 /// Both ends of a bounded channel, whose records have all descriptors that there can be.
@@ -63,22 +63,5 @@ fn a_truncated_or_lengthened_record_is_refused() {
 #[test]
 fn records_of_random_bytes_open_nothing_and_leak_nothing() {
     let _watchdog = watchdog();
-    in_own_process(|| {
-        let mut dice = Dice::roll("random records of channels");
-        let ends = ends();
-        ends.iter().for_each(|sent| drop(sent.open().unwrap()));
-        let before = descriptor_count();
-        for _ in 0..10_000 {
-            let sent = &ends[dice.below(2) as usize];
-            let mut record = sent.record.clone();
-            for _ in 0..=dice.below(3) {
-                let at = dice.below(record.len() as u64) as usize;
-                record[at] = dice.next() as u8;
-            }
-            let fds = sent.fds.iter().map(|fd| fd.as_fd().try_clone_to_owned().unwrap()).collect();
-            drop(Sent { record, fds }.open());
-        }
-        assert_eq!(descriptor_count(), before);
-        ends.iter().for_each(|sent| drop(sent.open().unwrap()));
-    });
+    in_own_process(|| try_damaged("random records of channels", &ends(), 10_000, 3));
 }

@@ -3,11 +3,11 @@
 mod support;
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use support::handles::{Sent, sent};
-use support::{Dice, descriptor_count, in_own_process, until, watchdog};
+use support::handles::{Sent, sent, try_damaged};
+use support::{in_own_process, until, watchdog};
 use tasuki::Lock;
 use tasuki::raw::{QueueOptions, RawHandle, RawLock, RawQueue, RawValue, element};
 
@@ -248,25 +248,10 @@ fn a_truncated_or_lengthened_record_is_refused() {
 fn records_of_random_bytes_open_nothing_and_leak_nothing() {
     let _watchdog = watchdog();
     in_own_process(|| {
-        let mut dice = Dice::roll("random records");
         let (_lock, lock) = a_lock();
         let (_value, value) = a_value();
         let (_array, array) = an_array();
-        let whole = [a_queue(), lock, value, array];
-        whole.iter().for_each(|sent| drop(sent.open().unwrap()));
-        let before = descriptor_count();
-        for _ in 0..20_000 {
-            let sent = &whole[dice.below(4) as usize];
-            let mut record = sent.record.clone();
-            for _ in 0..=dice.below(4) {
-                let at = dice.below(record.len() as u64) as usize;
-                record[at] = dice.next() as u8;
-            }
-            let fds = sent.fds.iter().map(|fd| fd.as_fd().try_clone_to_owned().unwrap()).collect();
-            drop(Sent { record, fds }.open());
-        }
-        assert_eq!(descriptor_count(), before);
-        whole.iter().for_each(|sent| drop(sent.open().unwrap()));
+        try_damaged("random records", &[a_queue(), lock, value, array], 20_000, 4);
     });
 }
 

@@ -9,6 +9,20 @@ use std::time::Duration;
 use support::{Child, Ended, Words, fork, in_own_process, until, watchdog_of};
 use tasuki::raw::{Acquired, QueueOptions, RawLock, RawQueue, RawValue, Wait};
 
+/// Lets the program decide on each system call of this process from now on, and of its children.
+fn filter_calls(program: &mut [libc::sock_filter]) {
+    let filter =
+        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
+    // SAFETY: the filter lives through the call that copies it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter),
+            0
+        );
+    }
+}
+
 /// Makes a system call fail with EPERM in this process from now on, and in its children.
 fn refuse(call: libc::c_long) {
     let instruction = |code: u32, jump_true, jump_false, k| libc::sock_filter {
@@ -24,16 +38,7 @@ fn refuse(call: libc::c_long) {
         instruction(libc::BPF_RET | libc::BPF_K, 0, 0, errno),
         instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
-    let filter =
-        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
-    // SAFETY: the filter lives through the call that copies it.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter),
-            0
-        );
-    }
+    filter_calls(&mut program);
 }
 
 /// Makes the kernel refuse memory from now on when it is asked for a single page of a file.
@@ -57,16 +62,7 @@ fn refuse_single_pages() {
         instruction(give, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSPC as u32),
         instruction(give, 0, libc::SECCOMP_RET_ALLOW),
     ];
-    let filter =
-        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
-    // SAFETY: the filter lives through the call that copies it.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter),
-            0
-        );
-    }
+    filter_calls(&mut program);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use tasuki::protocol::transfer::{self, Incoming, Outgoing, TransferError};
 use tasuki::raw::RawHandle;
 
+use super::{Dice, descriptor_count};
+
 /// A handle as it travels: its record and copies of its descriptors, which keep the object.
 #[derive(Debug)]
 pub struct Sent {
@@ -42,4 +44,24 @@ impl Sent {
             Ok(handle) => panic!("{} was opened", handle.name()),
         }
     }
+}
+
+/// Opens each of these with up to `changes` bytes of its record changed, many times: nothing is left open, and the whole ones
+/// still open afterwards.
+pub fn try_damaged(what: &str, whole: &[Sent], times: u32, changes: u64) {
+    let mut dice = Dice::roll(what);
+    whole.iter().for_each(|sent| drop(sent.open().unwrap()));
+    let before = descriptor_count();
+    for _ in 0..times {
+        let sent = &whole[dice.below(whole.len() as u64) as usize];
+        let mut record = sent.record.clone();
+        for _ in 0..=dice.below(changes) {
+            let at = dice.below(record.len() as u64) as usize;
+            record[at] = dice.next() as u8;
+        }
+        let fds = sent.fds.iter().map(|fd| fd.try_clone().unwrap()).collect();
+        drop(Sent { record, fds }.open());
+    }
+    assert_eq!(descriptor_count(), before);
+    whole.iter().for_each(|sent| drop(sent.open().unwrap()));
 }
