@@ -1,15 +1,42 @@
 //! The layers of ARCHITECTURE.md: a file uses only what stands below it, and system calls stay in one folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the lowest to the highest; what has no folder here is the front, which may use everything.
+/// From the lowest to the highest: what has a folder or a file of its own in `src`, and what it uses of the others.
 const LAYERS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("sync", &["sys"]),
     ("segment", &["sync", "sys"]),
     ("layout", &["segment", "sync", "sys"]),
-    ("protocol", &["sync", "sys"]),
+    ("protocol", &["sys"]),
+    ("plain", &["protocol"]),
+    ("encoded", &["layout", "protocol"]),
+    ("handle", &["layout", "protocol", "raw", "segment"]),
+    ("raw", &["handle", "layout", "plain", "protocol", "segment", "sync", "sys"]),
+    ("queues", &["encoded", "handle", "layout", "protocol", "raw"]),
+    ("channel", &["encoded", "handle", "protocol", "raw"]),
+    ("connection", &["encoded", "handle", "protocol", "raw"]),
+    ("synchronize", &["handle", "plain", "raw"]),
+    ("sharedctypes", &["handle", "plain", "raw", "synchronize"]),
+    ("shared_memory", &["raw", "sys"]),
+    ("launch", &["protocol", "queues", "raw", "sys", "thread"]),
+    ("process", &["launch", "protocol", "sys"]),
+    ("thread", &["launch", "process", "sys"]),
+    ("timer", &["launch", "process"]),
+    ("context", &["launch", "process"]),
+    ("command", &["launch", "process", "protocol", "sys"]),
+    ("select", &["channel", "connection", "process", "protocol", "queues", "raw", "sync", "sys"]),
+    ("asynchronous", &["channel", "connection", "protocol", "queues", "raw", "sys"]),
+];
+
+/// Uses that go upwards, of what stands there to what is below: two layers that are one for now.
+const UPWARDS: &[(&str, &str)] = &[
+    // Opening a handle gives any of the objects, and each object writes its own.
+    ("handle", "raw"),
+    // The end of `main` waits for threads, and a thread ends and fails as a process does.
+    ("launch", "thread"),
 ];
 
 /// Stands beside the layers: a plain type that each may return.
@@ -55,27 +82,66 @@ fn used_modules(code: &str) -> Vec<String> {
     modules
 }
 
+/// The files of a layer: a folder, a file, or both.
+fn files_of(layer: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if source().join(layer).is_dir() {
+        files.extend(rust_files(&source().join(layer)));
+    }
+    files.extend(Some(source().join(format!("{layer}.rs"))).filter(|file| file.is_file()));
+    files
+}
+
+fn is_module(name: &str) -> bool {
+    !files_of(name).is_empty()
+}
+
 #[test]
 fn no_file_uses_a_layer_above_its_own() {
-    let mut seen = 0;
     for (layer, below) in LAYERS {
-        for path in rust_files(&source().join(layer)) {
+        let mut used = BTreeSet::new();
+        for path in files_of(layer) {
             for module in used_modules(&code(&path)) {
-                let is_module = source().join(&module).is_dir()
-                    || source().join(format!("{module}.rs")).is_file();
-                let allowed = module == *layer
-                    || below.contains(&module.as_str())
-                    || EVERYWHERE.contains(&module.as_str());
+                if !is_module(&module) || module == *layer || EVERYWHERE.contains(&&*module) {
+                    continue;
+                }
                 assert!(
-                    !is_module || allowed,
-                    "{} uses `crate::{module}`, which stands above or beside `{layer}`",
+                    below.contains(&&*module),
+                    "{} uses `crate::{module}`, which is not among what `{layer}` uses",
                     path.display()
                 );
-                seen += 1;
+                used.insert(module);
             }
         }
+        for module in *below {
+            assert!(used.contains(*module), "`{layer}` does not use `{module}` any more");
+        }
     }
-    assert!(seen > 30, "the test found only {seen} uses: it no longer reads the sources");
+}
+
+#[test]
+fn layers_use_what_is_below_them() {
+    let order: Vec<&str> = LAYERS.iter().map(|(layer, _)| *layer).collect();
+    for (index, (layer, below)) in LAYERS.iter().enumerate() {
+        for module in *below {
+            let is_below = order[..index].contains(module);
+            assert!(is_below || UPWARDS.contains(&(layer, module)), "`{layer}` uses `{module}`");
+        }
+    }
+    for (layer, above) in UPWARDS {
+        let uses = LAYERS.iter().any(|(name, used)| name == layer && used.contains(above));
+        assert!(uses, "`{layer}` does not use `{above}` any more");
+    }
+}
+
+#[test]
+fn every_module_is_a_layer() {
+    for entry in fs::read_dir(source()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let known = LAYERS.iter().any(|(layer, _)| *layer == name);
+        assert!(known || name == "lib" || EVERYWHERE.contains(&name), "`{name}` is no layer");
+    }
 }
 
 #[test]
