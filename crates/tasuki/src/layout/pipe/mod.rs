@@ -5,9 +5,11 @@
 //! [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
 #![allow(unsafe_code)] // keeps what a receiver left unfinished, and a descriptor made once, behind pointers
 
+mod await_frame;
 mod beacon;
 mod bell;
 mod descriptors;
+mod midway;
 mod poll;
 mod receive;
 mod ring;
@@ -22,8 +24,8 @@ pub(crate) use poll::Armed;
 pub(crate) use send::Outbound;
 
 use descriptors::{Descriptors, Made};
+use midway::Unfinished;
 use poll::Selector;
-use receive::Unfinished;
 use ring::{Direction, Words};
 
 use crate::error::Error;

@@ -1,0 +1,175 @@
+//! A receiver waits until there may be a frame, or the end: asleep on the socket and the beacon, or on the bell while a
+//! sender is at work.
+
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use super::PipeEnd;
+use super::ring::Direction;
+use super::turn::{Settled, Turn};
+use crate::error::Error;
+use crate::layout::failure::TransportFailure;
+use crate::sync::atomic::Ordering;
+use crate::sync::{GaveUp, Wait, kill_point};
+use crate::sys::socket_pair::{self, State};
+
+impl PipeEnd {
+    /// Sleeps until there may be a frame; Disconnected: there never will be one.
+    #[cold]
+    pub(super) fn wait_for_frame(
+        &self,
+        direction: Direction<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
+        if !wait.is_now() && self.messages.until_answered(|| direction.has_frame()) {
+            return Ok(());
+        }
+        loop {
+            if wait.is_now() {
+                return self.look_for_frame(direction);
+            }
+            // In the middle of a message that this very call interrupted.
+            Turn::is_not_mine(direction.receiving(&self.turns), false)?;
+            self.drop_void(direction)?;
+            let seldom = &direction.words.seldom;
+            let lit = self.lit.load(Ordering::Relaxed) || seldom.beacon.may_be_lit();
+            let busy = lit && self.settle_incoming(direction)? == Settled::BySender;
+            let slept = match busy {
+                false => self.sleep_on_beacon(direction, wait),
+                true => self.sleep_until_given_back(direction, wait),
+            };
+            match slept {
+                // However short the time was: it may not have been enough for a look at the socket.
+                Err(TransportFailure::GaveUp(GaveUp::TimedOut)) => {
+                    return self.look_for_frame(direction);
+                }
+                other => other?,
+            }
+            if direction.has_frame() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sleeps until there may be a frame, or the end. The beacon may be lit nevertheless, for nothing.
+    fn sleep_on_beacon(
+        &self,
+        direction: Direction<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
+        // Before it says so: what nobody has made, nobody lights.
+        self.made()?;
+        direction.words.seldom.bell.announce_asleep();
+        kill_point!(PipeAsleep);
+        if direction.has_frame() {
+            return Ok(());
+        }
+        let state = self.end_or_beacon(direction, wait.slice()?)?;
+        self.end_if_gone(direction, state)?;
+        // Without a frame, it was lit for another's message, or by one who was killed. With one, it is settled before the next sleep.
+        self.lit.store(state.readable, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn settle_incoming(
+        &self,
+        direction: Direction<'_>,
+    ) -> Result<Settled, TransportFailure> {
+        let settled = direction.settle(&self.turns)?;
+        if settled == Settled::Now {
+            self.lit.store(false, Ordering::Relaxed);
+        }
+        Ok(settled)
+    }
+
+    /// A sender is at work, and the beacon lit: what it commits wakes here, and so does its end.
+    #[cold]
+    fn sleep_until_given_back(
+        &self,
+        direction: Direction<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
+        let bell = &direction.words.seldom.bell;
+        let announced = bell.announce_here();
+        kill_point!(PipeAsleepHere);
+        // Marked after the announcement: who gives the turn back sees it.
+        if self.settle_incoming(direction)? == Settled::Now || direction.has_frame() {
+            return Ok(());
+        }
+        Ok(bell.sleep_here(announced, wait)?)
+    }
+
+    /// What the socket and the beacon say, at most `time` from now.
+    fn end_or_beacon(
+        &self,
+        direction: Direction<'_>,
+        time: Duration,
+    ) -> Result<State, TransportFailure> {
+        if time.is_zero() && self.descriptors.made().is_none() {
+            return Ok(State { gone: self.is_gone()?, readable: false });
+        }
+        let made = self.made()?;
+        Ok(socket_pair::sleep(made.socket(), direction.beacon_of(made).as_fd(), time)
+            .map_err(|error| Error::os("sleep on a socket", error))?)
+    }
+
+    /// Disconnected: nobody has the other end, and there is no frame. All commits come before the end, so the ring is looked at
+    /// after the socket.
+    fn end_if_gone(&self, direction: Direction<'_>, state: State) -> Result<(), TransportFailure> {
+        if state.gone && !direction.has_frame() {
+            return Err(TransportFailure::Disconnected(None));
+        }
+        Ok(())
+    }
+
+    /// Whether there is a frame now.
+    fn look_for_frame(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
+        self.drop_void(direction)?;
+        let state = self.end_or_beacon(direction, Duration::ZERO)?;
+        self.end_if_gone(direction, state)?;
+        self.lit.store(state.readable, Ordering::Relaxed);
+        if !direction.has_frame() && state.readable {
+            self.settle_incoming(direction)?;
+        }
+        match direction.has_frame() {
+            true => Ok(()),
+            false => Err(GaveUp::TimedOut.into()),
+        }
+    }
+
+    /// A sender found the socket full and there is no frame: drops the datagrams of those who died before they committed.
+    #[inline]
+    fn drop_void(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
+        match direction.words.seldom.bell.is_crowded() {
+            true => self.drop_void_datagrams(direction),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn drop_void_datagrams(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
+        let words = direction.words;
+        let _turn = match Turn::to_receive(direction, &self.turns, &mut Wait::now()) {
+            Ok(turn) => turn,
+            Err(TransportFailure::GaveUp(_)) => return Ok(()), // who has it finds the ring empty later
+            Err(why) => return Err(why),
+        };
+        words.seldom.bell.clear_crowded();
+        let socket = self.socket()?;
+        let mut dropped = false;
+        while let Some(label) = socket_pair::first(socket) {
+            // The datagram first, then the attempt that is under way, then the ring: its own frame may have come meanwhile.
+            // SYNC: Acquire, with the store in `send_descriptors`.
+            let attempt = words.sender.attempt.load(Ordering::Acquire);
+            if label.attempt == attempt || direction.has_frame() {
+                break;
+            }
+            socket_pair::drop_first(socket);
+            dropped = true;
+        }
+        if dropped {
+            words.room.0.wake_here();
+        }
+        Ok(())
+    }
+}
