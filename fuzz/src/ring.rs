@@ -84,7 +84,7 @@ fn take(queue: &RawQueue) {
 }
 
 /// Garbage may claim to be huge; it is copied only by those who want that.
-fn read_large(large: Option<LargeMessage>) {
+fn read_large(large: Option<Box<LargeMessage>>) {
     if let Some(large) = large.filter(|large| large.len() < 8 << 20) {
         drop(large.to_vec());
     }

@@ -241,13 +241,13 @@ impl Part {
 }
 
 /// The message as private memory. The interpreter is let go, since that takes a while for a very large one.
-fn private(py: Python<'_>, large: LargeMessage) -> PyResult<Arc<PrivateMessage>> {
+fn private(py: Python<'_>, large: Box<LargeMessage>) -> PyResult<Arc<PrivateMessage>> {
     let private = py.detach(|| large.into_private());
     Ok(Arc::new(private.map_err(errors::engine)?))
 }
 
 /// A view of a whole large message, not to be written to.
-pub fn whole<'py>(py: Python<'py>, large: LargeMessage) -> PyResult<Bound<'py, PyMemoryView>> {
+pub fn whole<'py>(py: Python<'py>, large: Box<LargeMessage>) -> PyResult<Bound<'py, PyMemoryView>> {
     let len = large.len();
     Part::view(py, &private(py, large)?, (0, len), false)
 }
@@ -256,7 +256,7 @@ pub fn whole<'py>(py: Python<'py>, large: LargeMessage) -> PyResult<Bound<'py, P
 /// not to be written to.
 pub fn in_place<'py>(
     py: Python<'py>,
-    large: LargeMessage,
+    large: Box<LargeMessage>,
 ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyList>)> {
     let message = private(py, large)?;
     let copy = |offset: usize, length: usize| {

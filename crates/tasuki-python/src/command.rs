@@ -74,7 +74,7 @@ pub fn start(
     }
     for (name, object) in handles {
         let mut bytes = Vec::new();
-        let (written, descriptors) = handles::collect(|| handles::pack(&object, &mut bytes));
+        let (written, descriptors) = transfer::collect(|| handles::pack(&object, &mut bytes));
         written?;
         command.handle_raw(name.extract::<String>()?, bytes, descriptors);
     }

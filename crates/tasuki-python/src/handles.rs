@@ -2,7 +2,6 @@
 //!
 //! The Python half is `tasuki/_private/handles.py`, which decides which way a handle travels.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
@@ -22,44 +21,10 @@ use crate::sharedctypes::Block;
 use crate::synchronize::{Barrier, Condition, Event, Lock, RLock, Semaphore};
 use crate::{errors, msgpack};
 
-thread_local! {
-    /// The tables of the messages that are being written on this thread, innermost last.
-    static WRITING: RefCell<Vec<Outgoing>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Runs `f` with a fresh table into which handles put their descriptors while they are written.
-pub fn collect<R>(f: impl FnOnce() -> R) -> (R, Outgoing) {
-    struct Scope;
-    impl Drop for Scope {
-        fn drop(&mut self) {
-            WRITING.with_borrow_mut(Vec::pop);
-        }
-    }
-    WRITING.with_borrow_mut(|tables| tables.push(Outgoing::default()));
-    let scope = Scope;
-    let result = f();
-    let table =
-        WRITING.with_borrow_mut(|tables| tables.last_mut().map(std::mem::take)).unwrap_or_default();
-    drop(scope);
-    (result, table)
-}
-
-/// Runs `f` with no table: handles that are written meanwhile go as tickets.
-pub fn without_tables<R>(f: impl FnOnce() -> R) -> R {
-    struct Scope(Vec<Outgoing>);
-    impl Drop for Scope {
-        fn drop(&mut self) {
-            WRITING.with_borrow_mut(|tables| std::mem::swap(tables, &mut self.0));
-        }
-    }
-    let _scope = Scope(WRITING.take());
-    f()
-}
-
 /// Whether a message is being written on this thread: a handle can travel with it.
 #[pyfunction]
 pub fn is_carrying() -> bool {
-    WRITING.with_borrow(|tables| !tables.is_empty())
+    transfer::is_collecting()
 }
 
 /// The record of `object` for the message that is being written on this thread.
@@ -70,12 +35,11 @@ pub fn carry<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
 
 /// The record of a handle for the message that is being written on this thread.
 pub fn record_here(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    WRITING.with_borrow_mut(|tables| match tables.last_mut() {
-        Some(table) => record(object, table),
-        None => Err(PyValueError::new_err(
+    transfer::with_outgoing(|table| record(object, table)).unwrap_or_else(|_| {
+        Err(PyValueError::new_err(
             "a tasuki handle can only travel in a message tasuki carries: as an argument of a \
              Process or a Command, or through a Queue",
-        )),
+        ))
     })
 }
 

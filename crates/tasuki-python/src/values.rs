@@ -93,18 +93,18 @@ pub fn encode<'a>(
     }
     if structured == StructuredCodec::MessagePack {
         let mut bytes = Vec::new();
-        let (written, handles) = handles::collect(|| handles::pack(object, &mut bytes));
+        let (written, handles) = transfer::collect(|| handles::pack(object, &mut bytes));
         written?;
         return Ok(Encoded { codec: Codec::MessagePack, handles, bytes: Bytes::Owned(bytes) });
     }
-    let (written, handles) = handles::collect(|| pickled(object, place));
+    let (written, handles) = transfer::collect(|| pickled(object, place));
     Ok(Encoded { handles, ..written? })
 }
 
 /// As `encode`, as a pickle, for a message that can carry no descriptors. Handles inside it are tickets, good as long as this
 /// process has the objects; connections are lent as the standard library's are.
 pub fn encode_with_tickets<'a>(object: &Bound<'_, PyAny>, place: Place) -> PyResult<Encoded<'a>> {
-    handles::without_tables(|| pickled(object, place))
+    transfer::without_table(|| pickled(object, place))
 }
 
 fn pickled<'a>(object: &Bound<'_, PyAny>, place: Place) -> PyResult<Encoded<'a>> {
@@ -218,7 +218,7 @@ pub fn decode_bytes<'py>(
 pub fn decode_large<'py>(
     py: Python<'py>,
     codec: u16,
-    large: LargeMessage,
+    large: Box<LargeMessage>,
     handles: Incoming,
     place: Place,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -233,7 +233,7 @@ pub fn decode_large<'py>(
 pub fn view_large<'py>(
     py: Python<'py>,
     codec: u16,
-    large: LargeMessage,
+    large: Box<LargeMessage>,
     handles: Incoming,
     place: Place,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -259,7 +259,7 @@ pub fn view<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Copies a large message into a bytes object, without zeroing it first and without the interpreter.
-fn large_bytes(py: Python<'_>, large: LargeMessage) -> PyResult<Bound<'_, PyBytes>> {
+fn large_bytes(py: Python<'_>, large: Box<LargeMessage>) -> PyResult<Bound<'_, PyBytes>> {
     let len = ffi::Py_ssize_t::try_from(large.len())?;
     // SAFETY: makes a bytes object of `len` uninitialised bytes that nobody else knows of, or raises.
     let object = unsafe { ffi::PyBytes_FromStringAndSize(std::ptr::null(), len) };

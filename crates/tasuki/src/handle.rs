@@ -19,19 +19,18 @@
 //! back. Called by the fronts; it never touches shared memory itself.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserializer, Serializer};
 
 use crate::error::Error;
-use crate::layout::pipe::{PipeEnd, Role};
-use crate::layout::queue::{Parts, SharedQueue};
+use crate::layout::pipe::Role;
+use crate::layout::queue::Parts;
 use crate::protocol::transfer::{self, Outgoing, TransferError};
 use crate::raw::connection::{RawStream, StreamLimits};
 use crate::raw::{
-    RawBarrier, RawCondition, RawConnection, RawEvent, RawHandle, RawLock, RawQueue, RawReceiver,
-    RawSemaphore, RawSender, RawValue,
+    AttachedQueue, RawBarrier, RawCondition, RawConnection, RawEvent, RawHandle, RawLock, RawQueue,
+    RawReceiver, RawSemaphore, RawSender, RawValue,
 };
 use crate::segment::slot::{Slot, SlotAddress};
 
@@ -51,7 +50,7 @@ const ARRAY: u8 = 16;
 
 /// Writes a queue's record; its descriptors go into `table`.
 pub(crate) fn write_queue(
-    queue: &SharedQueue,
+    queue: &AttachedQueue,
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
     write_queue_as(QUEUE, queue, table)
@@ -59,7 +58,7 @@ pub(crate) fn write_queue(
 
 /// Writes the record of a channel's sender.
 pub(crate) fn write_sender(
-    queue: &SharedQueue,
+    queue: &AttachedQueue,
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
     write_queue_as(SENDER, queue, table)
@@ -67,7 +66,7 @@ pub(crate) fn write_sender(
 
 /// Writes the record of a channel's receiver.
 pub(crate) fn write_receiver(
-    queue: &SharedQueue,
+    queue: &AttachedQueue,
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
     write_queue_as(RECEIVER, queue, table)
@@ -75,10 +74,10 @@ pub(crate) fn write_receiver(
 
 fn write_queue_as(
     kind: u8,
-    queue: &SharedQueue,
+    queue: &AttachedQueue,
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
-    let fds = queue.descriptors().into_list();
+    let fds = queue.descriptors();
     let mut record = vec![kind, fds.len() as u8];
     for fd in fds {
         record.extend(table.attach(fd)?.to_le_bytes());
@@ -162,7 +161,7 @@ fn write_slot(kind: u8, slot: &Slot, table: &mut Outgoing) -> Result<Vec<u8>, Tr
 
 /// Writes the record of a pipe's end.
 pub(crate) fn write_pipe_end(
-    end: &PipeEnd,
+    end: &RawConnection,
     table: &mut Outgoing,
 ) -> Result<Vec<u8>, TransferError> {
     let mut record = write_slot(CONNECTION, end.slot(), table)?;
@@ -231,9 +230,7 @@ pub(crate) fn open(
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(malformed);
     let handle = match kind {
-        QUEUE => RawHandle::Queue(RawQueue::from_shared(Arc::new(SharedQueue::attach(parts(
-            &mut next,
-        )?)?))),
+        QUEUE => RawHandle::Queue(RawQueue::attach(parts(&mut next)?)?),
         SENDER => RawHandle::Sender(RawSender::open(parts(&mut next)?)?),
         RECEIVER => RawHandle::Receiver(RawReceiver::open(parts(&mut next)?)?),
         LOCK => RawHandle::Lock(RawLock::open(next()?, fields.address()?, false)?),
@@ -269,8 +266,7 @@ pub(crate) fn open(
             let (arena, socket, address) = (next()?, next()?, fields.address()?);
             let role = Role::from_number(fields.u8()?).ok_or_else(malformed)?;
             let beacons = (0..role.directions()).map(|_| next()).collect::<Result<_, _>>()?;
-            let end = PipeEnd::open(arena, address, socket, beacons, role)?;
-            RawHandle::Connection(RawConnection::from_pipe(end))
+            RawHandle::Connection(RawConnection::open(arena, address, socket, beacons, role)?)
         }
         _ => return Err(malformed()),
     };
@@ -298,7 +294,9 @@ pub(crate) fn serialize<S: Serializer>(
     serializer: S,
     record: impl FnOnce(&mut Outgoing) -> Result<Vec<u8>, TransferError>,
 ) -> Result<S::Ok, S::Error> {
-    let record = transfer::with_outgoing(record).map_err(serde::ser::Error::custom)?;
+    let record = transfer::with_outgoing(record)
+        .and_then(|record| record)
+        .map_err(serde::ser::Error::custom)?;
     transfer::serialize_record(&record, serializer)
 }
 

@@ -88,7 +88,7 @@ fn scribble(memory: &Mapping, dice: &mut Dice) {
     memory.write(at, value);
 }
 
-fn look_at(large: LargeMessage) {
+fn look_at(large: &LargeMessage) {
     assert!(large.len() <= 64 << 30);
     // Garbage may claim to be huge; it is copied only by those who want that.
     if large.len() < 1 << 20 {
@@ -109,7 +109,7 @@ fn use_for(queue: &RawQueue, dice: &mut Dice, rounds: u32) {
             3..6 => {
                 let mut bytes = Vec::new();
                 if let Ok(taken) = queue.get(&mut bytes, &mut wait()) {
-                    taken.large.into_iter().for_each(look_at);
+                    taken.large.into_iter().for_each(|large| look_at(&large));
                 }
             }
             6 => {
@@ -121,7 +121,7 @@ fn use_for(queue: &RawQueue, dice: &mut Dice, rounds: u32) {
             _ => {
                 let mut batch = Batch::new();
                 let _ = queue.get_many(5, &mut batch, &mut wait());
-                batch.drain().filter_map(|message| message.large).for_each(look_at);
+                batch.drain().filter_map(|message| message.large).for_each(|large| look_at(&large));
                 let _ = queue.task_done(1, &mut wait());
                 let _ = queue.join(&mut wait());
             }

@@ -10,7 +10,7 @@ use tasuki::raw::{LargeMessage, PrivateMessage, QueueOptions, RawQueue, Wait};
 
 const LEN: usize = (2 << 20) + 5;
 
-fn take(queue: &RawQueue) -> LargeMessage {
+fn take(queue: &RawQueue) -> Box<LargeMessage> {
     let taken = queue.get(&mut Vec::new(), &mut Wait::now()).unwrap();
     taken.large.expect("a large message")
 }

@@ -57,11 +57,7 @@ impl Transport {
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
         match self {
-            Transport::Pipe(raw) => {
-                let received = raw.recv(buffer, usize::MAX, wait)?;
-                *fds = received.fds;
-                Ok(received.codec)
-            }
+            Transport::Pipe(raw) => raw.recv_with(buffer, fds, usize::MAX, wait),
             Transport::Stream(raw) => {
                 raw.recv(buffer, None, wait)?;
                 Ok(Codec::Raw.tag())

@@ -6,6 +6,7 @@ pub(crate) mod condition;
 pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod lock;
+pub(crate) mod message;
 pub(crate) mod pipe;
 pub(crate) mod queue;
 pub(crate) mod semaphore;

@@ -180,6 +180,20 @@ pub fn provide<R>(incoming: Incoming, f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Runs `f` with no table open on this thread, whatever message is being written: for what goes into another one than that.
+pub fn without_table<R>(f: impl FnOnce() -> R) -> R {
+    struct Hidden(Vec<Outgoing>);
+    impl Drop for Hidden {
+        fn drop(&mut self) {
+            let hidden = std::mem::take(&mut self.0);
+            // A thread that ends has no tables any more.
+            let _ = COLLECTING.try_with(|stack| drop(stack.replace(hidden)));
+        }
+    }
+    let _hidden = Hidden(COLLECTING.try_with(RefCell::take).unwrap_or_default());
+    f()
+}
+
 /// Whether this thread is inside [`collect`]: whether a handle may be serialised now.
 pub fn is_collecting() -> bool {
     COLLECTING.try_with(|stack| !stack.borrow().is_empty()).unwrap_or(false)
@@ -202,19 +216,19 @@ pub fn is_providing() -> bool {
 /// Outside [`collect`] the error [`is_no_carrier`](TransferError::is_no_carrier); or the system
 /// refuses to duplicate, usually because the process has too many open files.
 pub fn attach(fd: BorrowedFd<'_>) -> Result<u32, TransferError> {
-    with_outgoing(|outgoing| outgoing.attach(fd))
+    with_outgoing(|outgoing| outgoing.attach(fd))?
 }
 
-/// Runs `f` on the table of the message that is being written on this thread.
-pub(crate) fn with_outgoing<R>(
-    f: impl FnOnce(&mut Outgoing) -> Result<R, TransferError>,
-) -> Result<R, TransferError> {
+/// Runs `f` on the table of the message that is being written on this thread; `f` opens no other one.
+///
+/// # Errors
+///
+/// Outside [`collect`] the error [`is_no_carrier`](TransferError::is_no_carrier).
+pub fn with_outgoing<R>(f: impl FnOnce(&mut Outgoing) -> R) -> Result<R, TransferError> {
     COLLECTING
-        .try_with(|stack| match stack.borrow_mut().last_mut() {
-            Some(outgoing) => f(outgoing),
-            None => Err(TransferError(Reason::NoCarrier)),
-        })
-        .unwrap_or(Err(TransferError(Reason::NoCarrier)))
+        .try_with(|stack| stack.borrow_mut().last_mut().map(f))
+        .unwrap_or_default()
+        .ok_or(TransferError(Reason::NoCarrier))
 }
 
 /// Returns a duplicate of the descriptor with this index of the message that is being read on this

@@ -23,7 +23,7 @@ pub struct View(Arc<Bytes>);
 
 enum Bytes {
     Own(Vec<u8>),
-    Shared(LargeMessage),
+    Shared(Box<LargeMessage>),
 }
 
 impl Queue<Vec<u8>> {

@@ -6,7 +6,6 @@
 mod access;
 mod atomics;
 mod calls;
-mod channel;
 pub mod connection;
 mod queues;
 pub mod shared_memory;
@@ -18,11 +17,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
 pub use calls::while_counted;
-pub use channel::{RawReceiver, RawSender, channel};
 pub use connection::RawConnection;
 pub use queues::{
-    Batch, BatchMessage, JoinFailure, LargeMessage, LostTasks, OutboundMessage, PrivateMessage,
-    QueueOptions, QueueRemains, RawQueue, Shutdown, Taken, TaskDoneFailure,
+    AttachedQueue, Batch, BatchMessage, JoinFailure, LargeMessage, LostTasks, OutboundMessage,
+    PrivateMessage, QueueOptions, QueueRemains, RawQueue, RawReceiver, RawSender, Shutdown, Taken,
+    TaskDoneFailure, channel,
 };
 pub use sharedctypes::RawValue;
 pub use synchronize::{

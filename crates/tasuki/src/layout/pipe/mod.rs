@@ -17,11 +17,13 @@ mod send;
 mod turn;
 
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-pub(crate) use poll::Armed;
-pub(crate) use send::Outbound;
+pub use poll::Armed;
+pub use receive::Received;
 
 use descriptors::{Descriptors, Made};
 use midway::Unfinished;
@@ -113,9 +115,22 @@ impl Role {
     }
 }
 
+/// One end of a pipe. A clone is the same end; the end is closed when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct PipeEnd(Arc<OpenEnd>);
+
+impl Deref for PipeEnd {
+    type Target = OpenEnd;
+
+    #[inline]
+    fn deref(&self) -> &OpenEnd {
+        &self.0
+    }
+}
+
 /// One end of a pipe as this process sees it.
 #[derive(Debug)]
-pub(crate) struct PipeEnd {
+pub struct OpenEnd {
     // In this order they are dropped: who is told that this end was closed asks the socket.
     selector: Selector,
     descriptors: Descriptors,
@@ -167,8 +182,8 @@ pub enum Mode {
 }
 
 impl PipeEnd {
-    /// Makes a pipe.
-    pub(crate) fn pair(mode: Mode) -> Result<(PipeEnd, PipeEnd), Error> {
+    /// Makes a pipe and gives its two ends. Of a simplex one the first receives and the second sends.
+    pub fn pipe(mode: Mode) -> Result<(PipeEnd, PipeEnd), Error> {
         let (one, other) = match mode {
             Mode::Duplex => (Role::First, Role::Second),
             Mode::Simplex => (Role::Receiver, Role::Sender),
@@ -205,7 +220,7 @@ impl PipeEnd {
     }
 
     fn new(slot: Slot, descriptors: Descriptors, role: Role) -> PipeEnd {
-        PipeEnd {
+        PipeEnd(Arc::new(OpenEnd {
             selector: Selector::default(),
             descriptors,
             memory: Memory { slot, role },
@@ -217,15 +232,26 @@ impl PipeEnd {
             messages: Spin::new(),
             room: Spin::new(),
             lit: AtomicBool::new(false),
-        }
+        }))
     }
 
     pub(crate) fn slot(&self) -> &Slot {
         &self.memory.slot
     }
 
-    /// The socket, made if there was none yet, as all descriptors are.
-    pub(crate) fn socket(&self) -> Result<BorrowedFd<'_>, Error> {
+    /// Whether messages can come out of this end.
+    pub fn is_readable(&self) -> bool {
+        self.role().receives()
+    }
+
+    /// Whether messages can be sent from this end.
+    pub fn is_writable(&self) -> bool {
+        self.role().sends()
+    }
+
+    /// The socket that knows who is there. Whether it is readable says nothing exact, see [`pollable`](PipeEnd::pollable).
+    /// It is made if there was none yet, as all descriptors are.
+    pub fn socket(&self) -> Result<BorrowedFd<'_>, Error> {
         Ok(self.made()?.socket())
     }
 
@@ -243,8 +269,9 @@ impl PipeEnd {
         self.memory.role
     }
 
-    /// Closes this end though others of this process still use it: they find the end of the pipe.
-    pub(crate) fn hang_up(&self) -> Result<(), Error> {
+    /// Closes this end at once, though others of this process still use it: they find the end of the connection, within
+    /// half a second if they sleep.
+    pub fn hang_up(&self) -> Result<(), Error> {
         crate::sys::hang_up::hang_up(self.socket()?).map_err(|e| Error::os("close a pipe", e))?;
         self.memory.tell_closed();
         Ok(())

@@ -16,14 +16,15 @@ use crate::layout::failure::TransportFailure;
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::epoll::Readiness;
 
-/// What the end of a wait for several things depends on.
+/// What the end of a wait for several things depends on; see [`PipeEnd::arm`].
 #[derive(Debug)]
-pub(crate) enum Armed<'a> {
+pub enum Armed<'a> {
     /// A receive would not block.
     Ready,
-    /// Sleep until the beacon is readable, or the socket hung up; then ask again; a slice at most.
-    Sleep { beacon: BorrowedFd<'a>, socket: BorrowedFd<'a> },
-    /// A sender is at work and the beacon cannot be darkened: ask again in a moment.
+    /// Poll the first descriptor for reading and the other one for nothing but its end (`POLLHUP`), half a second at most, then
+    /// ask again.
+    Sleep(BorrowedFd<'a>, Option<BorrowedFd<'a>>),
+    /// Somebody is sending at this moment, and the beacon cannot be darkened. Ask again in a millisecond or so.
     Soon,
 }
 
@@ -72,13 +73,8 @@ impl Drop for Selector {
 }
 
 impl PipeEnd {
-    /// Whether a receive would not block: there is a message, or the end.
-    pub(crate) fn is_ready(&self) -> Result<bool, TransportFailure> {
-        self.wait_ready(&mut Wait::now())
-    }
-
-    /// Waits until a receive would not block; false: not within the time.
-    pub(crate) fn wait_ready(&self, wait: &mut Wait<'_>) -> Result<bool, TransportFailure> {
+    /// Waits until a receive would not block, since there is a message or the end; false: not within the time.
+    pub fn poll(&self, wait: &mut Wait<'_>) -> Result<bool, TransportFailure> {
         let direction = self.incoming()?;
         loop {
             let found = match direction.has_frame() {
@@ -110,13 +106,14 @@ impl PipeEnd {
         Ok(self.look_with_turn(direction, &turn)? == Looked::Message)
     }
 
-    /// Prepares a sleep on other things, too: from now on a message makes the beacon readable, until one looks again.
-    pub(crate) fn arm(&self) -> Result<Armed<'_>, TransportFailure> {
+    /// Prepares a sleep on several things at once: after this a message makes a descriptor readable. It may be readable
+    /// for nothing, so ask again whenever it is. Costs senders nothing but the message after it. Waits for nobody.
+    pub fn arm(&self) -> Result<Armed<'_>, TransportFailure> {
         let direction = self.incoming()?;
         let made = self.made()?;
         direction.words.seldom.bell.announce_asleep();
         kill_point!(PipeAsleep);
-        if self.is_ready()? {
+        if self.poll(&mut Wait::now())? {
             return Ok(Armed::Ready);
         }
         if self.lit.load(Ordering::Relaxed) || direction.words.seldom.beacon.may_be_lit() {
@@ -128,11 +125,13 @@ impl PipeEnd {
                 return Ok(Armed::Soon);
             }
         }
-        Ok(Armed::Sleep { beacon: direction.beacon_of(made).as_fd(), socket: made.socket() })
+        Ok(Armed::Sleep(direction.beacon_of(made).as_fd(), Some(made.socket())))
     }
 
-    /// A descriptor that is readable exactly if a receive would not block, from now on.
-    pub(crate) fn pollable(&self) -> Result<BorrowedFd<'_>, TransportFailure> {
+    /// A descriptor for selectors and event loops that is readable exactly if a receive would not block. The same one at
+    /// each call. From the first call on a message costs a system call at each end when it comes to an empty pipe or leaves one;
+    /// [`arm`](PipeEnd::arm) does not do that. Waits for nobody.
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, TransportFailure> {
         let Ok(direction) = self.incoming() else { return Ok(self.socket()?) };
         if let Some(readiness) = self.selector.get() {
             return Ok(readiness.as_fd());

@@ -13,6 +13,15 @@ use crate::layout::failure::TransportFailure;
 use crate::sync::{Wait, kill_point};
 use crate::sys::socket_pair::{self, Label};
 
+/// A message that was received; its bytes are in the caller's buffer.
+#[derive(Debug)]
+pub struct Received {
+    /// What the bytes mean.
+    pub codec: u16,
+    /// The descriptors that came along.
+    pub fds: Vec<OwnedFd>,
+}
+
 /// What waits at the head, for who only looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Looked {
@@ -22,10 +31,26 @@ pub(super) enum Looked {
 }
 
 impl PipeEnd {
-    /// Receives a message, waiting for one as long as `wait` says, and returns what its bytes mean. `out` is emptied first,
-    /// `fds` comes empty. A message of more than `limit` bytes stays where it is and is an error.
+    /// Receives a message into `buffer`, which is emptied first. One of more than `limit` bytes is not received: it stays
+    /// where it is, and every call with that limit gives the same error, [`Error::Limit`]. `Disconnected`: nobody has the
+    /// other end, and there is no message left.
+    ///
+    /// A call that gives up in the middle of a message loses nothing: the next one goes on.
     #[inline]
-    pub(crate) fn receive(
+    pub fn recv(
+        &self,
+        buffer: &mut Vec<u8>,
+        limit: usize,
+        wait: &mut Wait<'_>,
+    ) -> Result<Received, TransportFailure> {
+        let mut fds = Vec::new();
+        let codec = self.recv_with(buffer, &mut fds, limit, wait)?;
+        Ok(Received { codec, fds })
+    }
+
+    /// As `recv`, and returns what the bytes mean; descriptors go into `fds`, which comes empty.
+    #[inline]
+    pub(crate) fn recv_with(
         &self,
         out: &mut Vec<u8>,
         fds: &mut Vec<OwnedFd>,

@@ -8,18 +8,10 @@ use super::turn::Turn;
 use super::{MOST_HANDLES, PipeEnd};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
+use crate::layout::message::Outbound;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::socket_pair::{self, Label, Sent};
-
-/// A message on its way.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outbound<'a> {
-    pub(crate) codec: u16,
-    /// Its bytes are these, one after the other.
-    pub(crate) parts: &'a [&'a [u8]],
-    pub(crate) fds: &'a [OwnedFd],
-}
 
 /// The first frame of a message of several begins with the length of the message.
 const LENGTH: usize = 8;
@@ -32,13 +24,19 @@ enum Sleepers {
 }
 
 impl PipeEnd {
-    /// Sends a message. After a failure nobody receives it, not even a part.
+    /// Sends a message of `codec` that consists of `parts`, one after the other, together with `fds`.
+    ///
+    /// Waits for room. After a failure nobody receives it, not even a part. `Disconnected`: nobody has the other end. A
+    /// message that does not fit at once is never sent with [`Wait::now`].
     #[inline]
-    pub(crate) fn send(
+    pub fn send(
         &self,
-        message: &Outbound<'_>,
+        codec: u16,
+        parts: &[&[u8]],
+        fds: &[OwnedFd],
         wait: &mut Wait<'_>,
     ) -> Result<(), TransportFailure> {
+        let message = &Outbound { codec, parts, fds };
         let direction = self.outgoing()?;
         if message.fds.len() > MOST_HANDLES {
             return Err(Error::Limit(format!(

@@ -5,14 +5,15 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::get::Extras;
+use super::put::check_codec;
 use super::ring::{self, HANDLES};
-use super::{INLINE, Outbound, Position, SharedQueue};
+use super::{INLINE, Position, SharedQueue};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
+use crate::layout::message::Outbound;
 use crate::segment::Token;
 use crate::sync::{Held, Wait, kill_point};
 use crate::sys::sidecar;
@@ -24,19 +25,32 @@ const AHEAD: usize = 4 << 20;
 /// For at most so many small messages room is made before they are taken.
 const EXPECTED: usize = 1024;
 
-/// Messages that were taken together; memory that is used again by the next `get_many`.
+/// Messages that were taken together: memory that the next [`get_many`](SharedQueue::get_many) uses again.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub struct Batch {
     /// The bytes of all small messages, one after the other.
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) entries: Vec<Entry>,
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
     /// What few messages have, each with the number of its message, in order.
-    pub(crate) extras: Vec<(usize, Extras)>,
+    extras: Vec<(usize, Extras)>,
     /// Blocks of messages that are not committed yet, each with the number of its message.
     blocks: Vec<(usize, BlockId, usize)>,
 }
 
-/// One message of a batch.
+/// One message of a [`Batch`].
+#[derive(Debug)]
+pub struct BatchMessage<'a> {
+    /// What the bytes mean.
+    pub codec: u16,
+    /// The bytes; none if the message is a large one.
+    pub bytes: &'a [u8],
+    /// The bytes of a large message.
+    pub large: Option<Box<Block>>,
+    /// The descriptors that came along.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Where one message of a batch lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) codec: u16,
@@ -45,8 +59,42 @@ pub(crate) struct Entry {
 }
 
 impl Batch {
+    /// An empty one.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes the messages out, oldest first. Those that are not asked for are dropped with the iterator.
+    pub fn drain(&mut self) -> impl Iterator<Item = BatchMessage<'_>> {
+        let Batch { bytes, entries, extras, .. } = self;
+        let (all, mut extras) = (&bytes[..], extras.drain(..).peekable());
+        let mut start = 0;
+        entries.drain(..).enumerate().map(move |(index, entry)| {
+            let extras = extras.next_if(|(of, _)| *of == index).map(|(_, extras)| extras);
+            let extras = extras.unwrap_or_default();
+            let bytes = &all[start..entry.end];
+            start = entry.end;
+            BatchMessage { codec: entry.codec, bytes, large: extras.block, fds: extras.fds }
+        })
+    }
+
+    /// All of it, for an iterator that owns it.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<Entry>, Vec<(usize, Extras)>) {
+        (self.bytes, self.entries, self.extras)
+    }
+
     /// Forgets all messages and keeps some memory.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(2 * UNDER_ONE_LOCK);
         self.entries.clear();
@@ -76,13 +124,19 @@ enum Full {
 }
 
 impl SharedQueue {
-    /// Puts the messages in order, waiting for room, and says how many were put when it has to give up. What is put under one lock
-    /// appears at once; another producer's messages may come in between.
-    pub(crate) fn put_many(
-        self: &Arc<Self>,
+    /// Puts many messages in order, waiting for room for each, and says how many were put.
+    ///
+    /// As many as there is room for, and not more than some 256 KiB of small ones, are put in one step: they appear at
+    /// once, and if this process is killed, all of them or none. Other producers' messages may come between two such parts.
+    pub fn put_many(
+        &self,
         messages: &[Outbound<'_>],
         wait: &mut Wait<'_>,
     ) -> (usize, Result<(), TransportFailure>) {
+        // Nothing is put when one of them could never be.
+        if let Err(error) = messages.iter().try_for_each(|message| check_codec(message.codec)) {
+            return (0, Err(error.into()));
+        }
         let mut put = 0;
         let mut ready = VecDeque::new();
         let mut socket_was_full_at = None;
@@ -179,7 +233,7 @@ impl SharedQueue {
 
     /// Fills blocks for the large ones among the next messages.
     fn prepare(
-        self: &Arc<Self>,
+        &self,
         messages: &[Outbound<'_>],
         ready: &mut VecDeque<Ready>,
         wait: &mut Wait<'_>,
@@ -266,10 +320,12 @@ impl SharedQueue {
         }
     }
 
-    /// Takes up to `max` of the oldest messages, waiting for the first one. `batch` is emptied first; it may end up with
-    /// fewer than wait, since it ends after a message with descriptors and after some 256 KiB.
-    pub(crate) fn get_many(
-        self: &Arc<Self>,
+    /// Takes up to `max` of the oldest messages in one step, waiting for the first one. `batch` is emptied first.
+    ///
+    /// It may take fewer than wait: a batch ends with a message that has descriptors, and with some 256 KiB of small
+    /// messages. Should this process be killed before it used them, all of them are lost with it.
+    pub fn get_many(
+        &self,
         max: usize,
         batch: &mut Batch,
         wait: &mut Wait<'_>,
@@ -315,7 +371,7 @@ impl SharedQueue {
 
     /// Takes one message at least; says whether it left a chunk on the way.
     fn get_part(
-        self: &Arc<Self>,
+        &self,
         held: &Held<'_>,
         head: Position,
         me: Token,

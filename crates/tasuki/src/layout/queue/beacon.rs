@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::SharedQueue;
 use super::side::{Beacon, DARKENS, LIGHTS, SHUT};
+use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Held, Wait, kill_point};
@@ -41,8 +42,18 @@ impl Beacon for Room<'_> {
 }
 
 impl SharedQueue {
-    /// A descriptor that is readable whenever there is a message, or the queue is shut down.
-    pub(crate) fn pollable(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, TransportFailure> {
+    /// A descriptor that is readable whenever a message waits, and for good after a shutdown: for poll, select and epoll,
+    /// with levels or edges. It belongs to the queue and is the same in all processes; only poll it, never read from it.
+    ///
+    /// From the first call on, puts into the empty queue and gets of the last message make a system call each. Who
+    /// finds it readable may find that another one was faster; a `get` that says "empty" made sure that the descriptor
+    /// is not readable for nothing.
+    pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
+        Ok(self.pollable_within(&mut Wait::forever())?)
+    }
+
+    /// As `pollable`, for those who do not want to wait until one who was stopped inside the queue goes on.
+    pub fn pollable_within(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, TransportFailure> {
         let head = self.head();
         if head.put.flags() & LIGHTS == 0 {
             let held = self.lock_get(wait)?;
@@ -57,8 +68,15 @@ impl SharedQueue {
         Ok(self.messages.as_fd())
     }
 
-    /// A descriptor that is writable whenever there is room, or the queue is shut down.
-    pub(crate) fn pollable_for_put(
+    /// A descriptor that is writable whenever there is room, and for good after a shutdown; see
+    /// [`pollable`](SharedQueue::pollable). With a byte limit it is not writable from when a message was refused until something is
+    /// taken. It says nothing by being readable.
+    pub fn pollable_for_put(&self) -> Result<BorrowedFd<'_>, Error> {
+        Ok(self.pollable_for_put_within(&mut Wait::forever())?)
+    }
+
+    /// As `pollable_for_put`; see [`pollable_within`](SharedQueue::pollable_within).
+    pub fn pollable_for_put_within(
         &self,
         wait: &mut Wait<'_>,
     ) -> Result<BorrowedFd<'_>, TransportFailure> {
@@ -79,15 +97,16 @@ impl SharedQueue {
         Ok(room.as_fd())
     }
 
-    /// Whether a get that found nothing in an attempt need not be repeated: there was nothing, and nobody is to be waited for.
-    pub(crate) fn is_surely_empty(&self) -> bool {
+    /// After a get with [`Wait::attempt`] found nothing: whether there was nothing. Otherwise somebody may be inside, perhaps
+    /// stopped, and a get with [`Wait::now`] says more.
+    pub fn is_surely_empty(&self) -> bool {
         let head = self.head();
         let is_dark = head.get.flags() & DARKENS == 0 || !head.put.may_be_lit();
         is_dark && !head.get.lock.is_held() && !self.has_message() && !self.is_shut_down()
     }
 
-    /// The same of a put that found no room.
-    pub(crate) fn is_surely_full(&self) -> bool {
+    /// The same after a put.
+    pub fn is_surely_full(&self) -> bool {
         let head = self.head();
         let is_dark = head.put.flags() & DARKENS == 0 || !head.get.may_be_lit();
         is_dark && !head.put.lock.is_held() && self.is_full() && !self.is_shut_down()

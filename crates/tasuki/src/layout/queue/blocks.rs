@@ -13,8 +13,6 @@
 //! longest message it carried, and gives it back when the queue keeps more than [`KEPT`] in free blocks.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
-use std::sync::Arc;
-
 use super::geometry::AREAS;
 use super::room::Gap;
 use super::{SharedQueue, corrupt};
@@ -120,10 +118,11 @@ pub(super) struct Sweep {
     pub(super) others_wait: bool,
 }
 
-/// A block that this process owns, for writing before a put or for reading after a get; free when dropped.
+/// The bytes of a large message, still in shared memory and nobody else's: a block, for writing before a put or for reading after
+/// a get. Given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Block {
-    queue: Arc<SharedQueue>,
+pub struct Block {
+    queue: SharedQueue,
     id: BlockId,
     offset: usize,
     len: usize,
@@ -133,24 +132,27 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The message's length in bytes.
-    pub(crate) fn len(&self) -> usize {
+    /// How many bytes there are.
+    #[allow(clippy::len_without_is_empty)] // a large message is never empty
+    pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Copies the message into `to`, which has room for exactly its length.
+    /// Copies all bytes to `to`.
     ///
     /// # Safety
-    /// `to` points to `len()` writable bytes that do not overlap the block.
-    pub(crate) unsafe fn copy_to(&self, to: *mut u8) {
+    /// `to` points to `len()` bytes that may be written and are no part of shared memory.
+    pub unsafe fn copy_to(&self, to: *mut u8) {
         let from = self.queue.segment.bytes(self.offset, self.len).expect("a checked block");
         // SAFETY: the source was checked to lie in the mapping; the caller vouches for the target.
         unsafe { to.copy_from_nonoverlapping(from.as_ptr(), self.len) };
         kill_point!(GetBlockCopied);
     }
 
-    /// Where the message begins: a multiple of a page.
-    pub(crate) fn as_ptr(&self) -> *mut u8 {
+    /// The address of the first byte, aligned to 4096, for as long as this lives and this process did not fork: a child of
+    /// a fork sees the same memory and has no hold on it. Nobody who keeps to the protocol writes there meanwhile; a
+    /// broken process could.
+    pub fn as_ptr(&self) -> *mut u8 {
         self.queue.segment.bytes(self.offset, self.len).expect("a checked block").as_ptr()
     }
 
@@ -169,13 +171,14 @@ impl Block {
         self.owned = false;
     }
 
-    /// Whether it is this process's: not in a child that was forked since.
-    pub(crate) fn is_held(&self) -> bool {
+    /// Whether this process holds the memory: false in a child that was forked while this existed, where the bytes may
+    /// become those of another message.
+    pub fn is_held(&self) -> bool {
         self.owned && self.epoch == fork::epoch()
     }
 
-    /// A copy of the message.
-    pub(crate) fn to_vec(&self) -> Vec<u8> {
+    /// The bytes, copied.
+    pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.len);
         let inside = self.queue.segment.read(self.offset, self.len, &mut bytes);
         assert!(inside, "a checked block");
@@ -241,7 +244,7 @@ impl SharedQueue {
 
     /// Takes a block for a message of `len` bytes, with memory.
     pub(super) fn claim_block(
-        self: &Arc<Self>,
+        &self,
         len: usize,
         wait: &mut Wait<'_>,
     ) -> Result<Block, TransportFailure> {
@@ -335,7 +338,7 @@ impl SharedQueue {
 
     /// Gives a block a place and memory, and maps it here.
     fn give_block_memory(
-        self: &Arc<Self>,
+        &self,
         id: BlockId,
         len: usize,
         me: Token,
@@ -473,12 +476,7 @@ impl SharedQueue {
     }
 
     /// The message was taken: its block is this process's. The get lock is held.
-    pub(super) fn hold_block(
-        self: &Arc<Self>,
-        id: BlockId,
-        len: usize,
-        me: Token,
-    ) -> Result<Block, Error> {
+    pub(super) fn hold_block(&self, id: BlockId, len: usize, me: Token) -> Result<Block, Error> {
         let entry = self.block(id)?;
         entry.state.store(HELD | u64::from(me.bits()) << 32, Ordering::Release);
         let offset = self.checked_offset(id, SMALLEST << id.class)?;

@@ -1,11 +1,11 @@
 //! A queue as a channel: in the place of its socket it has one end of a pair, so that the kernel counts who is at the
-//! other one. `channel/README.md` holds the steps and why no end is missed. Called by `raw::channel`.
+//! other one. `channel/README.md` holds the steps and why no end is missed. Called by `channel`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Head, Options, Parts, SharedQueue};
+use super::{AttachedQueue, Head, Options, Parts, SharedQueue};
 use crate::error::Error;
 use crate::segment::Segment;
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -46,7 +46,7 @@ impl Drop for End {
     fn drop(&mut self) {
         kill_point!(EndClosed);
         let head: &Head = self.segment.place(self.segment.payload());
-        // SYNC: with the load in `is_alone`: who sees this count, and asks the socket then, finds it closed.
+        // SYNC: with the load in `is_disconnected`: who sees this count, and asks the socket then, finds it closed.
         head.settings.closed_ends.fetch_add(1, Ordering::SeqCst);
         kill_point!(EndCounted);
         head.nonempty.0.ring_all();
@@ -61,7 +61,7 @@ impl SharedQueue {
         const DOING: &str = "make the sockets that tell who is at a channel";
         let (senders, receivers) = sidecar::pair().map_err(|e| Error::os(DOING, e))?;
         let sending = SharedQueue::create_with(options, senders)?;
-        let copies = sending.descriptors().try_clone_to_owned();
+        let copies = sending.parts().try_clone_to_owned();
         let copies = copies.map_err(|e| Error::os(DOING, e))?;
         let receiving = SharedQueue::attach_end(Parts { sidecar: receivers, ..copies })?;
         Ok((sending.into_end(), receiving))
@@ -76,19 +76,22 @@ impl SharedQueue {
     }
 
     fn into_end(mut self) -> SharedQueue {
-        self.end = Some(End::of(&self.segment));
+        let end = End::of(&self.segment);
+        Arc::get_mut(&mut self.0).expect("nobody else has it yet").end = Some(end);
         self
     }
+}
 
-    /// Whether nobody is at the other end any more. Once true it stays true, and everything that was put is visible.
-    pub(crate) fn is_alone(&self) -> bool {
+impl AttachedQueue {
+    /// Of a channel: whether nobody is at the other end any more, in any process or message. Once true it stays true, and everything that was put is visible.
+    pub fn is_disconnected(&self) -> bool {
         self.look_at_peer().is_gone
     }
 
-    /// As `is_alone`, at the price of a few instructions: a dropped end is noticed at once, a killed one within a
+    /// As `is_disconnected`, at the price of a few instructions: a dropped end is noticed at once, a killed one within a
     /// tenth of a second.
     #[inline]
-    pub(crate) fn is_known_alone(&self) -> bool {
+    pub fn is_known_disconnected(&self) -> bool {
         let Some(end) = &self.end else { return false };
         let closed = self.head().settings.closed_ends.load(Ordering::Relaxed);
         if closed == end.closed.load(Ordering::Relaxed)
@@ -96,7 +99,13 @@ impl SharedQueue {
         {
             return end.alone.load(Ordering::Acquire);
         }
-        self.is_alone()
+        self.is_disconnected()
+    }
+
+    /// Of a channel: this end's socket. It hangs up when nobody is at the other end: for poll without any event asked for, and
+    /// with it all that wait in the kernel. Whatever else it says concerns nobody, and nothing is read from it.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.sidecar.as_fd()
     }
 
     #[cold]
@@ -123,14 +132,16 @@ impl SharedQueue {
     /// front of its socket though no message waits, which [`sweep`](SharedQueue::sweep) looks at.
     pub(crate) fn should_not_sleep(&self) -> bool {
         let peer = self.look_at_peer();
-        peer.is_gone || peer.has_sent && self.len() == 0 && self.may_sweep()
+        peer.is_gone || peer.has_sent && self.is_empty() && self.may_sweep()
     }
 
     fn may_sweep(&self) -> bool {
         let now = wait::look_number();
         self.end.as_ref().is_some_and(|end| end.swept.load(Ordering::Relaxed) != now)
     }
+}
 
+impl SharedQueue {
     /// Closes the descriptors of messages that never came: only receivers can, see the README. Does nothing when it
     /// was done in this half second.
     pub(crate) fn sweep(&self) {

@@ -1,7 +1,6 @@
 //! The consumers' side: copy out, say what is in hand, ring, commit.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
 use super::ring::{self, BLOCK, HANDLES, JUMP};
@@ -21,6 +20,17 @@ pub(crate) struct Extras {
     /// The block that holds the bytes, this process's until it is dropped; None: they are in the caller's buffer.
     pub(crate) block: Option<Box<Block>>,
     pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// A message that was taken.
+#[derive(Debug)]
+pub struct Taken {
+    /// What the bytes mean.
+    pub codec: u16,
+    /// The bytes, when they are too many for the caller's buffer.
+    pub large: Option<Box<Block>>,
+    /// The descriptors that came along.
+    pub fds: Vec<OwnedFd>,
 }
 
 /// A frame that was found at the head, checked.
@@ -48,11 +58,23 @@ impl Frame {
 }
 
 impl SharedQueue {
-    /// Takes the oldest message, waiting for one as long as `wait` says, and returns what its bytes mean. `out` is
-    /// emptied first; `extras` comes empty.
+    /// Takes the oldest message, waiting for one as long as `wait` says. A small one's bytes are in `buffer` then, which is
+    /// emptied first; a large one's are in the returned [`Block`].
     #[inline]
-    pub(crate) fn get(
-        self: &Arc<Self>,
+    pub fn get(
+        &self,
+        buffer: &mut Vec<u8>,
+        wait: &mut Wait<'_>,
+    ) -> Result<Taken, TransportFailure> {
+        let mut extras = Extras::default();
+        let codec = self.get_with(buffer, &mut extras, wait)?;
+        Ok(Taken { codec, large: extras.block, fds: extras.fds })
+    }
+
+    /// As `get`, and returns what the bytes mean; what few messages have goes into `extras`, which comes empty.
+    #[inline]
+    pub(crate) fn get_with(
+        &self,
         out: &mut Vec<u8>,
         extras: &mut Extras,
         wait: &mut Wait<'_>,
@@ -85,7 +107,7 @@ impl SharedQueue {
 
     #[inline]
     fn get_locked(
-        self: &Arc<Self>,
+        &self,
         held: &Held<'_>,
         head: Position,
         me: Token,

@@ -150,24 +150,29 @@ impl Head {
 }
 
 impl SharedQueue {
-    /// Whether tasks are counted.
+    /// Whether messages are tasks that are reported done.
     #[inline]
-    pub(crate) fn is_joinable(&self) -> bool {
+    pub fn is_joinable(&self) -> bool {
         self.joinable
     }
 
-    /// How many messages were put and not reported done.
-    pub(crate) fn unfinished(&self) -> u64 {
+    /// How many messages were put and not yet reported done.
+    pub fn unfinished(&self) -> u64 {
         self.head().unfinished()
     }
 
-    /// Whether a join would neither wait nor tell of a loss.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Whether a [`join`](SharedQueue::join) would neither wait nor tell of a loss.
+    pub fn is_settled(&self) -> bool {
         self.unfinished() == 0 && !self.has_untold_loss()
     }
 
-    /// Reports `count` tasks done. `wait` is for the queue's own lock, which is never held for long.
-    pub(crate) fn task_done(&self, count: u64, wait: &mut Wait<'_>) -> Result<(), TaskDoneFailure> {
+    /// Reports that `count` messages that were taken from this joinable queue, by whomever, are worked off. `wait` is for
+    /// the queue's own lock, which nobody who runs holds for long.
+    ///
+    /// A task belongs to the process that took it: should that be killed before it reports the task done, the task is lost,
+    /// and [`join`](SharedQueue::join) says so. Reporting a task done in another process than the one that took it is
+    /// allowed; the loss of such tasks may go unnoticed.
+    pub fn task_done(&self, count: u64, wait: &mut Wait<'_>) -> Result<(), TaskDoneFailure> {
         self.expect_joinable()?;
         let me = self.segment.my_row()?;
         let held = self.lock_get(wait)?;
@@ -186,8 +191,8 @@ impl SharedQueue {
         Ok(())
     }
 
-    /// Waits until everything that was put has been reported done; says once for each loss that tasks are lost.
-    pub(crate) fn join(&self, wait: &mut Wait<'_>) -> Result<(), JoinFailure> {
+    /// Waits until every message that was ever put has been reported done; says once for each loss that tasks are lost.
+    pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), JoinFailure> {
         self.expect_joinable()?;
         let ready = || self.unfinished() == 0 || self.has_untold_loss();
         loop {

@@ -8,6 +8,7 @@
 mod batch;
 mod beacon;
 mod blocks;
+mod channel;
 mod ends;
 mod geometry;
 mod get;
@@ -25,19 +26,21 @@ mod side;
 mod tally;
 
 use std::iter;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-pub(crate) use batch::{Batch, Entry};
-pub(crate) use blocks::Block;
+pub(crate) use batch::Entry;
+pub use batch::{Batch, BatchMessage};
+pub use blocks::Block;
+pub(crate) use channel::channel;
+pub use channel::{Receiver, Sender};
 pub(crate) use get::Extras;
+pub use get::Taken;
 pub use joining::{JoinFailure, LostTasks, TaskDoneFailure};
 pub(crate) use parts::Parts;
-pub(crate) use private::PrivateBlock;
-pub use put::Outbound;
+pub use private::PrivateBlock;
 pub use remains::Remains;
-/// The codec that no message may have.
-pub(crate) use ring::JUMP as NO_CODEC;
 pub use shutdown::Shutdown;
 
 use side::{Position, Side};
@@ -45,7 +48,7 @@ use side::{Position, Side};
 use crate::error::Error;
 use crate::segment::placed::Placed;
 use crate::segment::roster::rows_for;
-use crate::segment::{Kind, Segment, SegmentId, Shape, Shared, pieces};
+use crate::segment::{Kind, Segment, Shape, Shared, pieces};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{SleepWord, Spin};
 use crate::sys::memory::{self, PAGE};
@@ -133,9 +136,13 @@ impl Head {
     }
 }
 
-/// One queue as this process sees it.
+/// A queue of frames: a codec tag, bytes and descriptors. A clone is the same queue.
+#[derive(Clone, Debug)]
+pub struct SharedQueue(Arc<AttachedQueue>);
+
+/// A queue as this process sees it: what whoever has it, or an end of a channel, can ask.
 #[derive(Debug)]
-pub(crate) struct SharedQueue {
+pub struct AttachedQueue {
     segment: Arc<Segment>,
     head: Placed<Head>,
     sidecar: OwnedFd,
@@ -159,9 +166,18 @@ pub(crate) struct SharedQueue {
     end: Option<ends::End>,
 }
 
+impl Deref for SharedQueue {
+    type Target = AttachedQueue;
+
+    #[inline]
+    fn deref(&self) -> &AttachedQueue {
+        &self.0
+    }
+}
+
 impl SharedQueue {
     /// Makes an empty queue.
-    pub(crate) fn create(options: &Options) -> Result<SharedQueue, Error> {
+    pub(crate) fn create_of(options: &Options) -> Result<SharedQueue, Error> {
         let sidecar = sidecar::create()
             .map_err(|e| Error::os("make the socket that carries a queue's handles", e))?;
         SharedQueue::create_with(options, sidecar)
@@ -222,7 +238,7 @@ impl SharedQueue {
     ) -> Result<SharedQueue, Error> {
         let geometry = geometry::Geometry::new(&segment)?;
         let head = Placed::<Head>::new(&segment, segment.payload());
-        Ok(SharedQueue {
+        Ok(SharedQueue(Arc::new(AttachedQueue {
             capacity: head.settings.capacity.load(Ordering::Relaxed).max(1),
             byte_limit: head.settings.byte_limit.load(Ordering::Relaxed),
             structured: head.settings.structured.load(Ordering::Relaxed) as u16,
@@ -239,21 +255,28 @@ impl SharedQueue {
             looks: AtomicU64::new(0),
             drought: peers::Drought::default(),
             end: None,
-        })
+        })))
     }
+}
 
-    /// How many messages are waiting, at this moment.
-    pub(crate) fn len(&self) -> u64 {
+impl AttachedQueue {
+    /// How many messages wait at this moment; whoever acts on it may find it changed.
+    pub fn len(&self) -> u64 {
         self.head().len(self.capacity)
     }
 
+    /// Whether no message waits at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether a message would have to wait for room at this moment, even a small one.
-    pub(crate) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.head().is_full(self.capacity, self.byte_limit)
     }
 
-    /// Whether the bytes of the messages that wait are limited.
-    pub(crate) fn limits_bytes(&self) -> bool {
+    /// Whether bytes are limited: then there may be room, but not for a certain message.
+    pub fn limits_bytes(&self) -> bool {
         self.byte_limit != u64::MAX
     }
 
@@ -262,22 +285,28 @@ impl SharedQueue {
         self.capacity != u64::MAX || self.limits_bytes()
     }
 
-    /// Most messages at a time; None is no limit.
-    pub(crate) fn capacity(&self) -> Option<u64> {
+    /// Most messages at a time; `None` is no limit.
+    pub fn capacity(&self) -> Option<u64> {
         (self.capacity != u64::MAX).then_some(self.capacity)
     }
 
     /// What `Options::structured` was.
-    pub(crate) fn structured(&self) -> u16 {
+    pub(crate) fn structured_tag(&self) -> u16 {
         self.structured
     }
 
-    pub(crate) fn id(&self) -> SegmentId {
-        self.segment.id()
+    /// The queue's own number, equal for all handles to it in all processes.
+    pub fn id(&self) -> [u8; 16] {
+        self.segment.id().0
+    }
+
+    /// The queue's descriptors: its segment, the socket that carries handles, and what can be polled.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.parts().into_list()
     }
 
     /// The descriptors that make up a handle.
-    pub(crate) fn descriptors(&self) -> Parts<BorrowedFd<'_>> {
+    pub(crate) fn parts(&self) -> Parts<BorrowedFd<'_>> {
         Parts {
             segment: self.segment.fd_to_send(),
             sidecar: self.sidecar.as_fd(),

@@ -101,8 +101,9 @@ impl SharedQueue {
 
 /// Of consumers, about those who put.
 impl SharedQueue {
-    /// Notes that this process will not put.
-    pub(crate) fn close_writer(&self) -> Result<(), Error> {
+    /// Notes that this process will not put. It counts for all its handles of this queue; putting all the same is allowed
+    /// as long as nobody asks [`may_have_writer`](SharedQueue::may_have_writer).
+    pub fn close_writer(&self) -> Result<(), Error> {
         let me = self.segment.my_row()?;
         if let Some(row) = self.segment.roster().row(me.row()) {
             row.roles.fetch_or(NO_WRITER, Ordering::SeqCst);
@@ -118,9 +119,11 @@ impl SharedQueue {
         let _ = self.segment.my_row();
     }
 
-    /// Whether there may be a process that puts. It costs little as long as the roster names one, else milliseconds.
+    /// Whether there may be a process that puts: one that lives, has this queue, and did not call
+    /// [`close_writer`](SharedQueue::close_writer). Descriptors on their way in a socket are not seen. It costs little as long as
+    /// the roster names one, else milliseconds.
     #[cold]
-    pub(crate) fn may_have_writer(&self) -> bool {
+    pub fn may_have_writer(&self) -> bool {
         match self.segment.roster().pids_if_all(NO_WRITER) {
             Some(closed) => holders::another_process_has_but(self.segment.file_id(), |pid| {
                 closed.contains(&pid)
@@ -129,10 +132,12 @@ impl SharedQueue {
         }
     }
 
-    /// For a consumer that waits, whenever it wakes: whether it was found that no process puts any more. It has waited for
-    /// a while then, over several calls perhaps, since [`ends_drought`](SharedQueue::ends_drought) was called.
+    /// For a consumer that called [`close_writer`](SharedQueue::close_writer) and waits, whenever it wakes: whether nobody is left
+    /// who puts. It costs next to nothing: only who has waited for some half seconds in vain, in one call or in several, really
+    /// looks, as [`may_have_writer`](SharedQueue::may_have_writer) does. [`ends_drought`](SharedQueue::ends_drought) says that a
+    /// message came.
     #[cold]
-    pub(crate) fn is_abandoned(&self) -> bool {
+    pub fn is_abandoned(&self) -> bool {
         let now = wait::look_number();
         // Threads that wait at the same time may each look; no harm is done.
         let since = match self.drought.since.load(Ordering::Relaxed) {
@@ -157,8 +162,8 @@ impl SharedQueue {
         !holders::another_process_has_but(file, |pid| closed.contains(&pid))
     }
 
-    /// A message came.
-    pub(crate) fn ends_drought(&self) {
+    /// See [`is_abandoned`](SharedQueue::is_abandoned).
+    pub fn ends_drought(&self) {
         self.drought.since.store(0, Ordering::Relaxed);
     }
 }

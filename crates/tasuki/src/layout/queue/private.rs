@@ -23,9 +23,9 @@ use crate::sys::fork;
 use crate::sys::memory::PAGE;
 use crate::sys::private_memory::PrivateMemory;
 
-/// A message's bytes, this process's own for as long as this lives.
+/// The bytes of a large message as private memory, for as long as this lives; see [`Block::into_private`].
 #[derive(Debug)]
-pub(crate) struct PrivateBlock {
+pub struct PrivateBlock {
     memory: *mut u8,
     len: usize,
     bytes: Bytes,
@@ -87,23 +87,27 @@ extern "C" fn release() {
     LIST.release_after_fork();
 }
 
-impl PrivateBlock {
-    /// The message in the block; gives the block back when that fails, for want of memory.
-    pub(crate) fn of(block: Box<Block>) -> Result<PrivateBlock, Error> {
+impl Block {
+    /// The message as memory of this process alone, without a copy: what is written there nobody else sees, and a child that
+    /// is forked has its own. It costs a mapping, and before a fork a copy. Where the kernel refuses the mapping, the message
+    /// is copied at once; it is lost only if there is no memory for that either.
+    pub fn into_private(self: Box<Self>) -> Result<PrivateBlock, Error> {
         if !HOOKED.load(Ordering::Relaxed) {
             hook(); // a linker that left the constructor out
         }
-        let memory = match block.private_memory() {
+        let memory = match self.private_memory() {
             Ok(memory) => memory,
-            Err(refused) => return PrivateBlock::copied(&block).ok_or(refused),
+            Err(refused) => return PrivateBlock::copied(&self).ok_or(refused),
         };
-        let (address, len) = (memory.as_ptr(), block.len());
+        let (address, len) = (memory.as_ptr(), self.len());
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         // Should another thread fork before this, its child has a mapping that nobody there knows of.
-        LIST.lock().insert(number, Shown { memory, block });
+        LIST.lock().insert(number, Shown { memory, block: self });
         Ok(PrivateBlock { memory: address, len, bytes: Bytes::Listed(number) })
     }
+}
 
+impl PrivateBlock {
     /// A copy, made from the mapping in which the message was found; None when there is no memory.
     #[cold]
     fn copied(block: &Block) -> Option<PrivateBlock> {
@@ -116,11 +120,15 @@ impl PrivateBlock {
         Some(PrivateBlock { memory, len, bytes: Bytes::Copied(pages) })
     }
 
-    pub(crate) fn as_ptr(&self) -> *mut u8 {
+    /// The address of the first byte, aligned to 4096. The bytes are there as long as this lives, and nobody but this process's
+    /// own threads writes there.
+    pub fn as_ptr(&self) -> *mut u8 {
         self.memory
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many bytes there are.
+    #[allow(clippy::len_without_is_empty)] // a large message is never empty
+    pub fn len(&self) -> usize {
         self.len
     }
 }

@@ -1,28 +1,17 @@
 //! The producers' side: reserve a place, write, ring, commit.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use super::blocks::{Block, BlockId};
-use super::ring::{self, BLOCK, HANDLES};
+use super::ring::{self, BLOCK, HANDLES, JUMP};
 use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
+use crate::layout::message::Outbound;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Held, Wait, kill_point};
 use crate::sys::sidecar::{self, Label};
-
-/// A message on its way in.
-#[derive(Clone, Copy, Debug)]
-pub struct Outbound<'a> {
-    /// What the bytes mean; the queue does not look.
-    pub codec: u16,
-    /// The bytes, in order.
-    pub parts: &'a [&'a [u8]],
-    /// Descriptors that travel with it.
-    pub fds: &'a [OwnedFd],
-}
 
 /// What a producer does who finds the socket full that carries descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,29 +21,37 @@ enum WhenSocketFull {
 }
 
 impl SharedQueue {
-    /// Puts a message, waiting for room as long as `wait` says. When this returns `Ok`, any get that begins later
-    /// sees the message, even if this process dies at once.
+    /// Puts a message of `codec` that consists of `parts`, one after the other, together with `fds`, waiting for room as long as
+    /// `wait` says.
+    ///
+    /// When this returns `Ok`, whoever learns of it and then gets will see the message, even if this process is killed
+    /// at once. On any failure the message is wholly outside.
     #[inline]
-    pub(crate) fn put(
-        self: &Arc<Self>,
-        message: &Outbound<'_>,
+    pub fn put(
+        &self,
+        codec: u16,
+        parts: &[&[u8]],
+        fds: &[OwnedFd],
         wait: &mut Wait<'_>,
     ) -> Result<(), TransportFailure> {
-        self.put_as(message, WhenSocketFull::Wait, wait).map(drop)
+        self.put_as(&Outbound { codec, parts, fds }, WhenSocketFull::Wait, wait).map(drop)
     }
 
-    /// As `put`; false, and nothing put, where the descriptors of other messages leave no room for those of this one.
-    pub(crate) fn put_if_descriptors_fit(
-        self: &Arc<Self>,
-        message: &Outbound<'_>,
+    /// As `put`, for a caller who has another way to hand over what `fds` are for: false, and nothing put, when the
+    /// descriptors of too many other messages wait already. The kernel takes those of some 280 messages.
+    pub fn put_if_descriptors_fit(
+        &self,
+        codec: u16,
+        parts: &[&[u8]],
+        fds: &[OwnedFd],
         wait: &mut Wait<'_>,
     ) -> Result<bool, TransportFailure> {
-        self.put_as(message, WhenSocketFull::Leave, wait)
+        self.put_as(&Outbound { codec, parts, fds }, WhenSocketFull::Leave, wait)
     }
 
     #[inline]
     fn put_as(
-        self: &Arc<Self>,
+        &self,
         message: &Outbound<'_>,
         when_socket_full: WhenSocketFull,
         wait: &mut Wait<'_>,
@@ -79,6 +76,7 @@ impl SharedQueue {
     #[inline]
     pub(super) fn checked_len(&self, message: &Outbound<'_>) -> Result<usize, TransportFailure> {
         self.segment.check_namespace()?;
+        check_codec(message.codec)?;
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
         if message.fds.len() > sidecar::MOST {
             return Err(Error::Limit(format!(
@@ -100,7 +98,7 @@ impl SharedQueue {
 
     /// A block with the bytes of a message that is not a small one; None when it has to go into the ring all the same.
     pub(super) fn filled_block(
-        self: &Arc<Self>,
+        &self,
         message: &Outbound<'_>,
         len: usize,
         wait: &mut Wait<'_>,
@@ -373,4 +371,15 @@ impl SharedQueue {
         self.free_blocks_of_the_dead();
         self.look_for_readers()
     }
+}
+
+/// That a message does not have a queue's own mark.
+#[inline]
+pub(super) fn check_codec(codec: u16) -> Result<(), Error> {
+    if codec == JUMP { Err(no_codec(codec)) } else { Ok(()) }
+}
+
+#[cold]
+fn no_codec(codec: u16) -> Error {
+    Error::Invalid(format!("{codec} is no codec: it marks a queue's own frames"))
 }

@@ -29,8 +29,8 @@ pub struct Remains {
 }
 
 impl SharedQueue {
-    /// Maps what is to remain.
-    pub(crate) fn remains(&self) -> Result<Remains, Error> {
+    /// What of the queue can still be seen when every handle to it is dropped: a mapped page, and no descriptor.
+    pub fn remains(&self) -> Result<Remains, Error> {
         let page = self
             .segment
             .fd()

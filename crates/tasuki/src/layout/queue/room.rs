@@ -8,8 +8,6 @@
 //! changes gaps, gives places and takes them away. Whoever dies here leaves a block that is WRITING by a dead token, and a gap that is too
 //! small: both are found at the next time, since everything is computed from the blocks.
 
-use std::sync::Arc;
-
 use super::SharedQueue;
 use super::blocks::{BlockId, CLASSES, Control, SMALLEST};
 use super::geometry::AREAS;
@@ -31,7 +29,7 @@ pub(super) struct Gap {
 impl SharedQueue {
     /// Gives a block that this process has claimed, and that has no place, one that is nobody's; false when there is none.
     pub(super) fn find_place(
-        self: &Arc<Self>,
+        &self,
         id: BlockId,
         me: Token,
         wait: &mut Wait<'_>,
@@ -131,7 +129,7 @@ impl SharedQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::queue::{Options, Outbound};
+    use crate::layout::queue::Options;
 
     #[test]
     fn a_place_that_is_nonsense_is_nobodys_and_disturbs_no_search() {
@@ -143,11 +141,9 @@ mod tests {
             joinable: false,
             label: "room".into(),
         };
-        let queue = Arc::new(SharedQueue::create(&options).unwrap());
+        let queue = SharedQueue::create_of(&options).unwrap();
         let bytes = [7; 9000];
-        let put = || {
-            queue.put(&Outbound { codec: 1, parts: &[&bytes], fds: &[] }, &mut Wait::now()).unwrap()
-        };
+        let put = || queue.put(1, &[&bytes], &[], &mut Wait::now()).unwrap();
         put();
         let id = queue.used_blocks().next().expect("a block");
         for nonsense in [u64::MAX, u64::MAX - 0xfff, 1] {

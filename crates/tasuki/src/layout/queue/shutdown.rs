@@ -3,6 +3,7 @@
 
 use super::SharedQueue;
 use super::side::{LIGHTS, SHUT};
+use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Wait, kill_point};
@@ -17,8 +18,17 @@ pub enum Shutdown {
 }
 
 impl SharedQueue {
-    /// Shuts the queue down. Can be repeated, as it must be if it gave up; a later call may be the immediate one.
-    pub(crate) fn shutdown(
+    /// Ends the use of the queue, for all who have it: from now on a put fails, and so does a get when it finds nothing.
+    /// Who waits is woken. Can be repeated, and be made an immediate one.
+    ///
+    /// When the caller is killed in the midst of an immediate one, the messages may still be there to get.
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
+        Ok(self.shutdown_within(how, &mut Wait::forever())?)
+    }
+
+    /// As `shutdown`; see [`pollable_within`](SharedQueue::pollable_within). If it gives up it may be done by half, and is to be
+    /// repeated.
+    pub fn shutdown_within(
         &self,
         how: Shutdown,
         wait: &mut Wait<'_>,
@@ -61,7 +71,8 @@ impl SharedQueue {
         Ok(())
     }
 
-    pub(crate) fn is_shut_down(&self) -> bool {
+    /// Whether [`shutdown`](SharedQueue::shutdown) was called.
+    pub fn is_shut_down(&self) -> bool {
         self.head().put.flags() & SHUT != 0
     }
 }
