@@ -5,7 +5,7 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use support::{Child, Ended, descriptor_count, fork, in_own_process, resident, watchdog};
+use support::{Child, Ended, descriptor_count, end_well, fork, in_own_process, resident, watchdog};
 use tasuki::protocol::{StructuredCodec, codec, transfer};
 use tasuki::raw::{RawValue, element};
 use tasuki::synchronize::LockError;
@@ -122,7 +122,7 @@ fn changes_under_the_lock_exclude_each_other() {
             })
         })
         .collect();
-    assert!(writers.iter_mut().all(|writer| writer.wait() == Ended::WELL));
+    end_well(&mut writers);
     assert_eq!(array.to_vec(), [[1200; 4]; 50]);
 }
 

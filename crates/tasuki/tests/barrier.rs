@@ -5,7 +5,7 @@ mod support;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use support::{Child, Ended, Words, fork, soaking, until, watchdog, watchdog_of};
+use support::{Child, Ended, Words, end_well, fork, soaking, until, watchdog, watchdog_of};
 use tasuki::raw::{GaveUp, NotPassed, RawArrived, RawBarrier, Wait};
 use tasuki::synchronize::{BarrierError, Broken};
 use tasuki::{Barrier, Process, Queue};
@@ -32,7 +32,7 @@ fn all_go_on_together_and_each_has_another_index() {
         scope.spawn(work);
         scope.spawn(work);
     });
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert!(
         indices.iter().all(|round| round.load(SeqCst) == 0x01_0101_0101),
         "an index came twice"
@@ -70,7 +70,7 @@ fn the_last_one_runs_the_action_before_anybody_goes_on() {
     };
     let mut children = [fork(work), fork(work)];
     work();
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn sixty_four_processes_pass_round_after_round() {
     let mut children: Vec<Child> = (0..64)
         .map(|_| fork(|| (0..rounds).for_each(|_| assert!(barrier.wait().is_ok()))))
         .collect();
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!((barrier.waiting(), barrier.is_broken()), (0, false));
 }
 

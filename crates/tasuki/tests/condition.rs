@@ -5,7 +5,7 @@ mod support;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use support::{Child, Ended, Words, fork, park, soaking, until, watchdog, watchdog_of};
+use support::{Child, Ended, Words, end_well, fork, park, soaking, until, watchdog, watchdog_of};
 use tasuki::raw::{Acquired, GaveUp, NotWaited, RawCondition, RawLock, UserLockRef, Wait, Woken};
 use tasuki::synchronize::LockError;
 use tasuki::{Condition, Lock, Process, Queue, RLock};
@@ -58,7 +58,7 @@ fn exactly_as_many_go_on_as_are_notified_and_the_oldest_first() {
         assert!(woken[..expected].iter().all(|word| word.load(SeqCst) == 1), "the oldest first");
     }
     condition.notify_all();
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     condition.notify_one(); // nobody waits: it is not kept for later
     let guard = condition.lock().unwrap();
     let (_guard, result) = condition.wait_timeout(guard, Duration::from_millis(20)).unwrap();
@@ -197,7 +197,7 @@ fn sixty_four_processes_hand_a_turn_round() {
             })
         })
         .collect();
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!(*lock.lock().unwrap(), 64 * rounds);
 }
 
@@ -230,7 +230,7 @@ fn no_notification_is_lost_among_sixty_four() {
     until("all is taken", || taken[0].load(SeqCst) >= items);
     drop(stock.lock().unwrap()); // who looked before that waits by now
     condition.notify_all();
-    assert!(consumers.iter_mut().all(|consumer| consumer.wait() == Ended::WELL));
+    end_well(&mut consumers);
 }
 
 #[tasuki::task]

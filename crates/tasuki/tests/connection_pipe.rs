@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use support::{
-    Ended, Words, descriptor_count, fork, in_own_process, is_readable, watchdog, watchdog_of,
+    Ended, Words, descriptor_count, end_well, fork, in_own_process, is_readable, watchdog,
+    watchdog_of,
 };
 use tasuki::raw::connection::{Armed, Mode};
 use tasuki::raw::{GaveUp, RawConnection, TransportFailure, Wait};
@@ -329,9 +330,9 @@ fn several_senders_and_receivers_share_an_end() {
             })
         })
         .collect();
-    assert!(senders.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut senders);
     (0..2).for_each(|_| send(&sender, b""));
-    assert!(receivers.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut receivers);
     let count = 3 * EACH;
     assert_eq!(sums[1].load(std::sync::atomic::Ordering::SeqCst), count);
     assert_eq!(sums[0].load(std::sync::atomic::Ordering::SeqCst), count * (count - 1) / 2);

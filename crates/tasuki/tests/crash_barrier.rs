@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use support::victims::dies_at;
 use support::{
-    Child, Dice, Ended, NEVER, Words, fork, in_own_process, park, soaking, until, watchdog,
-    watchdog_of,
+    Child, Dice, Ended, NEVER, Words, end_well, fork, in_own_process, park, soaking, until,
+    watchdog, watchdog_of,
 };
 use tasuki::kill_points::KillPoint;
 use tasuki::raw::{Broken, NotPassed, RawArrived, RawBarrier, Wait};
@@ -87,7 +87,7 @@ fn works_again(barrier: &RawBarrier) {
     barrier.reset().unwrap();
     let mut others = [passer(barrier), passer(barrier)];
     assert!(pass(barrier, &mut Wait::timeout(NEVER)).is_ok());
-    assert!(others.iter_mut().all(|other| other.wait() == Ended::WELL));
+    end_well(&mut others);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use support::{Child, Dice, Ended, NEVER, Words, fork, soaking, until, watchdog_of};
+use support::{Child, Dice, Ended, NEVER, Words, end_well, fork, soaking, until, watchdog_of};
 use tasuki::kill_points::{KillPoint, arm};
 use tasuki::raw::{Acquired, GaveUp, RawCondition, RawLock, UserLockRef, Wait, Woken};
 
@@ -71,7 +71,7 @@ fn works_again(condition: &RawCondition) {
             words.iter().filter(|word| word.load(SeqCst) == NOTIFIED).count() == expected
         });
     }
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!(condition.waiting(), 0);
 }
 
@@ -120,7 +120,7 @@ fn one_that_was_notified_dies_and_another_one_goes_on_in_its_stead() {
         // It may also be the one that finds the lock's owner dead.
         let told = TOLD | u64::from(dying.pid());
         until(&format!("{point:?}"), || [NOTIFIED, told].contains(&words[0].load(SeqCst)));
-        assert!(heirs.iter_mut().all(|heir| heir.wait() == Ended::WELL));
+        end_well(&mut heirs);
         notify(&condition, 0); // hears of the lock's owner, if the heir did not
         works_again(&condition);
     }
@@ -212,7 +212,7 @@ fn a_notifier_dies_and_those_who_wait_go_on_or_are_told() {
         // What to do is for the one that was told; here it is to notify once more.
         notify(&condition, usize::MAX);
         until("all go on", || answered(told) + answered(NOTIFIED) == 3);
-        assert!(waiting.iter_mut().all(|child| child.wait() == Ended::WELL));
+        end_well(&mut waiting);
         works_again(&condition);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use support::memory::ObjectMemory;
-use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog, watchdog_of};
+use support::{Child, Dice, Ended, Words, end_well, fork, soaking, until, watchdog, watchdog_of};
 use tasuki::Event;
 use tasuki::kill_points::{KillPoint, arm};
 use tasuki::raw::{RawEvent, Wait};
@@ -64,11 +64,11 @@ fn one_dies(point: KillPoint, work: Work, nth: u32) {
         }
     }
     until("all are released", || released[0].load(SeqCst) == 3);
-    assert!(sleepers.iter_mut().all(|sleeper| sleeper.wait() == Ended::WELL));
+    end_well(&mut sleepers);
     event.clear();
     let mut sleepers = waiting();
     event.set();
-    assert!(sleepers.iter_mut().all(|sleeper| sleeper.wait() == Ended::WELL));
+    end_well(&mut sleepers);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_killed_sleeper_concerns_nobody() {
         victim.kill();
         assert_eq!(victim.wait(), Ended::DEAD);
         event.set();
-        assert!(sleepers.iter_mut().all(|sleeper| sleeper.wait() == Ended::WELL));
+        end_well(&mut sleepers);
         event.clear();
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::messages::{Ledger, get, message, put};
 use support::queues::queue_of;
 use support::victims::{dies_at, victim};
-use support::{Child, Ended, Words, fork, memory_of, until, watchdog, watchdog_of};
+use support::{Child, Ended, Words, end_well, fork, memory_of, until, watchdog, watchdog_of};
 use tasuki::Lock;
 use tasuki::kill_points::KillPoint;
 use tasuki::raw::{QueueOptions, RawLock, RawQueue, Wait};
@@ -510,7 +510,7 @@ fn owner_dies(point: KillPoint, nth: u32, section: Section) {
     let before = words[OTHERS].load(SeqCst);
     until("the others go on", || words[OTHERS].load(SeqCst) > before + 10);
     words.tell(STOP);
-    assert!(others.iter_mut().all(|other| other.wait() == Ended::WELL));
+    end_well(&mut others);
     let done = words[VICTIMS].load(SeqCst) + words[OTHERS].load(SeqCst);
     let guard = lock.lock().expect("nobody left the lock poisoned");
     match section {

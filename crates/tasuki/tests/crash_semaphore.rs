@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use support::memory::ObjectMemory;
 use support::victims::dies_at;
-use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog_of};
+use support::{Child, Dice, Ended, Words, end_well, fork, soaking, until, watchdog_of};
 use tasuki::Semaphore;
 use tasuki::kill_points::{KillPoint, arm, arm_stop};
 use tasuki::raw::{RawSemaphore, Wait};
@@ -138,7 +138,7 @@ fn one_of_a_crowd_dies(point: KillPoint, nth: u32, others: usize) {
     let before = passed.load(SeqCst);
     until("the others go on", || passed.load(SeqCst) > before + 50);
     stop.store(1, SeqCst);
-    assert!(crowd.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut crowd);
     take_all(&semaphore, PERMITS);
 }
 
@@ -171,7 +171,7 @@ fn a_giver_dies(point: KillPoint, nth: u32) {
     let given = u64::from(nth);
     until("what was given is taken", || got[0].load(SeqCst) == given);
     semaphore.release(3 - given as u32).unwrap();
-    assert!(takers.iter_mut().all(|taker| taker.wait() == Ended::WELL));
+    end_well(&mut takers);
     assert_eq!(semaphore.value(), 0);
 }
 
@@ -196,7 +196,7 @@ fn an_heir_dies(point: KillPoint, nth: u32) {
     };
     // One owner each, so that there are two entries to give back.
     let mut owners = [fork(|| hold(1)), fork(|| hold(1))];
-    assert!(owners.iter_mut().all(|owner| owner.wait() == Ended::WELL));
+    end_well(&mut owners);
     let mut waiter = fork(|| assert!(semaphore.acquire().unwrap().owner_died().is_some()));
     // It may come first; then there is one entry less for the heir.
     assert_eq!(waiter.wait(), Ended::WELL);
@@ -209,7 +209,7 @@ fn an_heir_dies(point: KillPoint, nth: u32) {
 fn hold_again(semaphore: &Semaphore) {
     let mut owners: Vec<Child> =
         (0..2).map(|_| fork(|| std::mem::forget(semaphore.acquire().unwrap()))).collect();
-    assert!(owners.iter_mut().all(|owner| owner.wait() == Ended::WELL));
+    end_well(&mut owners);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod support;
 use std::fs::File;
 
 use support::messages::{Ledger, get, message, put};
-use support::{Child, Ended, fork, is_readable, is_writable, memory_of, watchdog};
+use support::{Child, Ended, end_well, fork, is_readable, is_writable, memory_of, watchdog};
 use tasuki::kill_points::{KillPoint, arm};
 use tasuki::queues::Shutdown;
 use tasuki::raw::{QueueOptions, RawQueue, TransportFailure, Wait};
@@ -114,7 +114,7 @@ fn messages_are_taken_once_or_thrown_away() {
                 })
             })
             .collect();
-        assert!(consumers.iter_mut().all(|consumer| consumer.wait() == Ended::WELL));
+        end_well(&mut consumers);
         let thrown = point == KillPoint::ShutDownThrown;
         assert_eq!(ledger.taken(0, 2), if thrown { 0 } else { 2 });
         if point == KillPoint::LockTaken && nth == 1 {

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use support::{Child, Ended, Words, descriptor_count, fork, in_own_process, until, watchdog};
+use support::{
+    Child, Ended, Words, descriptor_count, end_well, fork, in_own_process, until, watchdog,
+};
 use tasuki::{Event, Lock, Process, Queue};
 
 tasuki::enable_tests!();
@@ -57,7 +59,7 @@ fn one_set_releases_all_processes_and_threads() {
         assert!(threads.iter().all(|thread| !thread.is_finished()));
         event.set();
     });
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn who_waited_is_released_even_if_it_is_cleared_at_once() {
         children.iter().for_each(Child::wait_until_asleep);
         event.set();
         event.clear();
-        assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+        end_well(&mut children);
         assert!(!event.wait_timeout(Duration::ZERO), "that set was before this wait");
     }
 }
@@ -121,7 +123,7 @@ fn no_wake_up_is_lost_among_64_processes() {
         events[((round + 1) % 2) as usize].clear();
         events[(round % 2) as usize].set();
     }
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!(words[0].load(SeqCst), 64 * rounds);
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use support::{Child, Ended, fork, park, until, watchdog};
+use support::{Child, Ended, end_well, fork, park, until, watchdog};
 use tasuki::raw::{Acquired, RawLock, Wait};
 use tasuki::synchronize::LockError;
 use tasuki::{Lock, Process, Queue};
@@ -28,7 +28,7 @@ fn one_at_a_time() {
         scope.spawn(work);
         scope.spawn(work);
     });
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!(*lock.lock().unwrap(), [12_000; 3]);
 }
 
@@ -113,7 +113,7 @@ fn those_who_wait_when_the_owner_is_killed_go_on_one_after_the_other() {
     waiting.iter().for_each(Child::wait_until_asleep);
     owner.kill();
     assert_eq!(owner.wait(), Ended::DEAD);
-    assert!(waiting.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut waiting);
     let LockError::Poisoned(poisoned) = lock.lock().unwrap_err() else { panic!() };
     assert_eq!((poisoned.pid(), *poisoned.into_inner()), (owner.pid(), 5));
 }

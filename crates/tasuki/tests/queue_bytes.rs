@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use support::messages::{get, message, put, read};
-use support::{Dice, Ended, fork, in_own_process, memory_of, watchdog};
+use support::{Dice, Ended, end_well, fork, in_own_process, memory_of, watchdog};
 use tasuki::Queue;
 use tasuki::raw::{QueueOptions, RawQueue, Wait};
 
@@ -150,9 +150,9 @@ fn several_processes_fill_and_empty_one_queue_and_the_memory_is_given_back() {
     };
     let empty = || while get(&queue, &mut Wait::timeout(Duration::from_secs(2))).is_some() {};
     let mut children = [fork(|| fill(0)), fork(|| fill(1)), fork(|| fill(2))];
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     let mut children = [fork(empty), fork(empty), fork(empty)];
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert!(queue.is_empty());
     let memory = memory_of(queue.descriptors()[0]);
     assert!(memory < 80 * MIB, "{memory}");

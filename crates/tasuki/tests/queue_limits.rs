@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Ended, fork, until, watchdog};
+use support::{Ended, end_well, fork, until, watchdog};
 use tasuki::raw::{GaveUp, QueueOptions, RawQueue, TransportFailure, Wait};
 use tasuki::{Error, Queue};
 
@@ -70,7 +70,7 @@ fn room_for_many_small_messages_wakes_many_producers() {
         waiting.iter().for_each(support::Child::wait_until_asleep);
         let start = Instant::now();
         assert_eq!(queue.get().unwrap().len(), 100_000);
-        assert!(waiting.iter_mut().all(|child| child.wait() == Ended::WELL));
+        end_well(&mut waiting);
         waking += start.elapsed();
         (0..5).for_each(|_| drop(queue.get().unwrap()));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use support::messages::{Ledger, get, message, put};
 use support::queues::queue_of;
-use support::{Ended, fork, until, watchdog};
+use support::{Ended, end_well, fork, until, watchdog};
 use tasuki::raw::{RawQueue, Wait};
 use tasuki::{Process, Queue};
 
@@ -56,7 +56,7 @@ fn each_producers_messages_come_in_its_order() {
                 })
             })
             .collect();
-        assert!(putters.iter_mut().all(|putter| putter.wait() == Ended::WELL));
+        end_well(&mut putters);
         until("everything is taken", || ledger.lost().is_empty());
         assert!(queue.is_empty());
         for taker in &mut takers {

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use support::messages::{Ledger, get, message, put};
 use support::queues::queue_of;
-use support::{Child, Ended, fork, is_readable, is_writable, poll, until, watchdog};
+use support::{Child, Ended, end_well, fork, is_readable, is_writable, poll, until, watchdog};
 use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Shutdown, TransportFailure, Wait};
 
 fn put_one(queue: &RawQueue) {
@@ -197,7 +197,7 @@ fn polled_from_both_sides(edge: u32, capacity: u64, consumers: usize) {
     );
     until("all are taken", || ledger.lost().is_empty());
     queue.shutdown(Shutdown::Drain).unwrap();
-    assert!(readers.iter_mut().all(|reader| reader.wait() == Ended::WELL));
+    end_well(&mut readers);
 }
 
 #[test]

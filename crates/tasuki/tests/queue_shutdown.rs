@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use support::messages::{get, message, put};
 use support::queues::queue_of;
-use support::{Child, Ended, descriptor_count, fork, memory_of, watchdog};
+use support::{Child, Ended, descriptor_count, end_well, fork, memory_of, watchdog};
 use tasuki::Queue;
 use tasuki::queues::Shutdown;
 use tasuki::raw::{RawQueue, TransportFailure, Wait};
@@ -100,7 +100,7 @@ fn everybody_who_waits_is_woken() {
         sleepers.iter().for_each(Child::wait_until_asleep);
         empty.shutdown(how).unwrap();
         full.shutdown(how).unwrap();
-        assert!(sleepers.iter_mut().all(|sleeper| sleeper.wait() == Ended::WELL));
+        end_well(&mut sleepers);
         assert_eq!(full.len(), u64::from(how == Shutdown::Drain));
     }
 }

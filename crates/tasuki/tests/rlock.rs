@@ -5,7 +5,7 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use support::{Child, Ended, fork, until, watchdog};
+use support::{Child, Ended, end_well, fork, until, watchdog};
 use tasuki::protocol::transfer::{self, Incoming};
 use tasuki::synchronize::LockError;
 use tasuki::{Lock, Process, Queue, RLock, Value};
@@ -54,7 +54,7 @@ fn one_owner_at_a_time() {
         scope.spawn(work);
         scope.spawn(work);
     });
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!(words.get(), [5000; 3]);
 }
 

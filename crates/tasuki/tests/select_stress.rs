@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog_of};
+use support::{Child, Dice, Ended, Words, end_well, fork, soaking, until, watchdog_of};
 use tasuki::{Connection, Queue, Receiver, Select, Sender, bounded, pipe, select};
 
 /// How many messages each source carries.
@@ -136,7 +136,7 @@ fn every_message_comes_to_one_select() {
     }
     until_within(Duration::from_secs(500), || count[0].load(SeqCst) == KINDS * each());
     (0..CONSUMERS).for_each(|_| sources.large.put(STOP).unwrap());
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert!(taken.iter().all(|taken| taken.load(SeqCst) == 1));
     assert!(sources.small.is_empty() && sources.large.is_empty() && sources.receiver.is_empty());
 }
@@ -183,7 +183,7 @@ fn kills_lose_at_most_what_was_taken() {
         std::thread::sleep(Duration::from_micros(dice.below(6000)));
         drop(victim); // kills and waits
     }
-    assert!(producers.iter_mut().all(|producer| producer.wait() == Ended::WELL));
+    end_well(&mut producers);
     until("everything is taken", || {
         sources.small.is_empty() && sources.large.is_empty() && sources.receiver.is_empty()
     });

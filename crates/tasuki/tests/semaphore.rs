@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use support::{
-    Child, Ended, Words, descriptor_count, fork, in_own_process, park, soaking, until, watchdog,
-    watchdog_of,
+    Child, Ended, Words, descriptor_count, end_well, fork, in_own_process, park, soaking, until,
+    watchdog, watchdog_of,
 };
 use tasuki::{Event, Process, Queue, Semaphore};
 
@@ -118,7 +118,7 @@ fn never_more_processes_inside_than_permits() {
         crowd(permits, |enter| {
             let mut children: Vec<Child> =
                 (0..8).map(|_| fork(|| (0..1000).for_each(|_| enter()))).collect();
-            assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+            end_well(&mut children);
         });
     }
 }
@@ -167,7 +167,7 @@ fn no_wake_up_is_lost_among_64_processes() {
             })
         })
         .collect();
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!((there.value(), back.value()), (0, 0));
 }
 
@@ -190,7 +190,7 @@ fn one_release_of_many_wakes_many() {
     std::thread::sleep(Duration::from_millis(600));
     assert_eq!(woken[0].load(SeqCst), 3);
     semaphore.release(2).unwrap();
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn those_who_wait_when_owners_are_killed_go_on() {
         (0..6).map(|_| fork(|| drop(semaphore.acquire().unwrap()))).collect();
     waiters.iter().for_each(Child::wait_until_asleep);
     owners.into_iter().for_each(kill);
-    assert!(waiters.iter_mut().all(|waiter| waiter.wait() == Ended::WELL));
+    end_well(&mut waiters);
     assert_eq!(semaphore.value(), 3);
 }
 
@@ -348,7 +348,7 @@ fn five_hundred_owners_are_known() {
             })
         })
         .collect();
-    assert!(owners.iter_mut().all(|owner| owner.wait() == Ended::WELL));
+    end_well(&mut owners);
     assert_eq!(semaphore.value(), 600);
 }
 

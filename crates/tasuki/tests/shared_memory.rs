@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use support::{Child, Ended, fork, watchdog};
+use support::{Child, Ended, end_well, fork, watchdog};
 use tasuki::shared_memory::{OutOfBounds, unlink};
 use tasuki::{Error, SharedMemory};
 
@@ -174,7 +174,7 @@ fn atomics_are_the_same_in_every_process() {
         });
     };
     let mut children: Vec<Child> = (0..4).map(|_| fork(add)).collect();
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!(memory.atomic::<AtomicU64>(56).unwrap().load(Ordering::Relaxed), 40_000);
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use support::{Ended, Words, descriptor_count, fork, in_own_process, resident, watchdog};
+use support::{Ended, Words, descriptor_count, end_well, fork, in_own_process, resident, watchdog};
 use tasuki::raw::shared_memory::RawSharedMemory;
 use tasuki::{Error, SharedMemory};
 
@@ -248,7 +248,7 @@ fn one_of_many_creators_of_a_name_gets_it_and_the_others_find_it_whole() {
             }
         };
         let mut children: Vec<_> = (0..4).map(|_| fork(contend)).collect();
-        assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+        end_well(&mut children);
         assert_eq!(won[0].load(Ordering::SeqCst), 1);
         RawSharedMemory::unlink(&name).unwrap();
     }

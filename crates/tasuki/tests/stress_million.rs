@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use support::messages::{Ledger, get, message, put, read};
 use support::queues::queue_of;
-use support::{Child, Dice, Ended, Words, fork, soaking, until, watchdog_of};
+use support::{Child, Dice, Ended, Words, end_well, fork, soaking, until, watchdog_of};
 use tasuki::raw::{RawQueue, Wait};
 
 const MILLION: u64 = 1_000_000;
@@ -88,7 +88,7 @@ fn a_million_messages_arrive_once_each() {
         let mut consumers: Vec<Child> = (0..EACH_KIND).map(|_| fork(|| storm.consume())).collect();
         let mut producers: Vec<Child> =
             (0..EACH_KIND as u32).map(|life| fork(|| storm.produce(life))).collect();
-        assert!(producers.iter_mut().all(|producer| producer.wait() == Ended::WELL));
+        end_well(&mut producers);
         storm.end(&mut consumers);
         assert_eq!(storm.account(EACH_KIND as u32), (MILLION / 2, MILLION / 2, 0));
     }
@@ -126,7 +126,7 @@ fn with_kills_nothing_acknowledged_is_lost_but_what_was_in_a_dead_hand() {
                 }
             }
         }
-        assert!(producers.iter_mut().all(|producer| producer.wait() == Ended::WELL));
+        end_well(&mut producers);
         storm.end(&mut consumers);
         let (taken, acknowledged, lost) = storm.account(born);
         println!(

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
-use support::{Dice, Ended, Words, fork, is_readable, is_writable, soaking, until, watchdog_of};
+use support::{Dice, Words, end_well, fork, is_readable, is_writable, soaking, until, watchdog_of};
 use tasuki::raw::connection::{Mode, RawConnection};
 use tasuki::raw::{QueueOptions, RawQueue, RawReceiver, RawSender, Shutdown, Wait, channel};
 
@@ -161,7 +161,7 @@ fn descriptors_say_what_is_so(make: impl Fn() -> Thing) {
             })
             .collect();
         play(&thing, &came, &mut 0, &mut dice);
-        assert!(others.iter_mut().all(|other| other.wait() == Ended::WELL), "see above");
+        end_well(&mut others);
     }
 }
 

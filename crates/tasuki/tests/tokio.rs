@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use support::{
-    Child, Dice, Ended, Words, descriptor_count, fork, in_own_process, park, soaking, until,
-    watchdog, watchdog_of,
+    Child, Dice, Ended, Words, descriptor_count, end_well, fork, in_own_process, park, soaking,
+    until, watchdog, watchdog_of,
 };
 use tasuki::queues::Shutdown;
 use tasuki::{Queue, Sender, bounded, channel};
@@ -110,7 +110,7 @@ fn those_who_block_and_those_who_await_share_a_queue() {
                 })
             })
             .collect();
-        assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+        end_well(&mut children);
         assert_eq!(sums[0].load(SeqCst) + sums[1].load(SeqCst), EACH * (EACH - 1));
     }
 }
@@ -436,7 +436,7 @@ fn cancelled_waits_lose_nothing() {
         .collect();
     assert_eq!(producer.wait(), Ended::WELL);
     until("everything is taken", || count[0].load(SeqCst) == total);
-    assert!(consumers.iter_mut().all(|consumer| consumer.wait() == Ended::WELL));
+    end_well(&mut consumers);
     assert!(taken.iter().all(|taken| taken.load(SeqCst) == 1));
     assert!(queue.is_empty() && receiver.is_empty());
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Child, Ended, fork, watchdog};
+use support::{Child, Ended, end_well, fork, watchdog};
 use tasuki::{Array, Value};
 
 #[test]
@@ -23,7 +23,7 @@ fn operations_of_many_processes_are_all_counted() {
     };
     let mut children: Vec<Child> = (0..4).map(|who| fork(move || work(who))).collect();
     work(4);
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!(total.load(), 5 * 20_000 * 2);
     assert_eq!(float.load().to_bits(), 50_000_f64.to_bits());
     // Bytes wrap; 20000 is 6667 + 6667 + 6666.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Child, Ended, fork, watchdog};
+use support::{Child, Ended, end_well, fork, watchdog};
 use tasuki::raw::{RawValue, element};
 use tasuki::synchronize::LockError;
 use tasuki::{Process, Queue, Value};
@@ -16,7 +16,7 @@ fn updates_of_many_processes_are_all_counted() {
     let work = || (0..3000).for_each(|n| total.update(|sum| *sum += n % 2).unwrap());
     let mut children: Vec<Child> = (0..4).map(|_| fork(work)).collect();
     work();
-    assert!(children.iter_mut().all(|child| child.wait() == Ended::WELL));
+    end_well(&mut children);
     assert_eq!(total.get(), 5 * 1500);
 }
 
@@ -51,7 +51,7 @@ fn a_longer_value_is_whole_under_its_lock() {
         let guard = value.lock().unwrap();
         assert!(guard.iter().all(|&word| word == guard[0]));
     }
-    assert!(writers.iter_mut().all(|writer| writer.wait() == Ended::WELL));
+    end_well(&mut writers);
 }
 
 #[test]

@@ -153,6 +153,13 @@ impl Drop for Child {
     }
 }
 
+/// Waits for all of them, each of which is to come to its end.
+pub fn end_well(children: &mut [Child]) {
+    for child in children {
+        assert_eq!(child.wait(), Ended::WELL, "process {}, see its message above", child.pid());
+    }
+}
+
 /// Waits until the main thread of a process has slept for a while.
 pub fn wait_until_asleep(pid: u32) {
     let mut asleep = 0;

@@ -17,7 +17,7 @@ mod watchdog;
 mod words;
 
 pub use children::{
-    Child, Ended, continue_process, die, fork, in_own_process, park, wait_until_asleep,
+    Child, Ended, continue_process, die, end_well, fork, in_own_process, park, wait_until_asleep,
 };
 pub use dice::Dice;
 pub use system::{
