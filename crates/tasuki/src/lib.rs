@@ -12,6 +12,7 @@ pub mod command;
 pub mod connection;
 pub mod context;
 mod encoded;
+mod ending;
 pub mod error;
 mod handle;
 #[doc(hidden)]

@@ -1,5 +1,5 @@
 //! Processes that run a function: [`Process`], its [`Builder`], what can be done with any child
-//! ([`ChildProcess`]). The work is done in `launch`, which also has what can go wrong ([`ProcessError`]).
+//! ([`ChildProcess`]). The work is done in `launch`; what can go wrong ([`ProcessError`]) is in `ending.rs`.
 
 use std::ffi::OsString;
 use std::marker::PhantomData;
@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use crate::launch::ProcessError;
+pub use crate::ending::ProcessError;
 use crate::launch::children::{Kind, Running};
 use crate::launch::parent::{self, Environment, TaskPlan};
 use crate::launch::{Task, name_of};
 use crate::protocol::transfer;
+use crate::sys::clock::deadline;
 
 /// A function that runs in a process of its own and returns an `R`.
 ///
@@ -242,11 +243,6 @@ impl<R: DeserializeOwned> Process<R> {
     }
 }
 
-/// A time from now; `None` for one so far away that it never comes.
-pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
-}
-
 impl<R> Process<R> {
     /// The process as a child of any kind: without its result, and cloneable.
     pub fn as_child(&self) -> &ChildProcess {
@@ -321,7 +317,7 @@ macro_rules! child_methods {
                 &self,
                 timeout: std::time::Duration,
             ) -> Result<Option<std::process::ExitStatus>, $crate::ProcessError> {
-                self.running().wait($crate::process::deadline(timeout))
+                self.running().wait($crate::sys::clock::deadline(timeout))
             }
 
             /// Asks the process to end, by SIGTERM. A process that has ended is left alone.

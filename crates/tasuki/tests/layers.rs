@@ -21,9 +21,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("synchronize", &["handle", "plain", "raw"]),
     ("sharedctypes", &["handle", "plain", "raw", "synchronize"]),
     ("shared_memory", &["raw", "sys"]),
-    ("launch", &["protocol", "queues", "raw", "sys", "thread"]),
-    ("process", &["launch", "protocol", "sys"]),
-    ("thread", &["launch", "process", "sys"]),
+    ("ending", &["sys"]),
+    ("thread", &["ending", "sys"]),
+    ("launch", &["ending", "protocol", "queues", "raw", "sys", "thread"]),
+    ("process", &["ending", "launch", "protocol", "sys"]),
     ("timer", &["launch", "process"]),
     ("context", &["launch", "process"]),
     ("command", &["launch", "process", "protocol", "sys"]),
@@ -35,8 +36,6 @@ const LAYERS: &[(&str, &[&str])] = &[
 const UPWARDS: &[(&str, &str)] = &[
     // Opening a handle gives any of the objects, and each object writes its own.
     ("handle", "raw"),
-    // The end of `main` waits for threads, and a thread ends and fails as a process does.
-    ("launch", "thread"),
 ];
 
 /// Stands beside the layers: a plain type that each may return.

@@ -1,22 +1,10 @@
-//! What a task's process was asked for, the way back to the parent, and how it ends. Made by `child.rs`, and handed through the
+//! What a task's process was asked for, and the way back to the parent. Made by `child.rs`, and handed through the
 //! table of tasks (`registry.rs`) to the code that knows the types.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::message::{self, Answer, Payload};
-
-/// How a task's process ends when nothing cuts it short.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// The result was sent.
-    Returned = 0,
-    /// Nothing ran, or the result could not be sent.
-    Refused = 1,
-    /// As every Rust program that panics.
-    Panicked = 101,
-}
 
 /// A task's arguments, still as bytes, and the way to answer.
 #[doc(hidden)]

@@ -11,7 +11,7 @@ use std::process::{ExitCode, Termination};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::call::{Call, Exit, Parent};
+use super::call::{Call, Parent};
 use super::current::{self, CurrentProcess};
 use super::delay::Delay;
 use super::message::{self, Answer, Message, Start};
@@ -19,6 +19,7 @@ use super::registry::{self, Found};
 use super::socket::{live_with_parent, take_socket};
 use super::task::{Task, Travels};
 use super::{children, inherited};
+use crate::ending::{Exit, message_of};
 use crate::protocol::transfer;
 use crate::sys::descriptors::Wait;
 use crate::sys::{process, signal};
@@ -185,16 +186,6 @@ fn panicked(parent: &Parent, panic: &(dyn Any + Send)) -> Exit {
     let (message, location) = PANIC.take().unwrap_or_else(|| (message_of(panic).to_owned(), None));
     parent.tell(&Answer::Panicked { message, location });
     Exit::Panicked
-}
-
-pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
-    if let Some(message) = panic.downcast_ref::<&str>() {
-        message
-    } else if let Some(message) = panic.downcast_ref::<String>() {
-        message
-    } else {
-        "a panic whose payload is no text"
-    }
 }
 
 thread_local! {

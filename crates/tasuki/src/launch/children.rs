@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::ProcessError;
+use crate::ending::ProcessError;
 use crate::sys::process::{self, PerProcess, Reaped};
 use crate::sys::signal;
 

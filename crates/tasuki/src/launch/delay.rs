@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::ProcessError;
+use crate::ending::ProcessError;
 use crate::error::Error;
 use crate::queues::Queue;
 use crate::sys::clock;

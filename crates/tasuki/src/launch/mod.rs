@@ -8,7 +8,6 @@ mod child;
 pub(crate) mod children;
 mod current;
 pub(crate) mod delay;
-mod error;
 pub(crate) mod inherited;
 mod message;
 pub(crate) mod parent;
@@ -16,15 +15,15 @@ mod registry;
 mod socket;
 mod task;
 
-pub use call::{Call, Exit};
-pub(crate) use child::message_of;
+pub use call::Call;
 pub use child::{before_tests, enter, run};
 pub use current::{CurrentProcess, current_process};
 pub use delay::Canceller;
-pub use error::ProcessError;
 pub use inventory;
 pub use registry::{Entry, name_of, signature_of};
 pub use task::{Task, Travels};
+
+pub use crate::ending::Exit;
 
 /// Lets processes be started from the tests of a crate; write it once in each test's file, or under
 /// `#[cfg(test)]` in a library.

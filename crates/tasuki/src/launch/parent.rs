@@ -16,10 +16,10 @@ use std::sync::Arc;
 use super::child;
 use super::children::{self, Kind, Running};
 use super::current::current_process;
-use super::error::ProcessError;
 use super::message::{self, Answer, HandleStart, Payload, ProgramStart, Start, TaskStart};
 use super::registry::{self, Found};
 use super::socket::VARIABLE;
+use crate::ending::ProcessError;
 use crate::sys::descriptors::{self, Wait};
 use crate::sys::{process, signal};
 

@@ -8,8 +8,9 @@
 
 use std::any::{type_name, type_name_of_val};
 
-use super::call::{Call, Exit};
+use super::call::Call;
 use super::message::{Fingerprint, Line};
+use crate::ending::Exit;
 
 /// One function that a process can run; made by `#[tasuki::task]`.
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
-use super::call::Exit;
+use crate::ending::Exit;
 use crate::sys::process;
 use crate::sys::signal::{self, Peer};
 

@@ -1,6 +1,6 @@
 //! The clock that all processes of the machine share and nobody sets.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time since some fixed moment of this boot, the same in every process.
 pub(crate) fn monotonic() -> Duration {
@@ -19,4 +19,9 @@ pub(crate) fn tenth() -> u32 {
 pub(crate) fn coarse_millis() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+/// A time from now; `None` for one so far away that it never comes.
+pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::running::{self, Running};
 use super::task::Task;
-use crate::launch::{Exit, ProcessError, message_of};
-use crate::process::deadline;
+use crate::ending::{Exit, ProcessError, message_of};
+use crate::sys::clock::deadline;
 
 /// A function that runs in a thread of its own and returns an `R`: [`tasuki::Process`](crate::Process) with a thread
 /// in place of the process. The [module](super) says what differs.
@@ -254,7 +254,7 @@ macro_rules! child_methods {
                 &self,
                 timeout: std::time::Duration,
             ) -> Result<Option<std::process::ExitStatus>, $crate::ProcessError> {
-                self.running().wait($crate::process::deadline(timeout))
+                self.running().wait($crate::sys::clock::deadline(timeout))
             }
         }
     };

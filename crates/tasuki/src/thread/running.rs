@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::launch::{Exit, ProcessError};
+use crate::ending::{Exit, ProcessError};
 use crate::sys::identity;
 use crate::sys::process::PerProcess;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::process::{self, Builder, ChildThread, Process, child_methods};
 use super::running::Running;
 use super::task::Task;
-use crate::launch::ProcessError;
-use crate::process::deadline;
+use crate::ending::ProcessError;
+use crate::sys::clock::deadline;
 
 /// A function that a thread of its own calls after a delay, unless it is cancelled before:
 /// [`tasuki::Timer`](crate::Timer) with a thread in place of the process.

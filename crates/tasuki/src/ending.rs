@@ -1,9 +1,33 @@
-//! Why a process was not started, or has no result: [`ProcessError`], which the fronts `process`, `command`, `timer` and
-//! `thread` return as it is.
+//! How a process or a thread ends: its exit code, what a panic said, and why it was not started or has no result, which is
+//! [`ProcessError`]. What `launch`, `thread` and their fronts have in common.
 
+use std::any::Any;
 use std::io;
 
 use crate::sys::signal;
+
+/// How a task's process ends when nothing cuts it short.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The result was sent.
+    Returned = 0,
+    /// Nothing ran, or the result could not be sent.
+    Refused = 1,
+    /// As every Rust program that panics.
+    Panicked = 101,
+}
+
+/// What a panic's payload says.
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
+    if let Some(message) = panic.downcast_ref::<&str>() {
+        message
+    } else if let Some(message) = panic.downcast_ref::<String>() {
+        message
+    } else {
+        "a panic whose payload is no text"
+    }
+}
 
 /// Why a process was not started, or has no result.
 #[derive(Debug, thiserror::Error)]
