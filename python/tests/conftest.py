@@ -43,8 +43,8 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def _named_memory() -> set[str]:
-    """What has a name in shared memory; the standard library's own semaphores are unlinked by its tracker."""
-    return {name for name in os.listdir("/dev/shm") if not name.startswith("sem.mp-")}
+    """What has a name in shared memory, but for semaphores: those of tasuki have none, so they are of other programs."""
+    return {name for name in os.listdir("/dev/shm") if not name.startswith("sem.")}
 
 
 def _children() -> set[int]:

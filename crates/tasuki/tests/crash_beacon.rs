@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use support::messages::{CODEC, Ledger, get, message, put};
 use support::victims::victim;
 use support::{Ended, fork, is_readable, is_writable, poll, until, watchdog};
-use tasuki::kill_points::{KillPoint, arm_stop};
+use tasuki::kill_points::{KillPoint, arm, arm_stop};
 use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Shutdown, TransportFailure, Wait};
 
 const VICTIM: u32 = 0;
@@ -127,6 +127,39 @@ fn room_that_is_made_while_a_producer_looks_is_seen() {
         producer.signal(libc::SIGCONT);
         assert_eq!(producer.wait(), Ended::WELL);
         assert!(!queue.is_full() && is_writable(room), "dark, and there is room");
+    }
+}
+
+/// The queue becomes full while a process is stopped in the consumers' section, where it takes nothing. Whoever made it full cannot
+/// get in: when the stopped one leaves, the descriptor says what is so, even if the other one was killed meanwhile.
+#[test]
+fn a_holder_does_what_was_left_to_it() {
+    let _watchdog = watchdog();
+    for dies in [false, true] {
+        let options = QueueOptions { capacity: Some(1), joinable: true, ..QueueOptions::default() };
+        let queue = RawQueue::create(options).unwrap();
+        let room = queue.pollable_for_put().unwrap();
+        put(&queue, &message(0, 0, 24), &[]);
+        assert!(get(&queue, &mut Wait::now()).is_some());
+        assert!(is_writable(room));
+        let mut holder = fork(|| {
+            arm_stop(KillPoint::TaskTallied, 1);
+            queue.task_done(1, &mut Wait::forever()).unwrap();
+        });
+        holder.wait_until_stopped();
+        let mut producer = fork(|| {
+            if dies {
+                arm(KillPoint::BeaconLeft, 1);
+            }
+            put(&queue, &message(0, 1, 24), &[]);
+        });
+        assert_eq!(producer.wait(), if dies { Ended::DEAD } else { Ended::WELL });
+        assert!(queue.is_full());
+        holder.signal(libc::SIGCONT);
+        assert_eq!(holder.wait(), Ended::WELL);
+        assert!(!is_writable(room), "there is no room");
+        assert!(get(&queue, &mut Wait::now()).is_some());
+        assert!(is_writable(room), "there is room again");
     }
 }
 

@@ -207,7 +207,8 @@ fn table(point: KillPoint) -> Tried {
         | KillPoint::BeaconDarkening
         | KillPoint::BeaconDark
         | KillPoint::BeaconHalfAsked
-        | KillPoint::BeaconRoomSeen => In("crash_beacon.rs"),
+        | KillPoint::BeaconRoomSeen
+        | KillPoint::BeaconLeft => In("crash_beacon.rs"),
         KillPoint::ShutDownHalf | KillPoint::ShutDownThrown => In("crash_shutdown.rs"),
         KillPoint::PutSomeQueued | KillPoint::GetSomeHeld => In("crash_batch.rs"),
         KillPoint::GetTallied

@@ -22,7 +22,7 @@ use tasuki::raw::connection::{Mode, RawConnection};
 use tasuki::raw::{QueueOptions, RawQueue, RawReceiver, RawSender, Shutdown, Wait, channel};
 
 /// Processes beside this one.
-const OTHERS: usize = 2;
+const OTHERS: usize = 3;
 /// Looks at one object.
 const ROUNDS: usize = 6;
 /// What a pipe has room for in any case.
@@ -122,7 +122,9 @@ fn meet(came: &Words, number: &mut u64) {
     until("the others come", || came[0].load(SeqCst) >= *number);
 }
 
-fn play(thing: &Thing, came: &Words, number: &mut u64, dice: &mut Dice) {
+/// `threads` is the most that this process may start: none in a child of a program with several, since the standard library takes a
+/// lock to start one, which another thread may have had at the fork.
+fn play(thing: &Thing, came: &Words, number: &mut u64, dice: &mut Dice, threads: u64) {
     // Before anything happened, or in the middle of it.
     let asks_after = dice.below(3) as usize;
     let mut descriptors = Vec::new();
@@ -130,12 +132,15 @@ fn play(thing: &Thing, came: &Words, number: &mut u64, dice: &mut Dice) {
         if round == asks_after {
             descriptors = thing.descriptors();
         }
-        // Who does nothing hears only of others.
-        let threads = dice.below(3);
+        // Whoever does nothing hears only of others.
+        let acts = dice.below(3) > 0;
         thread::scope(|scope| {
-            for _ in 0..threads {
+            for _ in 0..dice.below(threads + 1) {
                 let mut dice = Dice(dice.next());
                 scope.spawn(move || (0..dice.below(12)).for_each(|_| thing.act(&mut dice)));
+            }
+            if acts {
+                (0..dice.below(12)).for_each(|_| thing.act(dice));
             }
         });
         meet(came, number);
@@ -157,10 +162,10 @@ fn descriptors_say_what_is_so(make: impl Fn() -> Thing) {
             .map(|_| {
                 let mut dice = Dice(dice.next());
                 let (thing, came) = (&thing, &came);
-                fork(move || play(thing, came, &mut 0, &mut dice))
+                fork(move || play(thing, came, &mut 0, &mut dice, 0))
             })
             .collect();
-        play(&thing, &came, &mut 0, &mut dice);
+        play(&thing, &came, &mut 0, &mut dice, 2);
         end_well(&mut others);
     }
 }

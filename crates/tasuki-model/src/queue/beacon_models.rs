@@ -86,6 +86,7 @@ impl Model {
             let held = self.lock_put();
             self.settle(&held);
             self.put.flag(&held, LIGHTS);
+            self.leave_put(held);
         }
     }
 
@@ -96,10 +97,14 @@ impl Model {
 
     fn lock_put(&self) -> Held<'_> {
         let held = self.put.lock.lock();
-        if held.must_repair() && self.put.flags() & LIGHTS != 0 {
-            self.settle(&held);
-        }
+        self.repair_put(&held);
         held
+    }
+
+    fn repair_put(&self, held: &Held<'_>) {
+        if held.must_repair() && self.put.flags() & LIGHTS != 0 {
+            self.settle(held);
+        }
     }
 
     fn has_message(&self) -> bool {
@@ -121,8 +126,9 @@ impl Model {
         }
         self.put.commit(next(tail));
         if dies == Dies::BeforeUnlock {
-            RobustLock::owner_dies(held);
+            return RobustLock::owner_dies(held);
         }
+        self.leave_put(held);
     }
 
     /// A get that does not wait.
@@ -146,11 +152,53 @@ impl Model {
             self.get.commit(next(head));
             let flags = self.get.flags();
             drop(held);
-            if flags & DARKENS != 0 && !self.has_message() {
-                self.darken_seen_empty();
+            if flags & DARKENS != 0 {
+                self.darken_if_empty();
             }
             return Some(number);
         }
+    }
+
+    /// After a get, which must not wait for anybody.
+    fn darken_if_empty(&self) {
+        if self.has_message() || !self.put.may_be_lit() {
+            return;
+        }
+        match self.put.lock.try_lock() {
+            Some(held) => {
+                self.repair_put(&held);
+                if !self.has_message() {
+                    self.put.darken(&held, &self.messages);
+                }
+                self.leave_put(held);
+            }
+            None => {
+                self.put.leave_darkening();
+                self.darken_left();
+            }
+        }
+    }
+
+    /// `SharedQueue::darken_messages_left`.
+    fn darken_left(&self) {
+        while self.put.is_darkening_left() {
+            let Some(held) = self.put.lock.try_lock() else { return };
+            self.repair_put(&held);
+            if self.put.take_darkening(&held) && !self.has_message() {
+                self.put.darken(&held, &self.messages);
+            }
+        }
+    }
+
+    fn leave_put(&self, held: Held<'_>) {
+        drop(held);
+        self.darken_left();
+    }
+
+    /// Goes in and leaves, as one who finds no room.
+    fn visit_put(&self) {
+        let held = self.lock_put();
+        self.leave_put(held);
     }
 
     fn darken_seen_empty(&self) {
@@ -159,6 +207,7 @@ impl Model {
             if !self.has_message() {
                 self.put.darken(&held, &self.messages);
             }
+            self.leave_put(held);
         }
     }
 
@@ -233,6 +282,23 @@ fn a_message_that_another_one_takes_leaves_the_beacon_dark() {
         let other = other.join().unwrap();
         assert_eq!(mine.or(other), Some(1));
         assert_eq!(queue.messages.0.load(Ordering::SeqCst) & 1, 0);
+    });
+}
+
+/// The last message is taken while somebody is in the producers' section who puts nothing: the descriptor is dark when both are done.
+#[test]
+fn what_is_left_to_a_holder_is_done() {
+    explore(|| {
+        let queue = Model::new();
+        queue.ask();
+        queue.put(1, Dies::Never);
+        let visitor = thread::spawn({
+            let queue = queue.clone();
+            move || queue.visit_put()
+        });
+        assert_eq!(queue.try_get(), Some(1));
+        visitor.join().unwrap();
+        assert_eq!(queue.messages.0.load(Ordering::SeqCst) & 1, 0, "dark, as nothing is there");
     });
 }
 

@@ -163,6 +163,8 @@ kill_points! {
     BeaconHalfAsked,
     /// beacon: after a put, between the looks that decide whether room is to be darkened.
     BeaconRoomSeen,
+    /// beacon: to be darkened, and left to whoever holds the lock.
+    BeaconLeft,
     // layout/queue/shutdown.rs
     /// shutdown: no message is put any more, the consumers' side does not know.
     ShutDownHalf,

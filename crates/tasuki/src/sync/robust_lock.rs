@@ -105,7 +105,8 @@ impl RobustLock {
     pub(crate) fn try_lock(&self) -> Option<Held<'_>> {
         debug_assert!(!platform::is_armed(), "internal locks never nest");
         platform::arm(&self.0);
-        let held = self.try_take(self.0.load(Ordering::Relaxed), platform::thread_id(), 0);
+        // SYNC: SeqCst: whoever finds it busy may leave something to the holder, who looks after its unlock.
+        let held = self.try_take(self.0.load(Ordering::SeqCst), platform::thread_id(), 0);
         if held.is_none() {
             platform::disarm();
         }

@@ -64,6 +64,8 @@ impl SharedQueue {
             self.settle_messages(&held);
             // Last: whoever sees this flag relies on what was settled.
             head.put.flag(&held, LIGHTS);
+            drop(held);
+            self.darken_messages_left(); // this holder did not know yet that it is polled
         }
         Ok(self.messages.as_fd())
     }
@@ -93,6 +95,8 @@ impl SharedQueue {
             let held = self.lock_get(wait)?;
             self.settle_room(&held);
             head.get.flag(&held, LIGHTS);
+            drop(held);
+            self.darken_room_left();
         }
         Ok(room.as_fd())
     }
@@ -136,12 +140,28 @@ impl SharedQueue {
         get.settle(held_get, lit, &Room(self.room.as_ref()));
     }
 
-    /// After a get, without a lock. The message is taken, so this must neither fail nor wait: a beacon that stays lit because a
-    /// producer is in its section, or stopped there, is darkened by the next get that finds nothing.
+    /// After a get, without a lock. The message is taken, so this must neither fail nor wait: while a producer is in its section it
+    /// is left to that one.
     #[cold]
     pub(super) fn darken_messages_if_empty(&self) {
-        if !self.has_message() {
-            let _ = self.darken_messages_seen_empty(&mut Wait::attempt());
+        if !self.has_message() && self.darken_messages_seen_empty(&mut Wait::attempt()).is_err() {
+            self.head().put.leave_darkening();
+            kill_point!(BeaconLeft);
+            self.darken_messages_left();
+        }
+    }
+
+    /// After an unlock of the put side: what others left to its holder.
+    pub(super) fn darken_messages_left(&self) {
+        let put = &self.head().put;
+        while put.is_darkening_left() {
+            let Some(held) = put.lock.try_lock() else { return }; // then it is left to that one
+            if held.must_repair() {
+                let _ = self.repair_put(&held); // an error is for those who put
+            }
+            if put.take_darkening(&held) && !self.has_message() && put.flags() & SHUT == 0 {
+                put.darken(&held, &Messages(&self.messages));
+            }
         }
     }
 
@@ -168,8 +188,25 @@ impl SharedQueue {
         // that get would count as seen, and nobody lights for it any more.
         let seen = self.head().get.ticket.load(Ordering::SeqCst);
         kill_point!(BeaconRoomSeen);
-        if self.is_full() {
-            let _ = self.darken_room_seen(seen, &mut Wait::attempt());
+        if self.is_full() && self.darken_room_seen(seen, &mut Wait::attempt()).is_err() {
+            self.head().get.leave_darkening();
+            kill_point!(BeaconLeft);
+            self.darken_room_left();
+        }
+    }
+
+    /// After an unlock of the get side: what others left to its holder.
+    pub(super) fn darken_room_left(&self) {
+        let get = &self.head().get;
+        while get.is_darkening_left() {
+            let Some(held) = get.lock.try_lock() else { return };
+            if held.must_repair() {
+                self.repair_get(&held);
+            }
+            // Under the lock nothing is taken, so that what is full stays so.
+            if get.take_darkening(&held) && self.is_full() && get.flags() & SHUT == 0 {
+                get.darken(&held, &Room(self.room.as_ref()));
+            }
         }
     }
 

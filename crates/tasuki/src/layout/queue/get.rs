@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::blocks::{Block, BlockId};
+use super::held::GetHeld;
 use super::ring::{self, BLOCK, HANDLES, JUMP};
 use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, sleep_until};
 use super::{Position, SharedQueue, corrupt};
@@ -245,18 +246,23 @@ impl SharedQueue {
 
     /// Enters the consumers' section; repairs it if the last one died there.
     #[inline(always)]
-    pub(super) fn lock_get(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
-        let held = self.head().get.lock.lock_within(wait)?;
+    pub(super) fn lock_get(&self, wait: &mut Wait<'_>) -> Result<GetHeld<'_>, GaveUp> {
+        let held = self.get_held(self.head().get.lock.lock_within(wait)?);
         if held.must_repair() {
             self.repair_get(&held);
         }
         Ok(held)
     }
 
+    /// Enters the consumers' section if nobody is there. What the last one died of is left to the caller.
+    pub(super) fn try_lock_get(&self) -> Option<GetHeld<'_>> {
+        Some(self.get_held(self.head().get.lock.try_lock()?))
+    }
+
     /// As `lock_get`, for one who comes to see what became of a consumer.
     #[cold]
-    pub(super) fn visit_get(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
-        let held = self.head().get.lock.visit_within(wait)?;
+    pub(super) fn visit_get(&self, wait: &mut Wait<'_>) -> Result<GetHeld<'_>, GaveUp> {
+        let held = self.get_held(self.head().get.lock.visit_within(wait)?);
         if held.must_repair() {
             self.repair_get(&held);
         }
@@ -265,7 +271,7 @@ impl SharedQueue {
 
     /// Leaves the consumers' section after a commit.
     #[inline]
-    pub(super) fn leave_get(&self, held: Held<'_>) {
+    pub(super) fn leave_get(&self, held: GetHeld<'_>) {
         let flags = self.head().get.flags();
         drop(held);
         if flags & (DARKENS | UNREPAIRED) != 0 {
@@ -355,7 +361,7 @@ impl SharedQueue {
     /// queue says so at the next get or put.
     #[cold]
     pub(super) fn trim_if_nobody_puts(&self) -> bool {
-        let Some(held) = self.head().put.lock.try_lock() else { return false };
+        let Some(held) = self.try_lock_put() else { return false };
         let repaired = !held.must_repair() || self.repair_put(&held).is_ok();
         let is_whole = repaired && self.head().put.flags() & UNREPAIRED == 0;
         is_whole && self.trim(&held).is_ok()

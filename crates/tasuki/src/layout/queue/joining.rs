@@ -214,7 +214,7 @@ impl SharedQueue {
             }
             let enter = |wait: &mut Wait<'_>| self.visit_get(wait);
             let (alldone, ringer) = (&self.head().joining.alldone, &self.head().get.lock);
-            sleep_until::<GaveUp>(alldone, ringer, ready, enter, wait)?;
+            sleep_until::<_, GaveUp>(alldone, ringer, ready, enter, wait)?;
         }
     }
 

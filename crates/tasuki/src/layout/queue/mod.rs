@@ -12,6 +12,7 @@ mod channel;
 mod ends;
 mod geometry;
 mod get;
+mod held;
 mod joining;
 mod parts;
 mod peers;

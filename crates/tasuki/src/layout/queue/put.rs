@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::blocks::{Block, BlockId};
+use super::held::PutHeld;
 use super::ring::{self, BLOCK, HANDLES, JUMP};
 use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
@@ -253,18 +254,23 @@ impl SharedQueue {
 
     /// Enters the producers' section; repairs it if the last one died there.
     #[inline(always)]
-    pub(super) fn lock_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, TransportFailure> {
-        let held = self.head().put.lock.lock_within(wait)?;
+    pub(super) fn lock_put(&self, wait: &mut Wait<'_>) -> Result<PutHeld<'_>, TransportFailure> {
+        let held = self.put_held(self.head().put.lock.lock_within(wait)?);
         if held.must_repair() {
             self.repair_put(&held)?;
         }
         Ok(held)
     }
 
+    /// Enters the producers' section if nobody is there. What the last one died of is left to the caller.
+    pub(super) fn try_lock_put(&self) -> Option<PutHeld<'_>> {
+        Some(self.put_held(self.head().put.lock.try_lock()?))
+    }
+
     /// As `lock_put`, for a consumer, who comes to see what became of a producer.
     #[cold]
-    pub(super) fn visit_put(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, TransportFailure> {
-        let held = self.head().put.lock.visit_within(wait)?;
+    pub(super) fn visit_put(&self, wait: &mut Wait<'_>) -> Result<PutHeld<'_>, TransportFailure> {
+        let held = self.put_held(self.head().put.lock.visit_within(wait)?);
         if held.must_repair() {
             self.repair_put(&held)?;
         }
@@ -295,7 +301,7 @@ impl SharedQueue {
 
     /// Leaves the producers' section after a commit.
     #[inline]
-    pub(super) fn leave_put(&self, held: Held<'_>) {
+    pub(super) fn leave_put(&self, held: PutHeld<'_>) {
         let flags = self.head().put.flags();
         drop(held);
         if flags & (DARKENS | WATCHED) != 0 {

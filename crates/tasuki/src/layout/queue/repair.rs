@@ -45,7 +45,7 @@ impl SharedQueue {
     pub(super) fn finish_repairs(&self) {
         let (put, get) = (&self.head().put, &self.head().get);
         if put.flags() & UNREPAIRED != 0 {
-            if let Some(held) = put.lock.try_lock() {
+            if let Some(held) = self.try_lock_put() {
                 let _ = if held.must_repair() {
                     self.repair_put(&held)
                 } else {
@@ -54,7 +54,7 @@ impl SharedQueue {
             }
         }
         if get.flags() & UNREPAIRED != 0 {
-            if let Some(held) = get.lock.try_lock() {
+            if let Some(held) = self.try_lock_get() {
                 if held.must_repair() {
                     self.repair_get(&held);
                 } else {

@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows bytes or chunks, so that loom can explore it as it is (`crates/tasuki-model`).
 
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence, in_single_order};
 use crate::sync::{GaveUp, Held, RobustLock, SleepWord, Wait, kill_point};
 
 /// What one side changes. `ticket` is the one word that commits: it says which mark counts.
@@ -36,6 +36,10 @@ pub(super) const WATCHED: u32 = 16;
 /// Flag: whoever came after a death could not repair all of it; the next one tries again. For the put side that is the circle of
 /// chunks, without which nobody puts; for the get side, blocks that may belong to no message. Taken back under the lock.
 pub(super) const UNREPAIRED: u32 = 32;
+
+/// Flag: this side's beacon may be lit for nothing, and whoever saw that found the lock held: it is left to the holder. Set without the
+/// lock, taken back under it.
+const LEFT: u32 = 64;
 
 /// The kernel's half of a beacon: a descriptor that can be polled. See `README.md`.
 pub(super) trait Beacon {
@@ -126,6 +130,27 @@ impl Side {
         }
     }
 
+    /// Leaves it to the holder of this side's lock to darken the beacon. If there is none any more, the caller has to see to it.
+    pub(super) fn leave_darkening(&self) {
+        // SYNC: SeqCst, with the load in `is_darkening_left`: the holder sees this after its unlock, or the caller that it is free.
+        self.flags.fetch_or(LEFT, Ordering::SeqCst);
+        in_single_order();
+    }
+
+    /// Whether somebody left it to the caller, who has just left the section or found it busy.
+    #[inline]
+    pub(super) fn is_darkening_left(&self) -> bool {
+        in_single_order();
+        let is_left = self.flags() & LEFT != 0;
+        in_single_order();
+        is_left
+    }
+
+    /// Takes over what was left to the holder; false: another one did.
+    pub(super) fn take_darkening(&self, _held: &Held<'_>) -> bool {
+        self.flags.fetch_and(!LEFT, Ordering::SeqCst) & LEFT != 0
+    }
+
     /// Makes the beacon what it should be, whatever it was.
     pub(super) fn settle(&self, _held: &Held<'_>, lit: bool, beacon: &impl Beacon) {
         if lit {
@@ -207,11 +232,11 @@ const LOOKS: u32 = if cfg!(loom) { 1 } else { 200 };
 ///
 /// `enter` enters the ringer's section, to leave it at once: a ringer inside may have rung and not yet committed, or be
 /// dead; having been through, one knows which.
-pub(super) fn sleep_until<'a, E: From<GaveUp>>(
+pub(super) fn sleep_until<Entered, E: From<GaveUp>>(
     bell: &SleepWord,
     ringer: &RobustLock,
     ready: impl Fn() -> bool,
-    enter: impl FnOnce(&mut Wait<'_>) -> Result<Held<'a>, E>,
+    enter: impl FnOnce(&mut Wait<'_>) -> Result<Entered, E>,
     wait: &mut Wait<'_>,
 ) -> Result<(), E> {
     // A ringer rings and then commits: who was just woken mostly comes in between, and need not go to its lock.

@@ -1,0 +1,83 @@
+//! The right to be in the producers' section of a queue, or in the consumers'. Whoever leaves one does what others, who found it
+//! busy, left to it: step D0 of the beacons in `README.md`.
+
+use std::ops::Deref;
+
+use super::SharedQueue;
+use super::side::LIGHTS;
+use crate::sync::Held;
+
+/// See the file's head.
+#[must_use]
+pub(super) struct PutHeld<'a> {
+    // In this order they are dropped: the lock is free when the holder looks what was left to it.
+    held: Held<'a>,
+    _leaving: LeavingPut<'a>,
+}
+
+/// See the file's head.
+#[must_use]
+pub(super) struct GetHeld<'a> {
+    held: Held<'a>,
+    _leaving: LeavingGet<'a>,
+}
+
+struct LeavingPut<'a> {
+    queue: &'a SharedQueue,
+    is_polled: bool,
+}
+
+struct LeavingGet<'a> {
+    queue: &'a SharedQueue,
+    is_polled: bool,
+}
+
+impl SharedQueue {
+    /// `held` is the lock of the put side.
+    #[inline(always)]
+    pub(super) fn put_held<'a>(&'a self, held: Held<'a>) -> PutHeld<'a> {
+        let is_polled = self.head().put.flags() & LIGHTS != 0;
+        PutHeld { held, _leaving: LeavingPut { queue: self, is_polled } }
+    }
+
+    /// `held` is the lock of the get side.
+    #[inline(always)]
+    pub(super) fn get_held<'a>(&'a self, held: Held<'a>) -> GetHeld<'a> {
+        let is_polled = self.head().get.flags() & LIGHTS != 0;
+        GetHeld { held, _leaving: LeavingGet { queue: self, is_polled } }
+    }
+}
+
+impl<'a> Deref for PutHeld<'a> {
+    type Target = Held<'a>;
+    #[inline(always)]
+    fn deref(&self) -> &Held<'a> {
+        &self.held
+    }
+}
+
+impl<'a> Deref for GetHeld<'a> {
+    type Target = Held<'a>;
+    #[inline(always)]
+    fn deref(&self) -> &Held<'a> {
+        &self.held
+    }
+}
+
+impl Drop for LeavingPut<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.is_polled {
+            self.queue.darken_messages_left();
+        }
+    }
+}
+
+impl Drop for LeavingGet<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.is_polled {
+            self.queue.darken_room_left();
+        }
+    }
+}
