@@ -7,10 +7,13 @@ in Rust, gets them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tasuki import _tasuki
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 __all__ = ["Command", "inherited", "inherited_names"]
 

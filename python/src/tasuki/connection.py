@@ -9,14 +9,14 @@ from __future__ import annotations
 import multiprocessing.connection as _multiprocessing_connection
 import math
 from multiprocessing import util
-from typing import TYPE_CHECKING, Any
 
-from tasuki import _tasuki
-from tasuki._private import handles, installing, leftovers
+from tasuki import _tasuki, context
+from tasuki._private import handles, leftovers
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Literal, SupportsIndex
+    from typing import Any, Literal, SupportsIndex
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
 
@@ -269,5 +269,7 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
-if installing.is_installed():
+if context._is_installed:
+    from tasuki._private import installing
+
     installing.install_connection()

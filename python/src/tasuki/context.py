@@ -67,6 +67,9 @@ _standard_default: Any = _standard._default_context
 _standard_contexts: dict[str, BaseContext] = dict(_standard._concrete_contexts)  # type: ignore[attr-defined]
 
 
+#: Has install() been called in this process, or in the parent that started it? Modules that are loaded later ask.
+_is_installed = False
+
 # The module, once a pipe was made.
 _connection: Any = None
 

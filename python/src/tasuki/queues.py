@@ -13,37 +13,43 @@ import queue as _queue
 import sys
 import types
 from queue import Empty, Full
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from tasuki import _tasuki
-from tasuki._private import behind, ends, handles
+from tasuki import _private, _tasuki
+from tasuki._private import handles
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
-
-_T = TypeVar("_T")
 
 #: When so many bytes wait, a SimpleQueue is full.
 _PIPE = 1 << 20
 
+TYPE_CHECKING = False  # loading `typing` would take as long as all of tasuki
 if TYPE_CHECKING:
     from multiprocessing.queues import JoinableQueue as _StandardJoinableQueue
     from multiprocessing.queues import Queue as _StandardQueue
     from multiprocessing.queues import SimpleQueue as _StandardSimpleQueue
+    from typing import Any, Generic, Literal, TypeVar
+
+    _T = TypeVar("_T")
+
+    class _Native(_tasuki.Queue, Generic[_T]):
+        """What is native, of which nobody says at run time what is in it."""
 
     class ShutDown(Exception):
         """The queue was shut down: see `Queue.shutdown`. From Python 3.13 on this is `queue.ShutDown`."""
 
 else:
+    _T = object
 
     class _Subscripted:
-        """Subscripts a standard class, which it allows only from Python 3.12 on."""
+        """Subscripts a class that does not allow it; the standard ones do from Python 3.12 on."""
 
-        def __init__(self, standard):
-            self._standard = standard
+        def __init__(self, plain):
+            self._plain = plain
 
         def __getitem__(self, item):
-            return types.GenericAlias(self._standard, item)
+            return types.GenericAlias(self._plain, item)
 
+    _Native = _Subscripted(_tasuki.Queue)
     _StandardQueue = _Subscripted(_standard.Queue)
     _StandardJoinableQueue = _Subscripted(_standard.JoinableQueue)
     _StandardSimpleQueue = _Subscripted(_standard.SimpleQueue)
@@ -56,7 +62,7 @@ else:
             """The queue was shut down: see `Queue.shutdown`. From Python 3.13 on this is `queue.ShutDown`."""
 
 
-class _Common(_tasuki.Queue, Generic[_T]):
+class _Common(_Native[_T]):
     """What queues of every kind have."""
 
     def __getstate__(self) -> Any:
@@ -103,20 +109,20 @@ class _Common(_tasuki.Queue, Generic[_T]):
             awaiting.leave(self)
 
     @property
-    def _reader(self) -> ends.Reader:
-        return ends.Reader(self)
+    def _reader(self) -> _private.ends.Reader:
+        return _private.ends.Reader(self)
 
     @property
-    def _writer(self) -> ends.Writer:
-        return ends.Writer(self)
+    def _writer(self) -> _private.ends.Writer:
+        return _private.ends.Writer(self)
 
     @property
-    def _rlock(self) -> ends.Turn:
-        return self.__dict__.setdefault("_tasuki_turn", ends.Turn())  # type: ignore[no-any-return]
+    def _rlock(self) -> _private.ends.Turn:
+        return self.__dict__.setdefault("_tasuki_turn", _private.ends.Turn())  # type: ignore[no-any-return]
 
     @property
-    def _wlock(self) -> behind.NoLock:
-        return behind.NoLock()
+    def _wlock(self) -> _private.behind.NoLock:
+        return _private.behind.NoLock()
 
     @property
     def _poll(self) -> Any:
@@ -158,12 +164,12 @@ class Queue(_Common[_T], _StandardQueue[_T]):
         return collections.deque()  # what waits for that thread
 
     @property
-    def _notempty(self) -> behind.Moment:
-        return behind.Moment(self._poll)
+    def _notempty(self) -> _private.behind.Moment:
+        return _private.behind.Moment(self._poll)
 
     @property
-    def _sem(self) -> behind.Count:
-        return behind.Count(lambda: max(self._maxsize - self.qsize(), 0))
+    def _sem(self) -> _private.behind.Count:
+        return _private.behind.Count(lambda: max(self._maxsize - self.qsize(), 0))
 
     @property
     def _send_bytes(self) -> Any:
@@ -224,12 +230,12 @@ class JoinableQueue(Queue[_T], _StandardJoinableQueue[_T]):
     # What programs use that join with a timeout.
 
     @property
-    def _unfinished_tasks(self) -> behind.Count:
-        return behind.Count(lambda: self._unfinished)
+    def _unfinished_tasks(self) -> _private.behind.Count:
+        return _private.behind.Count(lambda: self._unfinished)
 
     @property
-    def _cond(self) -> behind.Moment:
-        return behind.Moment(self._join)
+    def _cond(self) -> _private.behind.Moment:
+        return _private.behind.Moment(self._join)
 
     @property
     def on_owner_died(self) -> Literal["raise", "warn", "ignore"]:

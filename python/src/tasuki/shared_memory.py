@@ -12,8 +12,8 @@ import operator
 import os
 from multiprocessing import process, resource_tracker, util
 
-from tasuki import _tasuki
-from tasuki._private import installing, leftovers
+from tasuki import _tasuki, context
+from tasuki._private import leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -258,5 +258,7 @@ def __getattr__(name: str) -> Any:
     return getattr(_standard, name)
 
 
-if installing.is_installed():
+if context._is_installed:
+    from tasuki._private import installing
+
     installing.install_shared_memory()

@@ -14,11 +14,14 @@ import ctypes
 import multiprocessing.sharedctypes as _standard
 import weakref
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
 
 from tasuki import _tasuki
 from tasuki.heap import BufferWrapper
 from tasuki.synchronize import RLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import multiprocessing.synchronize as _standard
 
-from tasuki import _tasuki, context
-from tasuki._private import behind, handles, installing
-from tasuki._private.owner_died import OwnerDied, OwnerDiedWarning
+from tasuki import _private, _tasuki, context
+from tasuki._private import handles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from tasuki.context import OnOwnerDied
+    from tasuki.context import OnOwnerDied, OwnerDied, OwnerDiedWarning
 
 __all__ = [
     "Barrier",
@@ -73,12 +72,12 @@ class Event(_tasuki.Event, _standard.Event):
         self._create()
 
     @property
-    def _flag(self) -> behind.Count:
-        return behind.Count(lambda: int(self.is_set()))
+    def _flag(self) -> _private.behind.Count:
+        return _private.behind.Count(lambda: int(self.is_set()))
 
     @property
-    def _cond(self) -> behind.Moment:
-        return behind.Moment(self.wait)
+    def _cond(self) -> _private.behind.Moment:
+        return _private.behind.Moment(self.wait)
 
     def __repr__(self) -> str:
         status = "set" if self.is_set() else "unset"
@@ -156,16 +155,16 @@ class Condition(_tasuki.Condition, _standard.Condition):
     # One count for the three semaphores of the standard class, so that sums and differences come out right.
 
     @property
-    def _sleeping_count(self) -> behind.Count:  # type: ignore[override]
-        return behind.Count(lambda: self._waiting)
+    def _sleeping_count(self) -> _private.behind.Count:  # type: ignore[override]
+        return _private.behind.Count(lambda: self._waiting)
 
     @property
-    def _woken_count(self) -> behind.Count:  # type: ignore[override]
-        return behind.Count(lambda: 0)
+    def _woken_count(self) -> _private.behind.Count:  # type: ignore[override]
+        return _private.behind.Count(lambda: 0)
 
     @property
-    def _wait_semaphore(self) -> behind.Count:  # type: ignore[override]
-        return behind.Count(lambda: 0)
+    def _wait_semaphore(self) -> _private.behind.Count:  # type: ignore[override]
+        return _private.behind.Count(lambda: 0)
 
 
 class Barrier(_tasuki.Barrier, _standard.Barrier):
@@ -209,8 +208,8 @@ class Barrier(_tasuki.Barrier, _standard.Barrier):
         return self.n_waiting
 
     @property
-    def _cond(self) -> behind.NoLock:
-        return behind.NoLock()
+    def _cond(self) -> _private.behind.NoLock:
+        return _private.behind.NoLock()
 
     def _check_bare(self) -> None:
         if self._action:
@@ -225,8 +224,8 @@ class Barrier(_tasuki.Barrier, _standard.Barrier):
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(_standard, name)
+    return getattr(context if name in ("OwnerDied", "OwnerDiedWarning") else _standard, name)
 
 
-if installing.is_installed():
+if context._is_installed:
     context._install_classes()

@@ -22,7 +22,6 @@ from multiprocessing import context, reduction
 
 from tasuki import _tasuki
 from tasuki._private import introducing  # noqa: F401  every object with owners travels, so this is where to start
-from tasuki._private.carriers import Carriers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,6 +128,8 @@ def _pack_for_child(obj: Any, popen: Any) -> tuple[Any, ...]:
     # classes drop it when the child has been started (tasuki.context), else it goes with the Popen.
     state = popen.__dict__.get("_tasuki_descriptors")
     if state is None:
+        from tasuki._private.carriers import Carriers
+
         popen.__dict__["_tasuki_descriptors"] = state = (_tasuki.Descriptors(), {}, Carriers(popen))
     table, duplicates, carriers = state
     record, descriptors = table.record(obj)

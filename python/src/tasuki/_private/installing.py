@@ -10,6 +10,9 @@ import multiprocessing
 import multiprocessing.context
 import sys
 
+import tasuki
+from tasuki import context
+
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,18 +24,15 @@ if TYPE_CHECKING:
     import tasuki.queues
     import tasuki.sharedctypes  # noqa: F401
 
-__all__ = ("install", "is_installed", "preload")
+__all__ = ("install", "preload")
 
-_installed = False
 _get_preparation_data: Callable[[str], dict[str, Any]]
 
 #: The key added to the preparation data of a child; an interpreter without tasuki's patches ignores unknown keys.
 KEY = "tasuki_install"
 
-
-def is_installed() -> bool:
-    """Has install() been called in this process (or in the parent that started it)?"""
-    return _installed
+#: What children of a fork server need not load each for itself.
+_USED_BY_CHILDREN = ("tasuki.queues", "tasuki.sharedctypes", "tasuki._private.ends")
 
 
 def install() -> None:
@@ -41,12 +41,8 @@ def install() -> None:
     Call it before the libraries that are to use it are imported: a name bound earlier by
     `from multiprocessing import Queue` keeps what it was bound to. Calling it twice changes nothing.
     """
-    global _installed
-    if _installed:
+    if context._is_installed:
         return
-    import tasuki
-    from tasuki import context
-
     original = context._standard_default
     names = {name: getattr(tasuki, name) for name in tasuki._STANDARD_NAMES}
     for name, value in names.items():
@@ -59,7 +55,7 @@ def install() -> None:
             for name, value in list(vars(module).items()):
                 if name in names and getattr(value, "__self__", None) is original:
                     setattr(module, name, names[name])
-    _installed = True
+    context._is_installed = True
     install_reduction()
     late = {
         "connection": install_connection,
@@ -195,10 +191,10 @@ def preload() -> None:
 
     server = forkserver._forkserver
     modules: list[str] = list(server._preload_modules)  # type: ignore[attr-defined]
-    first = "tasuki._private.installed" if _installed else "tasuki"
+    first = "tasuki._private.installed" if context._is_installed else "tasuki"
     if first not in modules:
-        if _installed:
+        if context._is_installed:
             modules = [module for module in modules if module != "__main__"]
         # Since Python 3.15 a program says what is to become of those that cannot be imported.
         more = {"on_error": server._preload_on_error} if hasattr(server, "_preload_on_error") else {}
-        forkserver.set_forkserver_preload([first, "tasuki.queues", "tasuki.sharedctypes", *modules], **more)
+        forkserver.set_forkserver_preload([first, *_USED_BY_CHILDREN, *modules], **more)
