@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags};
@@ -93,9 +94,21 @@ fn is_ended_child(pid: Pid) -> bool {
     matches!(waitid(WaitId::Pid(pid), look), Ok(Some(_)))
 }
 
-/// The pid namespace of this process; owners of locks are recognised only inside one.
+/// The pid namespace of this process; owners of locks are recognised only inside one. A process stays in its own, so it is
+/// asked for once, and again after a fork.
 pub(crate) fn pid_namespace() -> u64 {
-    rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
+    static OF: AtomicU64 = AtomicU64::new(0);
+    static CACHED: AtomicU64 = AtomicU64::new(0);
+    let epoch = fork::epoch();
+    // SYNC: Acquire, with the store below.
+    if OF.load(Ordering::Acquire) == epoch {
+        return CACHED.load(Ordering::Relaxed);
+    }
+    let Ok(stat) = rustix::fs::stat("/proc/self/ns/pid") else { return 0 };
+    CACHED.store(stat.st_ino, Ordering::Relaxed);
+    // SYNC: Release: who sees the epoch sees the namespace.
+    OF.store(epoch, Ordering::Release);
+    stat.st_ino
 }
 
 /// Whether this process's parent is in another pid namespace.
