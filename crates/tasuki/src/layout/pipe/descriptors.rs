@@ -1,8 +1,8 @@
-//! What an end has of the kernel: its socket and the beacons, made when they are needed, which most pipes of a program need not be
-//! before another process gets an end.
+//! What an end has of the kernel: its socket and the beacons, made when they are needed, which most pipes of a program
+//! need not be before another process gets an end.
 //!
-//! As long as both ends are in the process that made them, that process knows who is there. `README.md`, "At home", says what
-//! ends this, and why no process is left out.
+//! As long as both ends are in the process that made them, that process knows who is there. `README.md`, "At home",
+//! says what ends this, and why no process is left out.
 #![allow(unsafe_code)] // a function that the loader runs
 
 use std::io;
@@ -27,8 +27,8 @@ pub(super) struct Descriptors {
     epoch: u64,
 }
 
-/// Where the descriptors of an end are once they are made; an error of the kernel's, if they could not be when the process
-/// forked.
+/// Where the descriptors of an end are once they are made; an error of the kernel's, if they could not be when the
+/// process forked.
 type Place = OnceLock<Result<Made, i32>>;
 
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Descriptors {
         if self.place().get().is_none() {
             self.check_process()?;
             let is_gone = self.other.strong_count() == 0;
-            // SYNC: Acquire, with the drop of the other end: if that was made for another process before, it is seen here.
+            // SYNC: Acquire, with the drop of the other end: if that was made for another process before, this sees it.
             fence(Ordering::Acquire);
             if self.place().get().is_none() {
                 return Ok(is_gone);

@@ -1,8 +1,8 @@
 //! The pipe: two ends that talk through shared memory, and a socket that knows who is there.
 //!
-//! `README.md` beside this file holds the layout, the steps and why no wake-up is lost and no message torn. [`ring`] has
-//! places and bytes, [`bell`] who sleeps and [`beacon`] on what, [`descriptors`] when there are any, [`turn`] whose turn it is,
-//! [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
+//! `README.md` beside this file holds the layout, the steps and why no wake-up is lost and no message torn. [`ring`]
+//! has places and bytes, [`bell`] who sleeps and [`beacon`] on what, [`descriptors`] when there are any, [`turn`] whose
+//! turn it is, [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
 #![allow(unsafe_code)] // keeps what a receiver left unfinished, and a descriptor made once, behind pointers
 
 mod await_frame;

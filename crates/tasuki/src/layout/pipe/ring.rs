@@ -112,8 +112,6 @@ pub(super) struct Direction<'a> {
     pub(super) words: &'a Words,
     descriptors: &'a Descriptors,
     number: usize,
-    /// Where the ring begins in the slot.
-    ring: usize,
 }
 
 /// Without descriptors it is dark: whoever sleeps or polls has them made before.
@@ -181,8 +179,13 @@ impl<'a> Direction<'a> {
         number: usize,
         descriptors: &'a Descriptors,
     ) -> Direction<'a> {
-        let ring = PAGE + number * RING as usize;
-        Direction { slot, words: Words::of(slot, number), descriptors, number, ring }
+        Direction { slot, words: Words::of(slot, number), descriptors, number }
+    }
+
+    /// Where the ring begins in the slot.
+    #[inline]
+    fn ring(self) -> usize {
+        PAGE + self.number * RING as usize
     }
 
     /// The direction's beacon, of these descriptors.
@@ -193,8 +196,8 @@ impl<'a> Direction<'a> {
     /// Gives the first bytes of a new ring their memory: who looks for the first frame reads them.
     pub(super) fn begin(self) -> Result<(), Error> {
         // That of the first ring lies behind the words and was made with them.
-        if self.ring != PAGE {
-            self.slot.back(self.ring, PAGE)?;
+        if self.number != 0 {
+            self.slot.back(self.ring(), PAGE)?;
             // There may be another pipe's frame. All further stamps are cleared by who commits the frame before.
             self.header(0).stamp.store(0, Ordering::Relaxed);
         }
@@ -216,7 +219,7 @@ impl<'a> Direction<'a> {
     #[inline]
     fn header(self, position: u64) -> &'a FrameHeader {
         let slot: &'a Slot = self.slot;
-        slot.place(self.ring + (position % RING / UNIT * UNIT) as usize)
+        slot.place(self.ring() + (position % RING / UNIT * UNIT) as usize)
     }
 
     #[inline]
@@ -309,7 +312,7 @@ impl<'a> Direction<'a> {
     fn back_more(self, tail: u64, len: usize, backed: u64) -> Result<(), TransportFailure> {
         let end = (tail % RING + frame_len(len) + UNIT).min(RING).next_multiple_of(STEP);
         if end > backed {
-            self.slot.back(self.ring, end as usize)?;
+            self.slot.back(self.ring(), end as usize)?;
             self.words.sender.backed.store(end as u32, Ordering::Relaxed);
         }
         Ok(())
@@ -345,7 +348,7 @@ impl<'a> Direction<'a> {
     fn body(self, position: u64, skip: usize) -> (NonNull<u8>, usize) {
         let offset = (position.wrapping_add(HEADER + skip as u64) % RING) as usize;
         // SAFETY: the slot was checked to be as long as the rings of all its directions.
-        (unsafe { self.slot.bytes().add(self.ring) }, offset)
+        (unsafe { self.slot.bytes().add(self.ring()) }, offset)
     }
 
     /// Copies bytes into the frame at `position`, after `skip` others of it.
