@@ -13,11 +13,8 @@ import pytest
 
 import tasuki
 from tasuki import reduction
+from observing import descriptors
 from patience import WATCHDOG, until_asleep
-
-
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def _child(body: Callable[[], object]) -> int:
@@ -40,7 +37,7 @@ def _ended_well(pid: int) -> bool:
 @pytest.mark.parametrize("duplex", [True, False])
 def test_what_stays_in_a_process_takes_no_descriptors(duplex: bool) -> None:
     tasuki.Pipe()  # whatever all pipes share is there
-    before = _descriptors()
+    before = descriptors()
     there, here = tasuki.Pipe(duplex)
     for length in (0, 10, 100_000):
         here.send_bytes(bytes(length))
@@ -50,7 +47,7 @@ def test_what_stays_in_a_process_takes_no_descriptors(duplex: bool) -> None:
     here.close()
     assert there.recv() == "last"
     assert there.poll()
-    assert _descriptors() == before
+    assert descriptors() == before
     with pytest.raises(EOFError):
         there.recv()
     there, here = tasuki.Pipe(duplex)
@@ -88,9 +85,9 @@ def test_after_whatever_needs_descriptors_it_is_the_same_pipe(duplex: bool, need
     there, here = tasuki.Pipe(duplex)
     here.send("before")
     assert there.recv() == "before"
-    before = _descriptors()
+    before = descriptors()
     needs(there, here)
-    assert _descriptors() > before
+    assert descriptors() > before
     here.send("after")
     assert there.recv() == "after" and not there.poll()
     here.close()
