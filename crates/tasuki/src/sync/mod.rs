@@ -15,7 +15,7 @@ pub(crate) mod wait;
 
 pub(crate) use counted_bell::CountedBell;
 pub(crate) use kill_point::kill_point;
-pub(crate) use robust_lock::{Held, RobustLock};
+pub(crate) use robust_lock::{Awaited, Held, RobustLock};
 pub(crate) use sleep_word::SleepWord;
 pub(crate) use spin::Spin;
 pub use wait::{GaveUp, Wait};

@@ -9,12 +9,18 @@
 //!
 //! Rule: a thread never holds two of these, since it can tell the kernel of one only. `README.md` has the steps.
 
-use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 use super::atomic::{AtomicU32, Ordering};
 use super::futex::{self, Woken};
 use super::kill_point;
 use super::wait::{GaveUp, Wait};
+#[cfg(not(loom))]
+use crate::sys::identity::thread_runs;
+#[cfg(not(loom))]
+use crate::sys::robust::{ThisThread, known_thread, this_thread};
+#[cfg(loom)]
+use model::{ThisThread, known_thread, this_thread, thread_runs};
 
 const OWNER: u32 = 0x3fff_ffff;
 const OWNER_DIED: u32 = 0x4000_0000;
@@ -37,12 +43,24 @@ pub(crate) struct RobustLock(AtomicU32);
 #[must_use]
 pub(crate) struct Held<'a> {
     lock: &'a RobustLock,
+    /// The owner. Another thread may not unlock, so this is not [`Send`].
+    owner: ThisThread,
     owner_died: bool,
-    /// The owner is a thread: another one may not unlock.
-    not_send: PhantomData<*const ()>,
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    /// As dropping it, but makes no call: whoever waits is woken when the caller drops what this returns.
+    #[inline(always)]
+    pub(crate) fn leave(self) -> Option<Awaited<'a>> {
+        let Held { lock, owner, .. } = *ManuallyDrop::new(self);
+        // SYNC: as in `drop`.
+        if lock.0.swap(0, Ordering::SeqCst) & WAITERS != 0 {
+            return Some(Awaited { lock, owner });
+        }
+        owner.disarm();
+        None
+    }
+
     /// Whether the last owner died inside, so that this one must repair what the lock guards.
     #[inline]
     pub(crate) fn must_repair(&self) -> bool {
@@ -56,10 +74,25 @@ impl Drop for Held<'_> {
         // SYNC: Release, with the Acquire of the next owner; SeqCst because sleepers look whether it is held.
         let before = self.lock.0.swap(0, Ordering::SeqCst);
         if before & WAITERS != 0 {
-            kill_point!(LockFreedBeforeWake);
-            futex::wake(&self.lock.0, 1);
+            self.lock.wake_one();
         }
-        platform::disarm();
+        self.owner.disarm();
+    }
+}
+
+/// A lock that is free, and whose waiter is woken when this is dropped. The kernel, which is still told of the lock, does it
+/// should this thread die before.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Awaited<'a> {
+    lock: &'a RobustLock,
+    owner: ThisThread,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.lock.wake_one();
+        self.owner.disarm();
     }
 }
 
@@ -81,13 +114,11 @@ impl RobustLock {
     /// Enters the section, or gives up in time: even the engine's own locks keep the caller's deadline.
     #[inline(always)]
     pub(crate) fn lock_within(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
-        debug_assert!(!platform::is_armed(), "internal locks never nest");
-        platform::arm(&self.0);
-        let me = platform::thread_id();
-        match self.0.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed) {
+        let me = self.announce();
+        match self.0.compare_exchange(0, me.id(), Ordering::SeqCst, Ordering::Relaxed) {
             Ok(_) => {
                 kill_point!(LockTaken);
-                Ok(Held { lock: self, owner_died: false, not_send: PhantomData })
+                Ok(Held { lock: self, owner: me, owner_died: false })
             }
             Err(_) => self.lock_busy(me, YIELDS, wait),
         }
@@ -96,21 +127,47 @@ impl RobustLock {
     /// As `lock_within`, for one who wants to know what became of the owner, not to go on in its place: who just woke, for example.
     /// It sleeps rather than to offer the processor, which on a busy machine others take, for long.
     pub(crate) fn visit_within(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
-        debug_assert!(!platform::is_armed(), "internal locks never nest");
-        platform::arm(&self.0);
-        self.lock_busy(platform::thread_id(), 0, wait)
+        self.lock_busy(self.announce(), 0, wait)
     }
 
     /// Enters if the lock is free at this moment.
     pub(crate) fn try_lock(&self) -> Option<Held<'_>> {
-        debug_assert!(!platform::is_armed(), "internal locks never nest");
-        platform::arm(&self.0);
+        let me = self.announce();
         // SYNC: SeqCst: whoever finds it busy may leave something to the holder, who looks after its unlock.
-        let held = self.try_take(self.0.load(Ordering::SeqCst), platform::thread_id(), 0);
+        let held = self.try_take(self.0.load(Ordering::SeqCst), me, 0);
         if held.is_none() {
-            platform::disarm();
+            me.disarm();
         }
         held
+    }
+
+    /// As `try_lock`, but not after a death: nothing is to be repaired. It makes no call, and may refuse for no reason.
+    #[inline(always)]
+    pub(crate) fn lock_fast(&self) -> Option<Held<'_>> {
+        let me = known_thread()?;
+        debug_assert!(!me.is_armed(), "internal locks never nest");
+        me.arm(&self.0);
+        if self.0.compare_exchange(0, me.id(), Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            me.disarm();
+            return None;
+        }
+        kill_point!(LockTaken);
+        Some(Held { lock: self, owner: me, owner_died: false })
+    }
+
+    /// Tells the kernel that the calling thread is about this word.
+    #[inline]
+    fn announce(&self) -> ThisThread {
+        let me = this_thread();
+        debug_assert!(!me.is_armed(), "internal locks never nest");
+        me.arm(&self.0);
+        me
+    }
+
+    #[cold]
+    fn wake_one(&self) {
+        kill_point!(LockFreedBeforeWake);
+        futex::wake(&self.0, 1);
     }
 
     /// Whether somebody is inside, or died there.
@@ -121,7 +178,12 @@ impl RobustLock {
     }
 
     #[cold]
-    fn lock_busy(&self, me: u32, mut yields: u32, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
+    fn lock_busy(
+        &self,
+        me: ThisThread,
+        mut yields: u32,
+        wait: &mut Wait<'_>,
+    ) -> Result<Held<'_>, GaveUp> {
         // A caller who wants an answer at once still waits out a section: "empty" must be true, not a guess.
         let mut patience = Wait::timeout(super::wait::SLICE * 2);
         let wait = if wait.is_now() { &mut patience } else { wait };
@@ -136,7 +198,7 @@ impl RobustLock {
                 continue;
             }
             // Sections never nest, so it is not this thread that is inside, but one that died with the same number.
-            if seen & OWNER == me {
+            if seen & OWNER == me.id() {
                 if let Some(held) = self.take_over(seen, me) {
                     return Ok(held);
                 }
@@ -163,7 +225,7 @@ impl RobustLock {
             }
             // The caller's check may use other objects, whose locks are announced and taken back in the same place, or
             // fork: so nothing is announced meanwhile. The word is marked already; a wake-up finds others, or no sleeper.
-            platform::disarm();
+            me.disarm();
             let slice = wait.slice();
             let slice = match slice {
                 Ok(slice) => slice,
@@ -175,12 +237,12 @@ impl RobustLock {
                     return Err(gave_up);
                 }
             };
-            platform::arm(&self.0);
+            me.arm(&self.0);
             let woken = futex::wait(&self.0, marked, Some(slice));
             // From here on others may still sleep whose mark the unlocking owner took away.
             keep = WAITERS;
             // The net for an owner that the kernel was not told of.
-            if woken == Woken::TimedOut && !platform::thread_runs(marked & OWNER) {
+            if woken == Woken::TimedOut && !thread_runs(marked & OWNER) {
                 if let Some(held) = self.take_over(marked, me) {
                     return Ok(held);
                 }
@@ -190,21 +252,21 @@ impl RobustLock {
 
     /// Takes the lock from an owner that is dead and did not tell the kernel.
     #[cold]
-    fn take_over(&self, seen: u32, me: u32) -> Option<Held<'_>> {
-        let taken = me | WAITERS;
+    fn take_over(&self, seen: u32, me: ThisThread) -> Option<Held<'_>> {
+        let taken = me.id() | WAITERS;
         self.0.compare_exchange(seen, taken, Ordering::SeqCst, Ordering::Relaxed).ok()?;
         kill_point!(LockTaken);
-        Some(Held { lock: self, owner_died: true, not_send: PhantomData })
+        Some(Held { lock: self, owner: me, owner_died: true })
     }
 
-    fn try_take(&self, seen: u32, me: u32, keep: u32) -> Option<Held<'_>> {
+    fn try_take(&self, seen: u32, me: ThisThread, keep: u32) -> Option<Held<'_>> {
         if seen & OWNER != 0 {
             return None;
         }
-        let taken = me | (seen & WAITERS) | keep;
+        let taken = me.id() | (seen & WAITERS) | keep;
         self.0.compare_exchange(seen, taken, Ordering::SeqCst, Ordering::Relaxed).ok()?;
         kill_point!(LockTaken);
-        Some(Held { lock: self, owner_died: seen & OWNER_DIED != 0, not_send: PhantomData })
+        Some(Held { lock: self, owner: me, owner_died: seen & OWNER_DIED != 0 })
     }
 
     /// What the kernel does when the owner dies inside, for models and tests.
@@ -228,15 +290,9 @@ impl RobustLock {
     }
 }
 
-#[cfg(not(loom))]
-mod platform {
-    pub(super) use crate::sys::identity::{thread_id, thread_runs};
-    pub(super) use crate::sys::robust::{arm, disarm, is_armed};
-}
-
 /// In a model nobody dies unannounced, and threads have ids of the model's own.
 #[cfg(loom)]
-mod platform {
+mod model {
     use super::AtomicU32;
 
     loom::thread_local! {
@@ -244,21 +300,35 @@ mod platform {
     }
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
 
-    pub(super) fn thread_id() -> u32 {
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct ThisThread(u32);
+
+    pub(super) fn known_thread() -> Option<ThisThread> {
+        Some(this_thread())
+    }
+
+    pub(super) fn this_thread() -> ThisThread {
         ID.with(|id| {
             if id.get() == 0 {
                 id.set(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) & super::OWNER);
             }
-            id.get()
+            ThisThread(id.get())
         })
     }
+
+    impl ThisThread {
+        pub(super) fn id(self) -> u32 {
+            self.0
+        }
+        pub(super) fn arm(self, _word: &AtomicU32) {}
+        pub(super) fn disarm(self) {}
+        pub(super) fn is_armed(self) -> bool {
+            false
+        }
+    }
+
     pub(super) fn thread_runs(_id: u32) -> bool {
         true
-    }
-    pub(super) fn arm(_word: &AtomicU32) {}
-    pub(super) fn disarm() {}
-    pub(super) fn is_armed() -> bool {
-        false
     }
 }
 
@@ -289,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_thread_with_this_number_left_is_taken_over() {
-        let lock = RobustLock(AtomicU32::new(platform::thread_id()));
+        let lock = RobustLock(AtomicU32::new(this_thread().id()));
         assert!(
             lock.lock_within(&mut Wait::timeout(Duration::from_secs(120))).unwrap().must_repair()
         );

@@ -61,11 +61,17 @@ impl SleepWord {
     /// Wakes up to `count` sleepers, if there are any. The caller holds the lock that sleepers go through.
     #[inline]
     pub(crate) fn ring(&self, count: u32) {
-        // SYNC: SeqCst, with the fetch_or in `announce`.
-        in_single_order();
-        if self.0.load(Ordering::SeqCst) & SLEEPERS != 0 {
+        if self.has_sleepers() {
             self.ring_sleepers(count);
         }
+    }
+
+    /// Whether a `ring` would do anything; for a ringer that leaves its section without a commit if so.
+    #[inline]
+    pub(crate) fn has_sleepers(&self) -> bool {
+        // SYNC: SeqCst, with the fetch_or in `announce`.
+        in_single_order();
+        self.0.load(Ordering::SeqCst) & SLEEPERS != 0
     }
 
     #[cold]

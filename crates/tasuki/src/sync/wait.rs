@@ -165,7 +165,7 @@ impl<'a> Wait<'a> {
         if !self.stopped {
             #[cfg(not(loom))]
             debug_assert!(
-                self.interrupted.is_none() || !crate::sys::robust::is_armed(),
+                self.interrupted.is_none() || !crate::sys::robust::this_thread().is_armed(),
                 "no check inside a section"
             );
             if let Some(interrupted) = self.interrupted.as_mut() {

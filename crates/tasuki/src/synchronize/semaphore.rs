@@ -55,7 +55,7 @@ impl Semaphore {
     /// [`AcquireError::Failed`] when the semaphore cannot be used at all.
     #[inline]
     pub fn acquire(&self) -> Result<SemaphoreGuard<'_>, AcquireError> {
-        self.acquire_within(&mut Wait::forever())
+        self.acquire_within(Wait::forever)
     }
 
     /// Takes a permit if there is one now.
@@ -63,7 +63,7 @@ impl Semaphore {
     /// # Errors
     /// As `acquire`, and [`AcquireError::TimedOut`].
     pub fn try_acquire(&self) -> Result<SemaphoreGuard<'_>, AcquireError> {
-        self.acquire_within(&mut Wait::now())
+        self.acquire_within(Wait::now)
     }
 
     /// Takes a permit, waiting for one at most for `timeout`.
@@ -71,7 +71,7 @@ impl Semaphore {
     /// # Errors
     /// As `acquire`, and [`AcquireError::TimedOut`].
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<SemaphoreGuard<'_>, AcquireError> {
-        self.acquire_within(&mut Wait::timeout(timeout))
+        self.acquire_within(|| Wait::timeout(timeout))
     }
 
     /// Takes a permit, waiting for one at most until `deadline`.
@@ -79,7 +79,7 @@ impl Semaphore {
     /// # Errors
     /// As `acquire`, and [`AcquireError::TimedOut`].
     pub fn acquire_deadline(&self, deadline: Instant) -> Result<SemaphoreGuard<'_>, AcquireError> {
-        self.acquire_within(&mut Wait::until(deadline))
+        self.acquire_within(|| Wait::until(deadline))
     }
 
     /// Takes a permit without owning it, waiting for one: somebody else may [`release`](Semaphore::release) it, and nobody
@@ -129,9 +129,21 @@ impl Semaphore {
         self.raw.value()
     }
 
-    #[inline]
-    fn acquire_within(&self, wait: &mut Wait<'_>) -> Result<SemaphoreGuard<'_>, AcquireError> {
-        let (acquired, owner) = self.raw.acquire_owned(wait)?;
+    /// The guard is made here, inlined, so that it stays in registers: passed through memory it costs as much as the rest.
+    #[inline(always)]
+    fn acquire_within(
+        &self,
+        wait: impl FnOnce() -> Wait<'static>,
+    ) -> Result<SemaphoreGuard<'_>, AcquireError> {
+        match self.raw.acquire_owned_fast() {
+            Some(owner) => Ok(SemaphoreGuard { semaphore: self, owner, died: None }),
+            None => self.acquire_slowly(wait()),
+        }
+    }
+
+    #[cold]
+    fn acquire_slowly(&self, mut wait: Wait<'_>) -> Result<SemaphoreGuard<'_>, AcquireError> {
+        let (acquired, owner) = self.raw.acquire_owned(&mut wait)?;
         let died = death(acquired);
         Ok(SemaphoreGuard { semaphore: self, owner, died })
     }
@@ -194,10 +206,7 @@ impl Drop for SemaphoreGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         // In a forked child the guard is a copy of the parent's, who has the permit.
-        if self.semaphore.raw.is_owner(self.owner) {
-            // False when others released what this process owned: then there is nothing to give back.
-            let _ = self.semaphore.raw.release_owned();
-        }
+        self.semaphore.raw.give_back(self.owner);
     }
 }
 

@@ -27,14 +27,17 @@ const KEPT: u8 = 2;
 /// It costs one load: the kernel zeroes the page it is read from in every forked child, raw `clone` included.
 #[inline]
 pub(crate) fn epoch() -> u64 {
-    // Relaxed: a page that is not yet wiped was marked by nobody.
-    if STATE.load(Ordering::Relaxed) == WIPED {
-        let epoch = MARKED.0.load(Ordering::Relaxed);
-        if epoch != 0 {
-            return epoch;
-        }
+    match known_epoch() {
+        0 => slow(),
+        epoch => epoch,
     }
-    slow()
+}
+
+/// The epoch, or 0: where nobody asked in this process, or no page can say it.
+#[inline]
+pub(crate) fn known_epoch() -> u64 {
+    // Relaxed, and without a look at the state: a page that the kernel does not wipe is marked by nobody.
+    MARKED.0.load(Ordering::Relaxed)
 }
 
 #[cold]

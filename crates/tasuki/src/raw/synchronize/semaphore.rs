@@ -88,6 +88,12 @@ impl RawSemaphore {
         Ok((self.view().acquire(Permit::Owned(me), wait)?, PermitOwner(me)))
     }
 
+    /// The quick part of `acquire_owned`, where nobody has to be told anything: None says nothing but that the rest has to be done.
+    pub(crate) fn acquire_owned_fast(&self) -> Option<PermitOwner> {
+        let me = self.slot.segment().known_row()?;
+        self.view().take_quickly(Permit::Owned(me)).then_some(PermitOwner(me))
+    }
+
     /// The quick part of `acquire`: None says nothing but that the rest has to be done.
     #[inline]
     pub fn acquire_free(&self) -> Option<Acquired> {
@@ -144,7 +150,21 @@ impl RawSemaphore {
         me.is_some_and(|me| matches!(self.view().release_owned_quickly(me), Some(Ok(()))))
     }
 
+    /// Gives a permit back if this process is its owner, and not a forked child.
+    pub(crate) fn give_back(&self, owner: PermitOwner) {
+        if self.is_owner(owner) && self.view().release_owned_fast(owner.0).is_none() {
+            self.give_back_slowly();
+        }
+    }
+
+    #[cold]
+    fn give_back_slowly(&self) {
+        // False when others released what this process owned: then there is nothing to give back.
+        let _ = self.release_owned();
+    }
+
     /// Whether this process is the one that acquired: a forked child is not its parent.
+    #[inline]
     pub fn is_owner(&self, owner: PermitOwner) -> bool {
         self.slot.segment().known_row() == Some(owner.0)
     }
