@@ -1,7 +1,8 @@
-//! How many instructions does a call take that meets nobody? Counted, not timed: the same on a busy machine as on an idle one.
+//! How many instructions does a call take that meets nobody? Counted, not timed: the same on a busy machine as on an
+//! idle one.
 //!
-//! `count` names its sides and does one so often; `bench/instructions.py` runs it under callgrind, which counts what happens inside
-//! of `measured` and nowhere else.
+//! `count` names its sides and does one so often; `bench/instructions.py` runs it under callgrind, which counts what
+//! happens inside of `measured` and nowhere else.
 
 use std::hint::black_box;
 

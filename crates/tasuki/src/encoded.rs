@@ -4,10 +4,40 @@
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
-use crate::layout::queue::Extras;
-use crate::protocol::codec::{self, Message, StructuredCodec};
+use crate::layout::queue::{Extras, Word};
+use crate::protocol::codec::{self, Message, Short, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
 use crate::protocol::transfer::{self, Incoming};
+
+/// Puts the message of a number, or another that is as short; false says nothing but that `write` has to do it.
+/// Nothing else is compiled where a `T` is never so short.
+#[inline(always)]
+pub(crate) fn write_word<T: Message>(value: &T, put: impl FnOnce(Word) -> bool) -> bool {
+    match codec::encode_short(value) {
+        Some(Short { codec, bytes, len }) => put(Word::new(codec.tag(), bytes, len)),
+        None => false,
+    }
+}
+
+/// Reads a message that is as short, where a `T` may be; None says nothing but that `read` has to do it.
+#[inline(always)]
+pub(crate) fn read_word<T: Message>(
+    get: impl FnOnce() -> Option<Word>,
+) -> Option<Result<T, DecodeError>> {
+    if !codec::is_short::<T>() {
+        return None;
+    }
+    let word = get()?;
+    match codec::decode_short(word.codec(), word.bytes(), word.len()) {
+        Some(value) => Some(Ok(value)),
+        None => Some(decode_word(word)),
+    }
+}
+
+#[cold]
+fn decode_word<T: Message>(word: Word) -> Result<T, DecodeError> {
+    codec::decode(word.codec(), &word.bytes()[..word.len()])
+}
 
 /// Encodes `value` and calls `put` with the codec's tag, the bytes, and the descriptors of handles inside the value.
 #[inline]

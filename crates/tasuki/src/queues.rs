@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::encoded;
 use crate::error::Error;
 use crate::handle;
-use crate::protocol::codec::{Message, StructuredCodec};
+use crate::protocol::codec::{self, Message, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
 pub use crate::raw::Shutdown;
 use crate::raw::{Death, QueueOptions, RawHandle, RawQueue, TransportFailure, Wait};
@@ -113,7 +113,7 @@ impl<T: Message> Queue<T> {
     /// When the value cannot be encoded, is too large, or memory is short. The error gives the value back.
     #[inline]
     pub fn put(&self, value: T) -> Result<(), PutError<T>> {
-        self.put_within(value, &mut Wait::forever())
+        self.put_within(value, Wait::forever)
     }
 
     /// Puts a message if there is room now.
@@ -122,7 +122,7 @@ impl<T: Message> Queue<T> {
     /// As `put`, and [`is_full`](PutError::is_full).
     #[inline]
     pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
-        self.put_within(value, &mut Wait::now())
+        self.put_within(value, Wait::now)
     }
 
     /// Puts a message, waiting for room at most for `timeout`.
@@ -131,7 +131,7 @@ impl<T: Message> Queue<T> {
     /// As `put`, and [`is_full`](PutError::is_full).
     #[inline]
     pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
-        self.put_within(value, &mut Wait::timeout(timeout))
+        self.put_within(value, || Wait::timeout(timeout))
     }
 
     /// Takes the oldest message, waiting for one.
@@ -140,7 +140,7 @@ impl<T: Message> Queue<T> {
     /// When the message is not a `T`: it is taken all the same, so that it does not block the queue.
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        self.get_within(&mut Wait::forever())
+        self.get_within(Wait::forever)
     }
 
     /// Takes the oldest message if there is one now.
@@ -149,7 +149,7 @@ impl<T: Message> Queue<T> {
     /// As `get`, and [`is_empty`](GetError::is_empty).
     #[inline]
     pub fn try_get(&self) -> Result<T, GetError> {
-        self.get_within(&mut Wait::now())
+        self.get_within(Wait::now)
     }
 
     /// Takes the oldest message, waiting for one at most for `timeout`.
@@ -158,20 +158,48 @@ impl<T: Message> Queue<T> {
     /// As `get`, and [`is_empty`](GetError::is_empty).
     #[inline]
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
-        self.get_within(&mut Wait::timeout(timeout))
+        self.get_within(|| Wait::timeout(timeout))
     }
 
     #[inline]
-    fn put_within(&self, value: T, wait: &mut Wait<'_>) -> Result<(), PutError<T>> {
+    fn put_within(
+        &self,
+        value: T,
+        wait: impl FnOnce() -> Wait<'static>,
+    ) -> Result<(), PutError<T>> {
+        if encoded::write_word(&value, |word| self.raw.put_word(word)) {
+            return Ok(());
+        }
+        self.put_encoded(value, wait())
+    }
+
+    #[inline(never)]
+    fn put_encoded(&self, value: T, mut wait: Wait<'_>) -> Result<(), PutError<T>> {
         let put = encoded::write(&value, self.raw.structured(), |codec, bytes, fds| {
-            Ok(self.raw.put(codec, &[bytes], fds, wait)?)
+            if codec::is_short::<T>() {
+                return Ok(self.raw.put_slowly(codec, &[bytes], fds, &mut wait)?);
+            }
+            Ok(self.raw.put(codec, &[bytes], fds, &mut wait)?)
         });
         put.map_err(|reason| PutError { value, reason })
     }
 
     #[inline]
-    fn get_within(&self, wait: &mut Wait<'_>) -> Result<T, GetError> {
-        encoded::read(|scratch, extras| Ok(self.raw.get_with(scratch, extras, wait)?))
+    fn get_within(&self, wait: impl FnOnce() -> Wait<'static>) -> Result<T, GetError> {
+        match encoded::read_word(|| self.raw.get_word()) {
+            Some(value) => Ok(value?),
+            None => self.get_encoded(wait()),
+        }
+    }
+
+    #[inline(never)]
+    fn get_encoded(&self, mut wait: Wait<'_>) -> Result<T, GetError> {
+        encoded::read(|scratch, extras| {
+            if codec::is_short::<T>() {
+                return Ok(self.raw.get_slowly(scratch, extras, &mut wait)?);
+            }
+            Ok(self.raw.get_with(scratch, extras, &mut wait)?)
+        })
     }
 }
 

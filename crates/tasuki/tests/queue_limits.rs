@@ -58,6 +58,16 @@ fn a_byte_limit_counts_bytes_small_and_large() {
 }
 
 #[test]
+fn a_small_message_that_never_fits_is_refused_in_a_batch_too() {
+    let _watchdog = watchdog();
+    let queue = Queue::<Vec<u8>>::builder().byte_limit(10).create().unwrap();
+    let refused = queue.put_many([vec![1; 3], vec![2; 11]]).unwrap_err();
+    assert!(!refused.is_full(), "it would wait for ever");
+    assert_eq!(refused.into_inner(), [vec![2; 11]]);
+    assert_eq!(queue.get().unwrap(), [1; 3]);
+}
+
+#[test]
 fn room_for_many_small_messages_wakes_many_producers() {
     let _watchdog = watchdog();
     // Were it one at a time, each round would cost the sleepers' half second several times over: two minutes.

@@ -54,7 +54,7 @@ impl<T: Message> Receiver<T> {
     /// it does not block the channel.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_within(&mut Wait::forever())
+        self.recv_within(Wait::forever)
     }
 
     /// Takes the oldest message if there is one now.
@@ -64,7 +64,7 @@ impl<T: Message> Receiver<T> {
     /// second.
     #[inline]
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.recv_within(&mut Wait::now())
+        self.recv_within(Wait::now)
     }
 
     /// Takes the oldest message, waiting for one at most for `timeout`.
@@ -73,12 +73,20 @@ impl<T: Message> Receiver<T> {
     /// As `recv`, and [`is_empty`](RecvError::is_empty).
     #[inline]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.recv_within(&mut Wait::timeout(timeout))
+        self.recv_within(|| Wait::timeout(timeout))
     }
 
     #[inline]
-    fn recv_within(&self, wait: &mut Wait<'_>) -> Result<T, RecvError> {
-        encoded::read(|scratch, extras| Ok(self.raw.recv_with(scratch, extras, wait)?))
+    fn recv_within(&self, wait: impl FnOnce() -> Wait<'static>) -> Result<T, RecvError> {
+        match encoded::read_word(|| self.raw.recv_word()) {
+            Some(value) => Ok(value?),
+            None => self.recv_encoded(wait()),
+        }
+    }
+
+    #[inline(never)]
+    fn recv_encoded(&self, mut wait: Wait<'_>) -> Result<T, RecvError> {
+        encoded::read(|scratch, extras| Ok(self.raw.recv_with(scratch, extras, &mut wait)?))
     }
 }
 

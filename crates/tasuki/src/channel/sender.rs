@@ -63,7 +63,7 @@ impl<T: Message> Sender<T> {
     /// value back.
     #[inline]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_within(value, &mut Wait::forever())
+        self.send_within(value, Wait::forever)
     }
 
     /// Sends a message if there is room now.
@@ -72,7 +72,7 @@ impl<T: Message> Sender<T> {
     /// As `send`, and [`is_full`](SendError::is_full).
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_within(value, &mut Wait::now())
+        self.send_within(value, Wait::now)
     }
 
     /// Sends a message, waiting for room at most for `timeout`.
@@ -81,13 +81,25 @@ impl<T: Message> Sender<T> {
     /// As `send`, and [`is_full`](SendError::is_full).
     #[inline]
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendError<T>> {
-        self.send_within(value, &mut Wait::timeout(timeout))
+        self.send_within(value, || Wait::timeout(timeout))
     }
 
     #[inline]
-    fn send_within(&self, value: T, wait: &mut Wait<'_>) -> Result<(), SendError<T>> {
+    fn send_within(
+        &self,
+        value: T,
+        wait: impl FnOnce() -> Wait<'static>,
+    ) -> Result<(), SendError<T>> {
+        if encoded::write_word(&value, |word| self.raw.send_word(word)) {
+            return Ok(());
+        }
+        self.send_encoded(value, wait())
+    }
+
+    #[inline(never)]
+    fn send_encoded(&self, value: T, mut wait: Wait<'_>) -> Result<(), SendError<T>> {
         let sent = encoded::write(&value, self.raw.structured(), |codec, bytes, fds| {
-            Ok::<_, SendReason>(self.raw.send(codec, &[bytes], fds, wait)?)
+            Ok::<_, SendReason>(self.raw.send(codec, &[bytes], fds, &mut wait)?)
         });
         sent.map_err(|reason| SendError::new(value, reason))
     }

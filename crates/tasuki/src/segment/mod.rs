@@ -209,6 +209,7 @@ impl Segment {
     }
 
     /// The processes that use this segment.
+    #[inline]
     pub(crate) fn roster(&self) -> Roster<'_> {
         Roster::new(self)
     }
@@ -226,13 +227,34 @@ impl Segment {
     /// lives. For those who change something without having a row.
     #[inline]
     pub(crate) fn check_namespace(&self) -> Result<(), Error> {
-        if self.foreign.load(Relaxed) { Err(Error::ForeignNamespace) } else { Ok(()) }
+        if self.is_foreign() { Err(Error::ForeignNamespace) } else { Ok(()) }
+    }
+
+    /// Whether `check_namespace` refuses this process.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign.load(Relaxed)
     }
 
     /// This process's row, if it has taken one.
     #[inline]
     pub(crate) fn known_row(&self) -> Option<Token> {
         self.row.cached()
+    }
+
+    /// The words of this process's row, if `note_reader` was called in it. Makes no call.
+    #[inline]
+    pub(crate) fn my_row_as_reader(&self) -> Option<&roster::Row> {
+        // SAFETY: a row of this segment's roster, in its core, which is mapped as long as `self` lives; rows are
+        // `Shared`.
+        self.row.reader().map(|row| unsafe { row.as_ref() })
+    }
+
+    /// From now on `my_row_as_reader` gives the row, until this process forks: in it stands that the process is a
+    /// reader.
+    #[cold]
+    pub(crate) fn note_reader(&self) {
+        self.row.set_reader(self);
     }
 
     /// This process's pid, without asking the kernel, once it has a row.
@@ -271,17 +293,21 @@ impl Segment {
     /// The address of `len` bytes at `offset`, if they are inside. What is there may change at any moment.
     #[inline]
     pub(crate) fn bytes(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
+        match self.mapped(offset, len) {
+            Some(at) => Some(at),
+            None => self.reach(offset, len).ok(),
+        }
+    }
+
+    /// As `bytes`, if they were mapped before.
+    #[inline]
+    pub(crate) fn mapped(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
         let end = offset.checked_add(len)?;
         if end <= self.core.len() {
             // SAFETY: inside the mapping, checked above.
             return Some(unsafe { self.core.base().add(offset) });
         }
-        if end <= self.known_len.load(Relaxed) {
-            if let Some(at) = self.pieces.find(offset, end) {
-                return Some(at);
-            }
-        }
-        self.reach(offset, len).ok()
+        if end <= self.known_len.load(Relaxed) { self.pieces.find(offset, end) } else { None }
     }
 
     /// As `bytes`, and says why not. Beyond the core a range is inside if it lies in one piece, and in the file as long as

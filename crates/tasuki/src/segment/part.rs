@@ -34,6 +34,13 @@ impl Part {
         &self.segment
     }
 
+    /// The address of the byte at `offset`, if that is inside.
+    #[inline]
+    pub(crate) fn at(&self, offset: usize) -> Option<NonNull<u8>> {
+        // SAFETY: inside the part, and with it inside the mapping, which `segment` keeps.
+        (offset < self.len).then(|| unsafe { self.base.add(offset) })
+    }
+
     /// The bytes, of which others may change any at any moment.
     #[inline]
     pub(crate) fn bytes(&self) -> NonNull<u8> {

@@ -13,6 +13,9 @@
 //! A token whose generation is not its row's any more belongs to somebody who is gone: so nothing has to be
 //! cleaned up before a dead process's row is used again.
 
+use std::num::NonZeroU32;
+use std::ptr::{self, NonNull};
+
 use super::arena::geometry;
 use super::death::{Death, NAME, ProcessName};
 use super::{Kind, Segment, Shared};
@@ -77,11 +80,11 @@ pub(crate) struct Row {
     start: AtomicU64,
     pidfd_inode: AtomicU64,
     /// What a consumer is taking: the first ticket + 1, or 0; written before the head moves.
-    pub(crate) in_hand_ticket: AtomicU64,
+    in_hand_ticket: AtomicU64,
     /// How many bytes those messages have.
-    pub(crate) in_hand_len: AtomicU64,
+    in_hand_len: AtomicU64,
     /// How many messages those are.
-    pub(crate) in_hand_count: AtomicU64,
+    in_hand_count: AtomicU64,
     pid: AtomicU32,
     /// What the process did with the object, or will not do: [`READER`], [`NO_WRITER`].
     pub(crate) roles: AtomicU32,
@@ -99,34 +102,36 @@ const _: () = assert!(ROW == 128);
 
 /// A process's row together with its generation: who owns a lock or a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token(u32);
+pub(crate) struct Token(NonZeroU32);
 
 impl Token {
     /// All bits a token can have.
     pub(crate) const MASK: u32 = 0x3fff_ffff;
 
     fn new(row: usize, generation: u64) -> Token {
-        Token(row as u32 | (generation as u32 + 1) << ROW_BITS)
+        let bits = row as u32 | (generation as u32 + 1) << ROW_BITS;
+        Token(NonZeroU32::new(bits).expect("one is added to the generation"))
     }
 
     /// The token in a word, None for nobody.
     #[inline]
     pub(crate) fn from_bits(bits: u32) -> Option<Token> {
         let bits = bits & Token::MASK;
-        (bits >> ROW_BITS != 0).then_some(Token(bits))
+        if bits >> ROW_BITS != 0 { NonZeroU32::new(bits).map(Token) } else { None }
     }
 
     #[inline]
     pub(crate) fn bits(self) -> u32 {
-        self.0
+        self.0.get()
     }
 
+    #[inline]
     pub(crate) fn row(self) -> usize {
-        (self.0 & (ROWS as u32 - 1)) as usize
+        (self.bits() & (ROWS as u32 - 1)) as usize
     }
 
     fn generation(self) -> u64 {
-        u64::from(self.0 >> ROW_BITS) - 1
+        u64::from(self.bits() >> ROW_BITS) - 1
     }
 }
 
@@ -137,6 +142,7 @@ pub(crate) struct Roster<'a> {
 }
 
 impl<'a> Roster<'a> {
+    #[inline]
     pub(super) fn new(segment: &'a Segment) -> Roster<'a> {
         Roster { segment }
     }
@@ -147,6 +153,7 @@ impl<'a> Roster<'a> {
     }
 
     /// The row with this number, if there is such a row.
+    #[inline]
     pub(crate) fn row(self, index: usize) -> Option<&'a Row> {
         if index >= self.segment.rows {
             return None;
@@ -340,6 +347,20 @@ impl<'a> Roster<'a> {
 }
 
 impl Row {
+    /// Whether the process has taken nothing yet.
+    #[inline]
+    pub(crate) fn never_got(&self) -> bool {
+        self.in_hand_ticket.load(Ordering::Relaxed) == 0
+    }
+
+    /// Notes what the process is taking: so many messages from `ticket` on, of so many bytes together.
+    #[inline]
+    pub(crate) fn note_in_hand(&self, ticket: u64, count: u64, bytes: u64) {
+        self.in_hand_len.store(bytes, Ordering::Relaxed);
+        self.in_hand_count.store(count, Ordering::Relaxed);
+        self.in_hand_ticket.store(ticket.wrapping_add(1), Ordering::Relaxed);
+    }
+
     fn identity(&self) -> Identity {
         Identity {
             pid: self.pid.load(Ordering::Relaxed),
@@ -364,6 +385,8 @@ pub(super) struct MyRow {
     cached: std::sync::atomic::AtomicU64,
     /// The pid that belongs to it.
     pid: std::sync::atomic::AtomicU32,
+    /// Where the row is, once the object's own code has said that this process may take things the short way.
+    reader: std::sync::atomic::AtomicPtr<Row>,
 }
 
 /// Keeps two threads from claiming a row each for one segment.
@@ -374,6 +397,7 @@ impl MyRow {
         MyRow {
             cached: std::sync::atomic::AtomicU64::new(0),
             pid: std::sync::atomic::AtomicU32::new(0),
+            reader: std::sync::atomic::AtomicPtr::new(ptr::null_mut()),
         }
     }
 
@@ -385,11 +409,38 @@ impl MyRow {
 
     #[inline]
     pub(super) fn cached(&self) -> Option<Token> {
+        match self.cached_fast() {
+            Some(token) => Some(token),
+            None => self.cached_slowly(),
+        }
+    }
+
+    /// As `cached`, without a call; None may also say that nothing is known of forks.
+    #[inline]
+    pub(super) fn cached_fast(&self) -> Option<Token> {
         let cached = self.cached.load(std::sync::atomic::Ordering::Acquire);
-        if (cached >> 32) as u32 == fork::epoch() as u32 {
-            Token::from_bits(cached as u32)
-        } else {
-            None
+        let is_mine = (cached >> 32) as u32 == fork::known_epoch() as u32;
+        if is_mine { NonZeroU32::new(cached as u32).map(Token) } else { None }
+    }
+
+    #[cold]
+    fn cached_slowly(&self) -> Option<Token> {
+        let cached = self.cached.load(std::sync::atomic::Ordering::Acquire);
+        let is_mine = (cached >> 32) as u32 == fork::epoch() as u32;
+        if is_mine { NonZeroU32::new(cached as u32).map(Token) } else { None }
+    }
+
+    /// Where the row is, if `set_reader` was called in this process.
+    #[inline]
+    pub(super) fn reader(&self) -> Option<NonNull<Row>> {
+        self.cached_fast()?;
+        NonNull::new(self.reader.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    pub(super) fn set_reader(&self, segment: &Segment) {
+        if let Some(row) = self.cached().and_then(|token| segment.roster().row(token.row())) {
+            let row = ptr::from_ref(row).cast_mut();
+            self.reader.store(row, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
@@ -407,6 +458,7 @@ impl MyRow {
         let token = segment.roster().claim()?;
         let cached = u64::from(token.bits()) | fork::epoch() << 32;
         self.pid.store(std::process::id(), std::sync::atomic::Ordering::Relaxed);
+        self.reader.store(ptr::null_mut(), std::sync::atomic::Ordering::Relaxed);
         self.cached.store(cached, std::sync::atomic::Ordering::Release);
         Ok(token)
     }

@@ -80,8 +80,8 @@ impl Drop for Held<'_> {
     }
 }
 
-/// A lock that is free, and whose waiter is woken when this is dropped. The kernel, which is still told of the lock, does it
-/// should this thread die before.
+/// A lock that is free, and whose waiter is woken when this is dropped. The kernel, which is still told of the lock,
+/// does it should this thread die before.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Awaited<'a> {
@@ -115,12 +115,11 @@ impl RobustLock {
     #[inline(always)]
     pub(crate) fn lock_within(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
         let me = self.announce();
-        match self.0.compare_exchange(0, me.id(), Ordering::SeqCst, Ordering::Relaxed) {
-            Ok(_) => {
-                kill_point!(LockTaken);
-                Ok(Held { lock: self, owner: me, owner_died: false })
-            }
-            Err(_) => self.lock_busy(me, YIELDS, wait),
+        // The look first, since many come here who have just found it taken: an exchange in vain takes the line away
+        // from the owner.
+        match self.try_take(self.0.load(Ordering::Relaxed), me, 0) {
+            Some(held) => Ok(held),
+            None => self.lock_busy(me, YIELDS, wait),
         }
     }
 
@@ -259,6 +258,7 @@ impl RobustLock {
         Some(Held { lock: self, owner: me, owner_died: true })
     }
 
+    #[inline]
     fn try_take(&self, seen: u32, me: ThisThread, keep: u32) -> Option<Held<'_>> {
         if seen & OWNER != 0 {
             return None;

@@ -21,11 +21,12 @@ struct Head {
     list_op_pending: *mut libc::c_void,
 }
 
-/// The calling thread, as a lock needs to know it: looked up once and again after a fork, for two words of its own memory.
+/// The calling thread, as a lock needs to know it: looked up once and again after a fork, for two words of its own
+/// memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThisThread {
-    /// The one that the C library registered, or [`UNREGISTERED`], at which nobody looks. It is not another thread's, since this
-    /// type is not [`Send`].
+    /// The one that the C library registered, or [`UNREGISTERED`], at which nobody looks. It is not another thread's,
+    /// since this type is not [`Send`].
     head: *mut Head,
     id: u32,
 }

@@ -197,6 +197,7 @@ impl SharedQueue {
         entries: &[Entry],
         wait: &mut Wait<'_>,
     ) -> Result<Result<usize, u64>, TransportFailure> {
+        self.segment.check_namespace()?;
         let held = self.lock_put(wait)?;
         kill_point!(PutLocked);
         self.check_open(&held)?;
@@ -206,15 +207,20 @@ impl SharedQueue {
             let message = &bytes[start..entry.end];
             if let Err(full_at) = self.has_room(next, message.len() as u64) {
                 if count == 0 {
+                    self.checked_len(&Outbound {
+                        codec: entry.codec,
+                        parts: &[message],
+                        fds: &[],
+                    })?;
                     self.check_consumers(&held)?;
                     return Ok(Err(full_at));
                 }
                 break;
             }
-            let outbound = Outbound { codec: entry.codec, parts: &[message], fds: &[] };
-            let written = self.checked_len(&outbound).and_then(|len| {
-                Ok(self.write_frame(&held, next, &outbound, outbound.parts, len, false)?)
-            });
+            let written = match self.write_bytes(next, entry.codec, message) {
+                Some(after) => Ok(Some(after)),
+                None => self.write_one(&held, next, entry.codec, message),
+            };
             match written {
                 Ok(Some(after)) => (next, count, start) = (after, count + 1, entry.end),
                 Err(why) if count == 0 => return Err(why),
@@ -229,6 +235,20 @@ impl SharedQueue {
         self.leave_put(held);
         kill_point!(PutUnlocked);
         Ok(Ok(count))
+    }
+
+    /// As `write_bytes`, for any.
+    #[cold]
+    fn write_one(
+        &self,
+        held: &Held<'_>,
+        tail: Position,
+        codec: u16,
+        message: &[u8],
+    ) -> Result<Option<Position>, TransportFailure> {
+        let outbound = Outbound { codec, parts: &[message], fds: &[] };
+        let len = self.checked_len(&outbound)?;
+        Ok(self.write_frame(held, tail, &outbound, outbound.parts, len, false)?)
     }
 
     /// Fills blocks for the large ones among the next messages.
@@ -384,6 +404,11 @@ impl SharedQueue {
                 || batch.bytes.len() + batch.entries.len() * ring::HEADER >= UNDER_ONE_LOCK
         };
         while handles.is_none() && !is_full(batch) && self.is_behind_tail(next.ticket) {
+            if let Some((codec, behind)) = self.read_bytes(next, &mut batch.bytes) {
+                batch.entries.push(Entry { codec, end: batch.bytes.len() });
+                next = behind;
+                continue;
+            }
             match self.add_next(next, batch) {
                 Ok(added) => {
                     next = added.next;

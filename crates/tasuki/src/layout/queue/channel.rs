@@ -6,7 +6,7 @@
 use std::ops::Deref;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::{AttachedQueue, Extras, Options, Parts, SharedQueue, Taken};
+use super::{AttachedQueue, Extras, Options, Parts, SharedQueue, Taken, Word};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::Wait;
@@ -63,12 +63,35 @@ impl Sender {
         fds: &[OwnedFd],
         wait: &mut Wait<'_>,
     ) -> Result<(), TransportFailure> {
+        // What does not wait need not be told when to end the wait.
+        if let ([bytes], []) = (parts, fds) {
+            if !self.queue.is_known_disconnected() && self.queue.put_bytes(codec, bytes) {
+                return Ok(());
+            }
+        }
+        self.send_slowly(codec, parts, fds, wait)
+    }
+
+    /// The quick part of `send`: false says nothing but that the rest has to be done.
+    #[inline]
+    pub(crate) fn send_word(&self, word: Word) -> bool {
+        !self.queue.is_known_disconnected() && self.queue.put_word(word)
+    }
+
+    /// As `send`, for a caller who knows that something is in the way of the short one.
+    pub(crate) fn send_slowly(
+        &self,
+        codec: u16,
+        parts: &[&[u8]],
+        fds: &[OwnedFd],
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
         loop {
             if self.queue.is_known_disconnected() {
                 return Err(self.disconnected());
             }
             let mut stop = || self.queue.is_disconnected();
-            match wait.unless(&mut stop, |wait| self.queue.put(codec, parts, fds, wait)) {
+            match wait.unless(&mut stop, |wait| self.queue.put_slowly(codec, parts, fds, wait)) {
                 Ok(()) => return Ok(()),
                 Err(why) => self.not_sent(why)?,
             }
@@ -125,13 +148,32 @@ impl Receiver {
         extras: &mut Extras,
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
+        match self.queue.get_bytes(buffer) {
+            Some(codec) => Ok(codec),
+            None => self.recv_slowly(buffer, extras, wait),
+        }
+    }
+
+    /// The quick part of `recv`: None says nothing but that the rest has to be done.
+    #[inline]
+    pub(crate) fn recv_word(&self) -> Option<Word> {
+        self.queue.get_word()
+    }
+
+    /// As `recv_with`, for a caller who knows that something is in the way of the short one.
+    pub(crate) fn recv_slowly(
+        &self,
+        buffer: &mut Vec<u8>,
+        extras: &mut Extras,
+        wait: &mut Wait<'_>,
+    ) -> Result<u16, TransportFailure> {
         loop {
             let mut stopped = false;
             let mut stop = || {
                 stopped = self.queue.should_not_sleep();
                 stopped
             };
-            match wait.unless(&mut stop, |wait| self.queue.get_with(buffer, extras, wait)) {
+            match wait.unless(&mut stop, |wait| self.queue.get_slowly(buffer, extras, wait)) {
                 Ok(codec) => return Ok(codec),
                 // It was empty this time, as in `not_sent`; after `stop` the answer is known.
                 Err(TransportFailure::GaveUp(_)) if self.queue.is_known_disconnected() => {
@@ -152,7 +194,7 @@ impl Receiver {
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
         let mut stop = || self.is_empty();
-        match wait.unless(&mut stop, |wait| self.queue.get_with(buffer, extras, wait)) {
+        match wait.unless(&mut stop, |wait| self.queue.get_slowly(buffer, extras, wait)) {
             Err(TransportFailure::GaveUp(_)) if self.is_empty() => {
                 Err(TransportFailure::Disconnected(None))
             }

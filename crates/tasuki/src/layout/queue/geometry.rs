@@ -8,6 +8,8 @@
 //! So the file is about twice as long as what is in it, whether that is small messages or large ones, and a process maps
 //! the pieces it gets to. Chunks have numbers; blocks lie in *areas*, in which nobody else's things are.
 
+use std::ops::Range;
+
 use super::blocks::{CLASSES, ENTRY, SMALLEST};
 use super::ring::{self, CHUNK};
 use super::{Error, joining};
@@ -133,6 +135,12 @@ impl Geometry {
         let beyond = chunk - self.core_chunks + FIRST_CHUNKS;
         let octave = (beyond / FIRST_CHUNKS).ilog2();
         (pieces::CORE << octave) + (beyond - (FIRST_CHUNKS << octave)) * CHUNK
+    }
+
+    /// Where the chunks of the core are, whole ones side by side.
+    #[inline]
+    pub(super) fn near_chunks(&self) -> Range<usize> {
+        self.first_chunk..self.blocks
     }
 
     /// The chunk that an offset from shared memory lies in, if it lies in one.

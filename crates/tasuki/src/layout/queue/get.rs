@@ -80,6 +80,19 @@ impl SharedQueue {
         extras: &mut Extras,
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
+        match self.get_bytes(out) {
+            Some(codec) => Ok(codec),
+            None => self.get_slowly(out, extras, wait),
+        }
+    }
+
+    /// As `get_with`, for a caller who knows that something is in the way of the short one.
+    pub(crate) fn get_slowly(
+        &self,
+        out: &mut Vec<u8>,
+        extras: &mut Extras,
+        wait: &mut Wait<'_>,
+    ) -> Result<u16, TransportFailure> {
         out.clear();
         let me = self.segment.my_row()?;
         if self.joinable {
@@ -156,29 +169,31 @@ impl SharedQueue {
 
     /// Takes the messages from `head` to `next` out of the queue, all at once.
     #[inline]
-    pub(super) fn commit_get(&self, held: &Held<'_>, me: Token, head: Position, next: Position) {
-        let count = next.ticket.wrapping_sub(head.ticket);
+    pub(super) fn commit_get(&self, held: &Held<'_>, me: Token, from: Position, next: Position) {
+        let head = self.head();
+        let count = next.ticket.wrapping_sub(from.ticket);
         if let Some(row) = self.segment.roster().row(me.row()) {
-            if row.in_hand_ticket.load(Ordering::Relaxed) == 0 {
+            if row.never_got() {
                 self.note_reader(me);
+                if !self.joinable {
+                    self.segment.note_reader();
+                }
             }
-            row.in_hand_len.store(next.bytes.wrapping_sub(head.bytes), Ordering::Relaxed);
-            row.in_hand_count.store(count, Ordering::Relaxed);
-            row.in_hand_ticket.store(head.ticket.wrapping_add(1), Ordering::Relaxed);
+            row.note_in_hand(from.ticket, count, next.bytes.wrapping_sub(from.bytes));
         }
         if self.joinable {
-            self.prepare_taken(held, me, head.ticket, count);
+            self.prepare_taken(held, me, from.ticket, count);
         }
         kill_point!(GetInHand);
         // The bell before the commit, as in put.
         // Where bytes are counted, one large message may make room for many small ones.
         let woken = if self.byte_limit == u64::MAX { count as u32 } else { u32::MAX };
-        self.head().nonfull.0.ring(woken);
+        head.nonfull.0.ring(woken);
         kill_point!(GetBellRung);
-        if self.head().get.flags() & LIGHTS != 0 {
+        if head.get.flags() & LIGHTS != 0 {
             self.light_room(held);
         }
-        self.head().get.commit(next);
+        head.get.commit(next);
         kill_point!(GetCommitted);
     }
 
@@ -188,26 +203,26 @@ impl SharedQueue {
         let mut offset = head.offset;
         let mut chunk = self.geometry.chunk_of(offset).ok_or_else(|| corrupt("the head"))?;
         let mut header = self.frame_header(offset)?;
-        let mut codec = header.codec.load(Ordering::Relaxed);
-        let jumped = codec == JUMP;
+        let mut what = header.what();
+        let jumped = what.codec() == JUMP;
         if jumped {
             chunk = self.next_chunk(chunk)?;
             offset = self.chunk_start(chunk);
             header = self.frame_header(offset)?;
-            codec = header.codec.load(Ordering::Relaxed);
+            what = header.what();
         }
-        let len = header.len.load(Ordering::Relaxed) as usize;
+        let len = what.len();
         let ticket = header.ticket.load(Ordering::Relaxed);
         let whole = ring::frame_len(len);
-        if codec == JUMP || ticket != head.ticket as u32 {
+        if what.codec() == JUMP || ticket != head.ticket as u32 {
             return Err(corrupt("a frame's ticket"));
         }
         if whole + ring::HEADER > self.geometry.left(offset) {
             return Err(corrupt("a frame's length"));
         }
         Ok(Frame {
-            codec,
-            flags: header.flags.load(Ordering::Relaxed),
+            codec: what.codec(),
+            flags: what.flags(),
             attempt: header.attempt.load(Ordering::Relaxed),
             body: offset + ring::HEADER as u64,
             len,
@@ -281,7 +296,7 @@ impl SharedQueue {
 
     /// What few queues need, without a lock. The message is taken, so this must neither fail nor wait.
     #[cold]
-    fn after_get(&self, flags: u32) {
+    pub(super) fn after_get(&self, flags: u32) {
         if flags & DARKENS != 0 {
             self.darken_messages_if_empty();
         }
@@ -301,8 +316,7 @@ impl SharedQueue {
     /// line alone while there are messages.
     #[inline]
     pub(super) fn knows_of_message(&self) -> bool {
-        let side = &self.head().get;
-        side.seen.load(Ordering::Relaxed) != side.ticket.load(Ordering::Relaxed)
+        self.head().get.saw_more_than_committed()
     }
 
     /// Whether there is a message after `ticket` ones, for the holder of the get lock.

@@ -1,8 +1,9 @@
 //! The queue: frames of any size from many producers to many consumers, whole or not at all, whoever is killed.
 //!
-//! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`geometry`] says where
-//! things lie, [`ring`] finds places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two sides, [`beacon`] is for those who
-//! poll, [`joining`] counts tasks, [`repair`] is what is done after a death.
+//! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`geometry`] says
+//! where things lie, [`ring`] finds places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two
+//! sides, [`fast`] is their short way, [`beacon`] is for those who poll, [`joining`] counts tasks, [`repair`] is what
+//! is done after a death.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 mod batch;
@@ -10,6 +11,7 @@ mod beacon;
 mod blocks;
 mod channel;
 mod ends;
+mod fast;
 mod geometry;
 mod get;
 mod held;
@@ -36,6 +38,7 @@ pub use batch::{Batch, BatchMessage};
 pub use blocks::Block;
 pub(crate) use channel::channel;
 pub use channel::{Receiver, Sender};
+pub(crate) use fast::Word;
 pub(crate) use get::Extras;
 pub use get::Taken;
 pub use joining::{JoinFailure, LostTasks, TaskDoneFailure};
@@ -47,6 +50,7 @@ pub use shutdown::Shutdown;
 use side::{Position, Side};
 
 use crate::error::Error;
+use crate::segment::part::Part;
 use crate::segment::placed::Placed;
 use crate::segment::roster::rows_for;
 use crate::segment::{Kind, Segment, Shape, Shared, pieces};
@@ -152,6 +156,8 @@ pub struct AttachedQueue {
     /// The beacon that consumers light, if the queue can ever be full.
     room: Option<OwnedFd>,
     geometry: geometry::Geometry,
+    /// The chunks of the core.
+    near_chunks: Part,
     capacity: u64,
     byte_limit: u64,
     soft_limit: bool,
@@ -239,6 +245,9 @@ impl SharedQueue {
     ) -> Result<SharedQueue, Error> {
         let geometry = geometry::Geometry::new(&segment)?;
         let head = Placed::<Head>::new(&segment, segment.payload());
+        let near = geometry.near_chunks();
+        let near_chunks = Part::new(segment.clone(), near.start, near.len());
+        let near_chunks = near_chunks.ok_or_else(|| corrupt("its shape"))?;
         Ok(SharedQueue(Arc::new(AttachedQueue {
             capacity: head.settings.capacity.load(Ordering::Relaxed).max(1),
             byte_limit: head.settings.byte_limit.load(Ordering::Relaxed),
@@ -246,6 +255,7 @@ impl SharedQueue {
             soft_limit: head.settings.soft_limit.load(Ordering::Relaxed) != 0,
             joinable: head.settings.joinable.load(Ordering::Relaxed) != 0,
             geometry,
+            near_chunks,
             head,
             segment,
             sidecar,

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::blocks::{Block, BlockId};
 use super::held::PutHeld;
-use super::ring::{self, BLOCK, HANDLES, JUMP};
+use super::ring::{self, BLOCK, HANDLES, JUMP, What};
 use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
@@ -29,6 +29,22 @@ impl SharedQueue {
     /// at once. On any failure the message is wholly outside.
     #[inline]
     pub fn put(
+        &self,
+        codec: u16,
+        parts: &[&[u8]],
+        fds: &[OwnedFd],
+        wait: &mut Wait<'_>,
+    ) -> Result<(), TransportFailure> {
+        if let ([bytes], []) = (parts, fds) {
+            if self.put_bytes(codec, bytes) {
+                return Ok(());
+            }
+        }
+        self.put_slowly(codec, parts, fds, wait)
+    }
+
+    /// As `put`, for a caller who knows that something is in the way of the short one.
+    pub(crate) fn put_slowly(
         &self,
         codec: u16,
         parts: &[&[u8]],
@@ -199,10 +215,7 @@ impl SharedQueue {
         if in_block {
             flags |= BLOCK;
         }
-        header.len.store(body as u32, Ordering::Relaxed);
-        header.codec.store(message.codec, Ordering::Relaxed);
-        header.flags.store(flags, Ordering::Relaxed);
-        header.ticket.store(tail.ticket as u32, Ordering::Relaxed);
+        header.write(What::new(body, message.codec, flags), tail.ticket);
         kill_point!(PutHalfWritten);
         let mut at = offset as usize + ring::HEADER;
         for part in parts {
@@ -226,13 +239,14 @@ impl SharedQueue {
     /// Makes `count` messages visible, all at once.
     #[inline]
     pub(super) fn commit_put(&self, held: &Held<'_>, next: Position, count: u32) {
+        let head = self.head();
         // The bell before the commit: a killed producer has woken whoever its message is for, or committed nothing.
-        self.head().nonempty.0.ring(count);
+        head.nonempty.0.ring(count);
         kill_point!(PutBellRung);
-        if self.head().put.flags() & LIGHTS != 0 {
+        if head.put.flags() & LIGHTS != 0 {
             self.light_messages(held);
         }
-        self.head().put.commit(next);
+        head.put.commit(next);
         kill_point!(PutCommitted);
     }
 
@@ -311,7 +325,7 @@ impl SharedQueue {
 
     /// What few queues need, without a lock.
     #[cold]
-    fn after_put(&self, flags: u32) {
+    pub(super) fn after_put(&self, flags: u32) {
         if flags & DARKENS != 0 {
             self.darken_room_if_full();
         }
@@ -324,9 +338,8 @@ impl SharedQueue {
     #[inline]
     pub(super) fn has_room(&self, tail: Position, len: u64) -> Result<(), u64> {
         let side = &self.head().put;
-        if self.capacity != u64::MAX
-            && tail.ticket.wrapping_sub(side.seen.load(Ordering::Relaxed)) >= self.capacity
-        {
+        // Without a limit the capacity is more than there will ever be.
+        if tail.ticket.wrapping_sub(side.seen.load(Ordering::Relaxed)) >= self.capacity {
             let head = self.head().get.ticket.load(Ordering::Acquire);
             side.seen.store(head, Ordering::Relaxed);
             if tail.ticket.wrapping_sub(head) >= self.capacity {

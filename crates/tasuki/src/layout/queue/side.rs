@@ -67,6 +67,10 @@ pub(super) struct Position {
     pub(super) bytes: u64,
 }
 
+/// The mark that is not the committed one.
+#[derive(Debug)]
+pub(super) struct Unused(usize);
+
 impl Side {
     #[cfg(loom)]
     pub(super) fn new() -> Side {
@@ -174,16 +178,30 @@ impl Side {
         self.lock.is_held() || self.flags() & LIT != 0
     }
 
+    /// Whether this side once saw the other ahead of what it has committed itself.
+    #[inline]
+    pub(super) fn saw_more_than_committed(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) != self.ticket.load(Ordering::Relaxed)
+    }
+
     /// The committed position, for the holder of this side's lock: nobody else changes it.
     #[inline]
-    pub(super) fn held_position(&self, _held: &Held<'_>) -> Position {
+    pub(super) fn held_position(&self, held: &Held<'_>) -> Position {
+        self.held_marks(held).0
+    }
+
+    /// As `held_position`, with the mark for the next commit of this section.
+    #[inline]
+    pub(super) fn held_marks(&self, _held: &Held<'_>) -> (Position, Unused) {
         let ticket = self.ticket.load(Ordering::Relaxed);
-        let mark = &self.marks[self.mark_of(ticket)];
-        Position {
+        let used = self.mark_of(ticket);
+        let mark = &self.marks[used];
+        let position = Position {
             ticket,
             offset: mark.offset.load(Ordering::Relaxed),
             bytes: mark.bytes.load(Ordering::Relaxed),
-        }
+        };
+        (position, Unused(1 - used))
     }
 
     /// The committed position, of some moment.
@@ -213,6 +231,12 @@ impl Side {
     #[inline]
     pub(super) fn commit(&self, next: Position) {
         let unused = 1 - self.mark_of(self.ticket.load(Ordering::Relaxed));
+        self.commit_in(Unused(unused), next);
+    }
+
+    /// As `commit`, for the only one of a section that looked for the mark before.
+    #[inline]
+    pub(super) fn commit_in(&self, Unused(unused): Unused, next: Position) {
         let mark = &self.marks[unused];
         // SYNC: with the fence in `position`.
         fence(Ordering::Release);

@@ -88,7 +88,8 @@ impl RawSemaphore {
         Ok((self.view().acquire(Permit::Owned(me), wait)?, PermitOwner(me)))
     }
 
-    /// The quick part of `acquire_owned`, where nobody has to be told anything: None says nothing but that the rest has to be done.
+    /// The quick part of `acquire_owned`, where nobody has to be told anything: None says nothing but that the rest
+    /// has to be done.
     pub(crate) fn acquire_owned_fast(&self) -> Option<PermitOwner> {
         let me = self.slot.segment().known_row()?;
         self.view().take_quickly(Permit::Owned(me)).then_some(PermitOwner(me))
