@@ -11,27 +11,22 @@
 //! ```
 //! Blocks come in sizes of 8 KiB times a power of two; [`room`](super::room) says where they lie. The numbers are virtual: a block has memory only up to the
 //! longest message it carried, and gives it back when the queue keeps more than [`KEPT`] in free blocks.
-#![allow(unsafe_code)] // declares which types may lie in shared memory
+#![allow(unsafe_code)] // copies a block's bytes to where a caller says
 
+use super::entries::{BlockEntry, CLASSES, Gap, SMALLEST};
 use super::geometry::AREAS;
-use super::room::Gap;
 use super::{SharedQueue, corrupt};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
-use crate::segment::{Shared, Token};
+use crate::segment::Token;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{RobustLock, Wait, kill_point, wait};
 use crate::sys::fork;
 use crate::sys::memory::PAGE;
 use crate::sys::private_memory::PrivateMemory;
 
-pub(super) const SMALLEST: usize = 8 << 10;
-/// 8 KiB to 64 GiB.
-pub(super) const CLASSES: usize = 24;
 /// How many entries are looked at in a place where a free one is likely.
 const LIKELY: u32 = 64;
-/// The bytes of an entry of a block table.
-pub(super) const ENTRY: usize = size_of::<Entry>();
 /// Free blocks keep this much memory between them.
 const KEPT: u64 = 64 << 20;
 
@@ -40,19 +35,6 @@ const WRITING: u64 = 1;
 const QUEUED: u64 = 2;
 const HELD: u64 = 3;
 const STATE: u64 = 0b11;
-
-#[repr(C)]
-struct Entry {
-    state: AtomicU64,
-    ticket: AtomicU64,
-    /// Where the block lies; 0 until it is used for the first time.
-    offset: AtomicU64,
-    /// How much of it has memory.
-    committed: AtomicU64,
-}
-
-// SAFETY: atomics only.
-unsafe impl Shared for Entry {}
 
 #[repr(C, align(64))]
 pub(super) struct Control {
@@ -196,7 +178,7 @@ impl Block {
         }
     }
 
-    fn entry(&self) -> &Entry {
+    fn entry(&self) -> &BlockEntry {
         self.queue.block(self.id).expect("the entry of a block that was found by it")
     }
 
@@ -225,14 +207,14 @@ impl Drop for Block {
 
 impl SharedQueue {
     /// A block's entry, if there is one with memory.
-    fn block(&self, id: BlockId) -> Result<&Entry, Error> {
+    fn block(&self, id: BlockId) -> Result<&BlockEntry, Error> {
         if id.index >= self.geometry.entries(id.class) {
             return Err(corrupt("the number of a block"));
         }
         let offset = self.geometry.entry(id.class, id.index);
         match self.segment.get(offset) {
             Some(entry) => Ok(entry),
-            None => Err(self.unreachable(offset, ENTRY, "a block's entry")),
+            None => Err(self.unreachable(offset, size_of::<BlockEntry>(), "a block's entry")),
         }
     }
 

@@ -10,9 +10,8 @@
 
 use std::ops::Range;
 
-use super::blocks::{CLASSES, ENTRY, SMALLEST};
-use super::ring::{self, CHUNK};
-use super::{Error, joining};
+use super::entries::{BlockEntry, CHUNK, CLASSES, ChunkEntry, SMALLEST, TaskRow};
+use crate::error::Error;
 use crate::segment::{Segment, pieces};
 use crate::sys::memory::PAGE;
 
@@ -23,7 +22,7 @@ const TABLES: u32 = 25;
 const TABLES_AT: usize = 3 << (TABLES - 1);
 /// The same for the chunk table, but the entries of the first chunks, with which most queues have enough.
 const CHUNK_TABLE_AT: usize = TABLES_AT / 2;
-const NEAR: usize = PAGE / ring::ENTRY;
+const NEAR: usize = PAGE / size_of::<ChunkEntry>();
 /// And but those of the first blocks of each class.
 const NEAR_BLOCKS: u32 = 32;
 /// A segment that can become this long is long.
@@ -61,20 +60,20 @@ impl Geometry {
         let capacity = segment.capacity();
         let is_long = capacity >= LONG;
         let tasks = segment.payload() + PAGE;
-        let tasks_end = tasks + segment.rows() * joining::ROW;
+        let tasks_end = tasks + segment.rows() * size_of::<TaskRow>();
         let room = if capacity > pieces::CORE { capacity / 2 } else { capacity };
         let mut first_entries = [0; CLASSES + 1];
         for class in 0..CLASSES {
             let entries = (room / (SMALLEST << class)).min(MOST) as u32;
             first_entries[class + 1] = first_entries[class] + entries;
         }
-        let tables_len = first_entries[CLASSES] as usize * ENTRY;
+        let tables_len = first_entries[CLASSES] as usize * size_of::<BlockEntry>();
         let near_chunks = if is_long { NEAR } else { (room / CHUNK).next_multiple_of(NEAR) };
         let near_chunk_table = tasks_end.next_multiple_of(PAGE);
-        let near_end = near_chunk_table + near_chunks * ring::ENTRY;
+        let near_end = near_chunk_table + near_chunks * size_of::<ChunkEntry>();
         // A short segment has all of its tables in the core.
         let (block_tables, near_len) = if is_long {
-            (TABLES_AT, CLASSES * NEAR_BLOCKS as usize * ENTRY)
+            (TABLES_AT, CLASSES * NEAR_BLOCKS as usize * size_of::<BlockEntry>())
         } else {
             (near_end, tables_len)
         };
@@ -123,7 +122,7 @@ impl Geometry {
     #[inline]
     pub(super) fn chunk_entry(&self, chunk: usize) -> usize {
         let table = if chunk < self.near_chunks { self.near_chunk_table } else { CHUNK_TABLE_AT };
-        table + chunk * ring::ENTRY
+        table + chunk * size_of::<ChunkEntry>()
     }
 
     /// Where a chunk begins.
@@ -166,9 +165,11 @@ impl Geometry {
     /// Where the entry of a block lies.
     pub(super) fn entry(&self, class: u32, index: u32) -> usize {
         if index < NEAR_BLOCKS && self.block_tables != self.near_block_tables {
-            return self.near_block_tables + (class * NEAR_BLOCKS + index) as usize * ENTRY;
+            return self.near_block_tables
+                + (class * NEAR_BLOCKS + index) as usize * size_of::<BlockEntry>();
         }
-        self.block_tables + (self.first_entries[class as usize] + index) as usize * ENTRY
+        self.block_tables
+            + (self.first_entries[class as usize] + index) as usize * size_of::<BlockEntry>()
     }
 
     /// The page of the entry of a block, if none of the same class before it has its entry there.
@@ -227,21 +228,22 @@ mod tests {
         for capacity in sizes.filter(|&size| size <= pieces::LONGEST) {
             let geometry = geometry(capacity).unwrap();
             let entries = geometry.first_entries[CLASSES] as usize;
-            let tables = geometry.block_tables..geometry.block_tables + entries * ENTRY;
+            let tables =
+                geometry.block_tables..geometry.block_tables + entries * size_of::<BlockEntry>();
             let chunk_entry = |chunk| geometry.chunk_entry(chunk);
             let last = geometry.chunks() - 1;
             let near = last.min(geometry.near_chunks - 1);
             let mut places = vec![
                 (0, geometry.tasks),
-                (chunk_entry(0), chunk_entry(near) + ring::ENTRY),
+                (chunk_entry(0), chunk_entry(near) + size_of::<ChunkEntry>()),
                 (tables.start, tables.end),
             ];
             if geometry.near_block_tables != geometry.block_tables {
                 let last = geometry.entry(CLASSES as u32 - 1, NEAR_BLOCKS - 1);
-                places.push((geometry.entry(0, 0), last + ENTRY));
+                places.push((geometry.entry(0, 0), last + size_of::<BlockEntry>()));
             }
             if last > near {
-                places.push((chunk_entry(near + 1), chunk_entry(last) + ring::ENTRY));
+                places.push((chunk_entry(near + 1), chunk_entry(last) + size_of::<ChunkEntry>()));
             }
             for chunk in (0..geometry.chunks()).take(40_000) {
                 let start = geometry.chunk_start(chunk);
@@ -277,7 +279,10 @@ mod tests {
                     begun.extend(geometry.page_begun_by(class, index));
                     let entry = geometry.entry(class, index);
                     assert!(begun.contains(&(entry / PAGE * PAGE)), "{class} {index}");
-                    assert!((entry + ENTRY - 1) / PAGE == entry / PAGE, "in one page");
+                    assert!(
+                        (entry + size_of::<BlockEntry>() - 1) / PAGE == entry / PAGE,
+                        "in one page"
+                    );
                 }
             }
         }

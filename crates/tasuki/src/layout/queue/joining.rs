@@ -8,24 +8,22 @@
 //! ```
 //! Everything here changes under the get lock, so that what was taken and what was done are exact together. `taken` and
 //! `thrown` are tallies of the head, the others of `done`. `README.md`, "Joining", has the steps and what is feared.
-#![allow(unsafe_code)] // declares which types may lie in shared memory
 
+use super::entries::TaskRow;
 use super::side::sleep_until;
 use super::tally::Tally;
 use super::{Head, SharedQueue};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
+use crate::segment::Token;
 use crate::segment::death::{Death, DeathWords};
 use crate::segment::roster::ROWS;
-use crate::segment::{Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::wait::look_number;
 use crate::sync::{GaveUp, Held, SleepWord, Wait, kill_point};
 use crate::sys::memory::PAGE;
 
-/// The bytes of a row. The table has memory page by page, as processes come.
-pub(super) const ROW: usize = size_of::<Row>();
-const PAGES: usize = ROWS * ROW / PAGE;
+const PAGES: usize = ROWS * size_of::<TaskRow>() / PAGE;
 
 /// What all processes share, beside the table.
 #[derive(Debug)]
@@ -45,19 +43,6 @@ pub(super) struct Words {
     /// The last one killed with tasks in hand.
     died: DeathWords,
 }
-
-/// What one process has taken, and how much of that it has done.
-#[derive(Debug)]
-#[repr(C, align(128))]
-struct Row {
-    token: AtomicU32,
-    pid: AtomicU32,
-    taken: Tally,
-    done: Tally,
-}
-
-// SAFETY: atomics only.
-unsafe impl Shared for Row {}
 
 /// Why tasks were not counted as done. None was counted.
 #[derive(Debug, thiserror::Error)]
@@ -296,9 +281,9 @@ impl SharedQueue {
     }
 
     /// This process's row; if another one had it before, that one is gone, and what it left is counted first.
-    fn own_row(&self, held: &Held<'_>, me: Token) -> Result<&Row, Error> {
+    fn own_row(&self, held: &Held<'_>, me: Token) -> Result<&TaskRow, Error> {
         let index = me.row();
-        let page = index * ROW / PAGE;
+        let page = index * size_of::<TaskRow>() / PAGE;
         let word = &self.head().joining.pages[page / 64];
         if word.load(Ordering::Acquire) & 1 << (page % 64) == 0 {
             self.segment.commit(self.geometry.tasks + page * PAGE, PAGE)?;
@@ -345,13 +330,13 @@ impl SharedQueue {
         Ok(())
     }
 
-    fn outstanding(&self, row: &Row, head: u64, done: u64) -> u64 {
+    fn outstanding(&self, row: &TaskRow, head: u64, done: u64) -> u64 {
         row.taken.value(head).saturating_sub(row.done.value(done))
     }
 
     /// Counts what a dead process had in hand as lost and done, if it was killed: one that ended by itself may have left
     /// its tasks to somebody else.
-    fn settle(&self, held: &Held<'_>, row: &Row, owner: Token) {
+    fn settle(&self, held: &Held<'_>, row: &TaskRow, owner: Token) {
         if self.segment.roster().has_left(owner) == Some(true) {
             return;
         }
@@ -403,18 +388,18 @@ impl SharedQueue {
     }
 
     /// The rows of the table that have memory.
-    fn table_rows(&self) -> impl Iterator<Item = (usize, &Row)> {
+    fn table_rows(&self) -> impl Iterator<Item = (usize, &TaskRow)> {
         let high = self.segment.roster().high();
         (0..high).filter_map(|index| Some((index, self.table_row(index)?)))
     }
 
     #[inline]
-    fn table_row(&self, index: usize) -> Option<&Row> {
-        let page = index * ROW / PAGE;
+    fn table_row(&self, index: usize) -> Option<&TaskRow> {
+        let page = index * size_of::<TaskRow>() / PAGE;
         let word = self.head().joining.pages.get(page / 64)?;
         if word.load(Ordering::Acquire) & 1 << (page % 64) == 0 {
             return None;
         }
-        self.segment.get(self.geometry.tasks + index * ROW)
+        self.segment.get(self.geometry.tasks + index * size_of::<TaskRow>())
     }
 }

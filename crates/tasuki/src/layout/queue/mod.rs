@@ -11,6 +11,7 @@ mod beacon;
 mod blocks;
 mod channel;
 mod ends;
+mod entries;
 mod fast;
 mod geometry;
 mod get;

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::blocks::{Block, BlockId};
+use super::entries::CHUNK;
 use super::held::PutHeld;
 use super::ring::{self, BLOCK, HANDLES, JUMP, What};
 use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, WATCHED, sleep_until};
@@ -124,7 +125,7 @@ impl SharedQueue {
             // So many blocks of that size are queued already: in the ring there is room for any number.
             Err(TransportFailure::Failed(error))
                 if matches!(*error, Error::Limit(_))
-                    && ring::frame_len(len) + ring::HEADER <= ring::CHUNK =>
+                    && ring::frame_len(len) + ring::HEADER <= CHUNK =>
             {
                 return Ok(None);
             }

@@ -14,6 +14,7 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use super::entries::{CHUNK, ChunkEntry};
 use super::geometry::Geometry;
 use super::{Position, SharedQueue, corrupt};
 use crate::error::Error;
@@ -22,7 +23,6 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Held, kill_point};
 use crate::sys::memory::PAGE;
 
-pub(super) const CHUNK: usize = 64 << 10;
 pub(super) const HEADER: usize = size_of::<FrameHeader>();
 /// The codec of the frame that ends a chunk: go on in the next one. Such a frame has flags, so that who takes only
 /// frames without any need not look for it.
@@ -45,20 +45,6 @@ pub(super) struct Control {
     spare: AtomicU32,
     spares: AtomicU32,
 }
-
-#[repr(C)]
-struct Entry {
-    next: AtomicU32,
-    order: AtomicU32,
-    committed: AtomicU32,
-    reserved: AtomicU32,
-}
-
-/// The bytes of an entry of the chunk table.
-pub(super) const ENTRY: usize = size_of::<Entry>();
-
-// SAFETY: atomics only.
-unsafe impl Shared for Entry {}
 
 #[repr(C)]
 pub(super) struct FrameHeader {
@@ -206,11 +192,11 @@ pub(super) fn frame_len(len: usize) -> usize {
 
 impl SharedQueue {
     #[inline]
-    fn entry(&self, chunk: usize) -> Result<&Entry, Error> {
+    fn entry(&self, chunk: usize) -> Result<&ChunkEntry, Error> {
         let offset = self.geometry.chunk_entry(chunk);
         match self.segment.get(offset) {
             Some(entry) => Ok(entry),
-            None => Err(self.unreachable(offset, ENTRY, "a chunk")),
+            None => Err(self.unreachable(offset, size_of::<ChunkEntry>(), "a chunk")),
         }
     }
 

@@ -9,22 +9,14 @@
 //! small: both are found at the next time, since everything is computed from the blocks.
 
 use super::SharedQueue;
-use super::blocks::{BlockId, CLASSES, Control, SMALLEST};
+use super::blocks::{BlockId, Control};
+use super::entries::{CLASSES, Gap, SMALLEST};
 use super::geometry::AREAS;
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::segment::Token;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::Ordering;
 use crate::sync::{Held, Wait, kill_point};
-
-/// One area's gap.
-#[repr(C)]
-pub(super) struct Gap {
-    /// 0: the area's start.
-    from: AtomicU64,
-    /// 0: the area's end.
-    to: AtomicU64,
-}
 
 impl SharedQueue {
     /// Gives a block that this process has claimed, and that has no place, one that is nobody's; false when there is none.
