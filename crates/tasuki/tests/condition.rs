@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use support::{Child, Ended, Words, end_well, fork, park, soaking, until, watchdog, watchdog_of};
-use tasuki::raw::{Acquired, GaveUp, NotWaited, RawCondition, RawLock, UserLockRef, Wait, Woken};
+use tasuki::raw::{Acquired, GaveUp, NotWaited, RawCondition, RawLock, Wait, Woken};
 use tasuki::synchronize::LockError;
 use tasuki::{Condition, Lock, Process, Queue, RLock};
 
@@ -134,7 +134,7 @@ fn one_without_the_lock_cannot_wait() {
     for lock in
         [RawLock::create(false).unwrap(), RawLock::create(true).unwrap(), condition.own_lock()]
     {
-        let lock = UserLockRef::Lock(&lock);
+        let lock = &lock;
         assert!(matches!(condition.wait(lock, &mut Wait::now()), Err(NotWaited::NotHeld)));
     }
     assert_eq!(condition.waiting(), 0);
@@ -150,7 +150,7 @@ fn an_interrupted_wait_ends_with_the_lock_held_and_absorbs_nothing() {
     take();
     let mut stop = || true;
     let wait = &mut Wait::forever().interruptible(&mut stop);
-    let waited = raw.wait(UserLockRef::Lock(&lock), wait).unwrap();
+    let waited = raw.wait(&lock, wait).unwrap();
     assert_eq!(waited, (Woken::GaveUp(GaveUp::Interrupted), Acquired::Clean));
     assert_eq!((lock.depth().unwrap(), raw.waiting()), (2, 0));
 }

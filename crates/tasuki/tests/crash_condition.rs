@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::{Child, Dice, Ended, NEVER, Words, end_well, fork, soaking, until, watchdog_of};
 use tasuki::kill_points::{KillPoint, arm};
-use tasuki::raw::{Acquired, GaveUp, RawCondition, RawLock, UserLockRef, Wait, Woken};
+use tasuki::raw::{Acquired, GaveUp, RawCondition, RawLock, Wait, Woken};
 
 const NOTIFIED: u64 = 1;
 /// And the pid of the dead owner.
@@ -28,8 +28,7 @@ fn lock(condition: &RawCondition) -> (RawLock, Acquired) {
 /// Waits once, at most for `time`; what came of it as a number, 0 for nothing.
 fn wait(condition: &RawCondition, time: Duration) -> u64 {
     let (lock, _) = lock(condition);
-    let (woken, acquired) =
-        condition.wait(UserLockRef::Lock(&lock), &mut Wait::timeout(time)).unwrap();
+    let (woken, acquired) = condition.wait(&lock, &mut Wait::timeout(time)).unwrap();
     let result = match (woken, acquired) {
         (_, Acquired::OwnerDied(death)) => {
             lock.clear_poison();
@@ -175,7 +174,7 @@ fn one_that_is_interrupted_after_it_was_notified_passes_that_on_even_if_it_dies_
                 true
             };
             let mut wait = Wait::timeout(NEVER).interruptible(&mut check);
-            let (woken, _) = condition.wait(UserLockRef::Lock(&lock), &mut wait).unwrap();
+            let (woken, _) = condition.wait(&lock, &mut wait).unwrap();
             assert_eq!(woken, Woken::GaveUp(GaveUp::Interrupted));
             assert!(lock.is_mine().unwrap() && lock.release());
         });

@@ -122,10 +122,10 @@ fn short_files_are_enough_and_their_signal_ends_nobody() {
                 queue.task_done(4, &mut Wait::now()).unwrap();
             }
             let locks: Vec<RawLock> = (0..5000).map(|_| RawLock::create(false).unwrap()).collect();
-            assert!(locks.iter().all(RawLock::acquire_quickly));
+            assert!(locks.iter().all(RawLock::acquire_fast));
             let arrays: Vec<RawValue> =
                 (0..200).map(|_| RawValue::create_array(0x24, 4, 2000).unwrap()).collect();
-            assert!(arrays.iter().all(|array| array.depth().is_ok()));
+            assert!(arrays.iter().all(|array| array.lock().depth().is_ok()));
             // More than fits is an error that says why.
             let error = RawValue::create_array(0x24, 4, 100 << 20).unwrap_err().to_string();
             assert!(error.contains("RLIMIT_FSIZE"), "{error}");

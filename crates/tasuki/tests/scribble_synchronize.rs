@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use support::memory::ObjectMemory;
 use support::{Dice, Ended, NEVER, fork, soaking, watchdog_of};
-use tasuki::raw::{NotPassed, RawArrived, RawBarrier, RawCondition, RawLock, UserLockRef, Wait};
+use tasuki::raw::{NotPassed, RawArrived, RawBarrier, RawCondition, RawLock, Wait};
 
 /// Runs `use_it` with one seed after the other, each in a child, so that a crash tells its seed.
 fn survives(what: &str, use_it: impl Fn(Dice)) {
@@ -108,7 +108,7 @@ fn a_condition() {
                 if dice.below(3) == 0 {
                     condition.notify([0, 1, 2, usize::MAX][dice.below(4) as usize]);
                 } else if lock.acquire(&mut Wait::timeout(time)).is_ok() {
-                    let _ = condition.wait(UserLockRef::Lock(&lock), &mut Wait::timeout(time));
+                    let _ = condition.wait(&lock, &mut Wait::timeout(time));
                     assert!(lock.release());
                 }
                 let _ = condition.waiting();

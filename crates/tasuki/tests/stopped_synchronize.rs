@@ -11,7 +11,7 @@ use support::{Ended, NEVER, fork, watchdog};
 use tasuki::kill_points::KillPoint;
 use tasuki::raw::{
     AcquireFailure, Acquired, GaveUp, NotPassed, RawArrived, RawBarrier, RawCondition,
-    RawSemaphore, UserLockRef, Wait, Woken,
+    RawSemaphore, Wait, Woken,
 };
 
 const SHORT: Duration = Duration::from_millis(30);
@@ -52,7 +52,7 @@ fn conditions() {
     let lock = condition.own_lock();
     let wait = |wait: &mut Wait<'_>| {
         assert_eq!(lock.acquire(&mut Wait::timeout(NEVER)).unwrap(), Acquired::Clean);
-        let (woken, _) = condition.wait(UserLockRef::Lock(&lock), wait).unwrap();
+        let (woken, _) = condition.wait(&lock, wait).unwrap();
         assert!(lock.is_mine().unwrap() && lock.release());
         woken
     };

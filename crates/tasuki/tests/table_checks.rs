@@ -19,8 +19,7 @@ use support::watchdog;
 use tasuki::raw::connection::Mode;
 use tasuki::raw::{
     Acquired, GaveUp, JoinFailure, NotPassed, QueueOptions, RawArrived, RawBarrier, RawCondition,
-    RawConnection, RawEvent, RawLock, RawQueue, RawSemaphore, TransportFailure, UserLockRef, Wait,
-    Woken,
+    RawConnection, RawEvent, RawLock, RawQueue, RawSemaphore, TransportFailure, Wait, Woken,
 };
 
 /// Calls `block` with a wait whose first check does `open` and stops it; the check is not asked again after that.
@@ -101,8 +100,7 @@ fn notifications() {
         condition.notify(1);
         assert!(lock.release());
     };
-    let (woken, acquired) =
-        interrupted(open, |wait| condition.wait(UserLockRef::Lock(&lock), wait)).unwrap();
+    let (woken, acquired) = interrupted(open, |wait| condition.wait(&lock, wait)).unwrap();
     assert_eq!((woken, acquired), (Woken::GaveUp(GaveUp::Interrupted), Acquired::Clean));
     assert_eq!(condition.waiting(), 0);
     assert!(lock.is_mine().unwrap() && lock.release());

@@ -216,8 +216,8 @@ impl Others {
                 self.event.clear();
             }
             Use::Value => {
-                let _ = self.value.acquire(wait).unwrap();
-                assert!(self.value.release());
+                let _ = self.value.lock().acquire(wait).unwrap();
+                assert!(self.value.lock().release());
             }
             Use::NewObjects => drop(Others::new()),
             Use::Everything => {

@@ -20,7 +20,7 @@ use tasuki::kill_points::{KillPoint, arm_stop};
 use tasuki::raw::connection::{Mode, RawConnection};
 use tasuki::raw::{
     QueueOptions, RawArrived, RawBarrier, RawCondition, RawEvent, RawLock, RawQueue, RawSemaphore,
-    RawValue, Shutdown, UserLockRef, Wait, element,
+    RawValue, Shutdown, Wait, element,
 };
 
 const SHORT: Duration = Duration::from_millis(30);
@@ -118,9 +118,7 @@ impl Thing {
                     match turn % 3 {
                         0 => condition.notify(1),
                         1 => condition.notify(usize::MAX),
-                        _ => drop(
-                            condition.wait(UserLockRef::Lock(&condition.own_lock()), &mut soon()),
-                        ),
+                        _ => drop(condition.wait(&condition.own_lock(), &mut soon())),
                     }
                     let _ = condition.own_lock().release();
                 }
@@ -205,7 +203,7 @@ impl Thing {
                     Timed,
                     with!(Condition(it) => {
                         if it.own_lock().acquire(&mut Wait::timeout(SHORT)).is_ok() {
-                            drop(it.wait(UserLockRef::Lock(&it.own_lock()), &mut Wait::timeout(SHORT)));
+                            drop(it.wait(&it.own_lock(), &mut Wait::timeout(SHORT)));
                             let _ = it.own_lock().release();
                         }
                     }),

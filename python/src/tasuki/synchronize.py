@@ -15,7 +15,7 @@ from tasuki._private import handles
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Self
 
     from tasuki.context import OnOwnerDied, OwnerDied, OwnerDiedWarning
 
@@ -32,7 +32,30 @@ __all__ = [
 ]
 
 
-class Lock(_tasuki.Lock, handles.Owned, _standard.Lock):
+class _SemLock(handles.Owned):
+    """What the `_semlock` of a standard lock or semaphore is asked, by the standard library's own code too: it is the object
+    itself. The rest, `_is_mine`, `_count`, `_get_value` and `handle`, is the engine's."""
+
+    kind = 1  # what the standard library calls everything but a recursive lock
+    name = None
+
+    if TYPE_CHECKING:
+
+        def _get_value(self) -> int: ...
+
+    @property
+    def _semlock(self) -> Self:
+        return self
+
+    @property
+    def maxvalue(self) -> int:
+        return 1
+
+    def _is_zero(self) -> bool:
+        return self._get_value() == 0
+
+
+class Lock(_tasuki.Lock, _SemLock, _standard.Lock):
     """A lock that any process or thread may release."""
 
     def __init__(self, *, on_owner_died: OnOwnerDied = "raise", ctx: Any = None) -> None:
@@ -40,15 +63,17 @@ class Lock(_tasuki.Lock, handles.Owned, _standard.Lock):
         self.on_owner_died = on_owner_died
 
 
-class RLock(_tasuki.RLock, handles.Owned, _standard.RLock):
+class RLock(_tasuki.RLock, _SemLock, _standard.RLock):
     """A lock that its owner, a thread of a process, may take again."""
+
+    kind = 0  # a recursive lock, to the standard library
 
     def __init__(self, *, on_owner_died: OnOwnerDied = "raise", ctx: Any = None) -> None:
         self._create()
         self.on_owner_died = on_owner_died
 
 
-class Semaphore(_tasuki.Semaphore, handles.Owned, _standard.Semaphore):
+class Semaphore(_tasuki.Semaphore, _SemLock, _standard.Semaphore):
     """A number of permits. `with` owns its permit, which comes back when the process dies; `acquire()` and `release()` may
     be called by different processes, as for a signal."""
 

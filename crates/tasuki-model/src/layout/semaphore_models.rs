@@ -181,7 +181,7 @@ fn who_sleeps_again_after_a_ring_for_nothing_is_not_forgotten() {
         let model = Model::new(0);
         let waiter = model.run(1, |process| process.acquire(Permit::Bare));
         let thief = model.run(2, |process| {
-            let _ = process.view().take_quickly(Permit::Bare);
+            let _ = process.view().take_fast(Permit::Bare);
         });
         let process = model.process(0);
         process.signal(1); // puts the number right when it wakes nobody

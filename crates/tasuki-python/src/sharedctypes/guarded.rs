@@ -76,7 +76,7 @@ impl Guarded {
         if let Some(own) = &parts.own {
             parts.lock_own(own, py)?;
             let result = work();
-            let _ = own.unlock();
+            let _ = own.release();
             return result;
         }
         let lock = parts.lock.bind(py);
@@ -122,7 +122,7 @@ impl Guarded {
         let py = details.py();
         let parts = self.parts()?;
         match &parts.own {
-            Some(own) => RLock::released(own.unlock()).map(|()| py.None()),
+            Some(own) => RLock::released(own.release()).map(|()| py.None()),
             None => parts.lock.call_method1(py, intern!(py, "__exit__"), details),
         }
     }

@@ -61,17 +61,17 @@ impl Number {
 
     /// The number's bits, read under its own lock if that is free or this thread's.
     #[inline]
-    pub fn load_quickly(&self, guarded: &Guarded) -> Option<(u64, Layout)> {
+    pub fn load_fast(&self, guarded: &Guarded) -> Option<(u64, Layout)> {
         let (raw, layout) = self.memory.get().filter(|_| guarded.has_own_lock())?;
-        Some((raw.briefly(|| load(raw, *layout))?, *layout))
+        Some((raw.lock().with_lock_fast(|| load(raw, *layout))?, *layout))
     }
 
     /// Replaces the number's bits under its own lock if that is free or this thread's; whether it was.
     #[inline]
-    pub fn store_quickly(&self, guarded: &Guarded, bits: u64) -> bool {
+    pub fn store_fast(&self, guarded: &Guarded, bits: u64) -> bool {
         match self.memory.get() {
             Some((raw, layout)) if guarded.has_own_lock() => {
-                raw.briefly(|| store(raw, *layout, bits)).is_some()
+                raw.lock().with_lock_fast(|| store(raw, *layout, bits)).is_some()
             }
             _ => false,
         }

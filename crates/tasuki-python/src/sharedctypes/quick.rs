@@ -43,7 +43,7 @@ unsafe extern "C" fn get_lock(
 unsafe extern "C" fn get_value(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     // SAFETY: as promised; a number is a guarded object too.
     let (number, guarded) = unsafe { (this::<Number>(slf), this::<Guarded>(slf)) };
-    let Some((bits, layout)) = number.load_quickly(guarded) else {
+    let Some((bits, layout)) = number.load_fast(guarded) else {
         return slowly(|py| Number::get(number, guarded, py).map(Bound::into_ptr));
     };
     // SAFETY: the interpreter is attached; both make a new object or set an error.
@@ -82,7 +82,7 @@ unsafe extern "C" fn set_value(
             _ => None,
         }
     };
-    if bits.is_some_and(|bits| number.store_quickly(guarded, bits)) {
+    if bits.is_some_and(|bits| number.store_fast(guarded, bits)) {
         return 0;
     }
     slowly_done(|py| {

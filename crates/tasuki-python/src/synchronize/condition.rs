@@ -33,7 +33,7 @@ pub struct Condition {
 }
 
 fn take(py: Python<'_>, core: &Arc<impl Takeable>) -> PyResult<bool> {
-    Ok(core.take_quickly() || core.take(py, Patience::Forever)?)
+    Ok(core.take_fast() || core.take(py, Patience::Forever)?)
 }
 
 fn never_made() -> PyErr {

@@ -202,14 +202,14 @@ fn make(py: Python<'_>, core: Arc<dyn Takeable>) -> PyResult<[Py<PyAny>; 2]> {
 }
 
 fn enter_core(core: &dyn Takeable) -> *mut ffi::PyObject {
-    if core.enter_quickly() {
+    if core.enter_fast() {
         return truth(true);
     }
     slowly(|py| core.enter(py).map(truth))
 }
 
 fn exit_core(core: &dyn Takeable) -> *mut ffi::PyObject {
-    if core.leave_quickly() {
+    if core.leave_fast() {
         return nothing();
     }
     slowly(|py| core.leave(py).map(|()| nothing()))

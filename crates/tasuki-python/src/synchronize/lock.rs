@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Death, RawLock, UserLockRef};
+use tasuki::raw::{Death, RawLock};
 
 use super::doors::Doors;
 use super::lockable::{Lockable, made_already, never_made};
@@ -17,9 +17,6 @@ use super::quick::{Holder, Takeable};
 use super::this_thread;
 use crate::errors;
 use crate::waiting::Patience;
-
-/// The standard library's number for everything but a recursive lock.
-const SEMAPHORE: u32 = 1;
 
 /// A lock of the engine that anybody may release; the Python class of this name derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -38,8 +35,8 @@ pub struct LockCore {
 
 impl Takeable for LockCore {
     #[inline]
-    fn take_quickly(&self) -> bool {
-        let taken = self.raw.get().is_some_and(Lockable::acquire_quickly);
+    fn take_fast(&self) -> bool {
+        let taken = self.raw.get().is_some_and(|raw| raw.acquire_fast());
         if taken {
             self.taken_by.store(this_thread(), Ordering::Relaxed);
         }
@@ -47,8 +44,8 @@ impl Takeable for LockCore {
     }
 
     #[inline]
-    fn give_quickly(&self) -> bool {
-        self.raw.get().is_some_and(Lockable::unlock)
+    fn give_fast(&self) -> bool {
+        self.raw.get().is_some_and(|raw| raw.release())
     }
 
     fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
@@ -61,7 +58,7 @@ impl Takeable for LockCore {
     }
 
     fn give(&self, _py: Python<'_>) -> PyResult<()> {
-        if self.raw.get().ok_or_else(never_made)?.unlock() {
+        if self.raw.get().ok_or_else(never_made)?.release() {
             return Ok(());
         }
         Err(PyValueError::new_err("semaphore or lock released too many times"))
@@ -110,8 +107,8 @@ impl Lock {
         self.core.taken_by.store(this_thread(), Ordering::Relaxed);
     }
 
-    pub fn user_lock(&self) -> PyResult<UserLockRef<'_>> {
-        Ok(self.raw()?.user_lock())
+    pub fn user_lock(&self) -> PyResult<&RawLock> {
+        Ok(self.raw()?)
     }
 
     /// Tells the caller, who has and keeps the lock, of an owner's death.
@@ -154,11 +151,6 @@ impl Lock {
         Ok(self.raw()?.is_locked())
     }
 
-    #[getter]
-    fn _semlock(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
     fn _is_mine(&self) -> PyResult<bool> {
         self.is_mine()
     }
@@ -171,28 +163,9 @@ impl Lock {
         Ok(u32::from(!self.raw()?.is_locked()))
     }
 
-    fn _is_zero(&self) -> PyResult<bool> {
-        Ok(self.raw()?.is_locked())
-    }
-
     #[getter]
     fn handle(&self) -> PyResult<u64> {
         let (file, slot) = self.raw()?.key();
         Ok(file << 16 | u64::from(slot))
-    }
-
-    #[getter]
-    fn kind(&self) -> u32 {
-        SEMAPHORE
-    }
-
-    #[getter]
-    fn maxvalue(&self) -> u32 {
-        1
-    }
-
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        None
     }
 }

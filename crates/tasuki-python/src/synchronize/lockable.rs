@@ -1,10 +1,11 @@
 //! What a lock of Python's locks, and how it is taken: with policy when its owner died.
 
+use std::ops::Deref;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use tasuki::Error;
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{AcquireFailure, Acquired, GaveUp, RawLock, RawValue, UserLockRef, Wait};
+use tasuki::raw::{AcquireFailure, Acquired, GaveUp, RawLock, RawValue, Wait};
 
 use super::policy::Policy;
 use crate::errors;
@@ -28,81 +29,23 @@ impl From<RawValue> for Lockable {
     }
 }
 
+impl Deref for Lockable {
+    type Target = RawLock;
+
+    #[inline]
+    fn deref(&self) -> &RawLock {
+        match self {
+            Lockable::Lock(lock) => lock,
+            Lockable::Value(value) => value.lock(),
+        }
+    }
+}
+
 impl Lockable {
-    #[inline]
-    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
-        match self {
-            Lockable::Lock(lock) => lock.acquire(wait),
-            Lockable::Value(value) => value.acquire(wait),
-        }
-    }
-
-    /// Takes it if it is free; false says nothing but that `acquire` has to look.
-    #[inline]
-    pub fn acquire_quickly(&self) -> bool {
-        match self {
-            Lockable::Lock(lock) => lock.acquire_quickly(),
-            Lockable::Value(value) => value.acquire_quickly(),
-        }
-    }
-
-    #[inline]
-    #[must_use]
-    pub fn unlock(&self) -> bool {
-        match self {
-            Lockable::Lock(lock) => lock.release(),
-            Lockable::Value(value) => value.release(),
-        }
-    }
-
-    pub fn clear_poison(&self) {
-        match self {
-            Lockable::Lock(lock) => lock.clear_poison(),
-            Lockable::Value(value) => value.clear_poison(),
-        }
-    }
-
-    pub fn is_locked(&self) -> bool {
-        match self {
-            Lockable::Lock(lock) => lock.is_locked(),
-            Lockable::Value(value) => value.is_locked(),
-        }
-    }
-
-    /// The lock for a condition that is about to give it up.
-    pub fn user_lock(&self) -> UserLockRef<'_> {
-        match self {
-            Lockable::Lock(lock) => UserLockRef::Lock(lock),
-            Lockable::Value(value) => UserLockRef::Value(value),
-        }
-    }
-
-    /// How often the calling thread holds it; a lock that is not recursive is the process's, 1 or 0.
-    pub fn depth(&self) -> Result<u32, Error> {
-        match self {
-            Lockable::Lock(lock) => lock.depth(),
-            Lockable::Value(value) => value.depth(),
-        }
-    }
-
-    pub fn depth_in_process(&self) -> Result<u32, Error> {
-        match self {
-            Lockable::Lock(lock) => lock.depth_in_process(),
-            Lockable::Value(value) => value.depth_in_process(),
-        }
-    }
-
     pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
         match self {
             Lockable::Lock(lock) => lock.record(table),
             Lockable::Value(value) => value.record(table),
-        }
-    }
-
-    pub fn key(&self) -> (u64, u32) {
-        match self {
-            Lockable::Lock(lock) => lock.key(),
-            Lockable::Value(value) => value.key(),
         }
     }
 
@@ -115,7 +58,7 @@ impl Lockable {
         patience: Patience,
         policy: impl FnOnce() -> Policy,
     ) -> PyResult<bool> {
-        if self.acquire_quickly() {
+        if self.acquire_fast() {
             return Ok(true);
         }
         // Who does not wait asks the system whether the owner lives, so that one who waits must not begin with that.
@@ -135,7 +78,7 @@ impl Lockable {
                 match policy().told(py, &death, "the lock") {
                     Ok(()) => Ok(true),
                     Err(error) => {
-                        let _ = self.unlock();
+                        let _ = self.release();
                         Err(error)
                     }
                 }

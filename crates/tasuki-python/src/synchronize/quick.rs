@@ -19,9 +19,9 @@ use crate::waiting::{Blocking, Patience};
 /// Something that is taken and given back.
 pub trait Takeable: Send + Sync + 'static {
     /// Takes it if that is a matter of a few instructions; false says nothing. Must not touch Python objects or panic.
-    fn take_quickly(&self) -> bool;
+    fn take_fast(&self) -> bool;
     /// Gives it back if that is a matter of a few instructions; false says nothing. The same rules.
-    fn give_quickly(&self) -> bool;
+    fn give_fast(&self) -> bool;
     /// Takes it; whether it was got in time.
     fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool>;
     /// Gives it back.
@@ -29,11 +29,11 @@ pub trait Takeable: Send + Sync + 'static {
 
     // What `with` does, where that is something else.
 
-    fn enter_quickly(&self) -> bool {
-        self.take_quickly()
+    fn enter_fast(&self) -> bool {
+        self.take_fast()
     }
-    fn leave_quickly(&self) -> bool {
-        self.give_quickly()
+    fn leave_fast(&self) -> bool {
+        self.give_fast()
     }
     fn enter(&self, py: Python<'_>) -> PyResult<bool> {
         self.take(py, Patience::Forever)
@@ -79,7 +79,7 @@ unsafe extern "C" fn acquire<T: Holder>(
 ) -> *mut ffi::PyObject {
     // SAFETY: called as a method of `T` by the interpreter.
     let core = unsafe { this::<T>(slf) }.core();
-    if count == 0 && names.is_null() && core.take_quickly() {
+    if count == 0 && names.is_null() && core.take_fast() {
         return truth(true);
     }
     slowly(|py| {
@@ -98,7 +98,7 @@ unsafe extern "C" fn release<T: Holder>(
     // SAFETY: as in `acquire`.
     let holder = unsafe { this::<T>(slf) };
     if count == 0 && names.is_null() {
-        if holder.core().give_quickly() {
+        if holder.core().give_fast() {
             return nothing();
         }
         return slowly(|py| holder.core().give(py).map(|()| nothing()));

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Death, RawLock, UserLockRef};
+use tasuki::raw::{Death, RawLock};
 
 use super::Condition;
 use super::doors::Doors;
@@ -17,9 +17,6 @@ use super::quick::{Holder, Takeable};
 use crate::errors;
 use crate::sharedctypes::Block;
 use crate::waiting::Patience;
-
-/// The standard library's number for the kind of a lock that a thread may take again.
-const RECURSIVE_MUTEX: u32 = 0;
 
 /// A lock of the engine that its owner may take again; the Python class of this name derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -36,13 +33,13 @@ pub struct RLockCore {
 
 impl Takeable for RLockCore {
     #[inline]
-    fn take_quickly(&self) -> bool {
-        self.raw.get().is_some_and(Lockable::acquire_quickly)
+    fn take_fast(&self) -> bool {
+        self.raw.get().is_some_and(|raw| raw.acquire_fast())
     }
 
     #[inline]
-    fn give_quickly(&self) -> bool {
-        self.raw.get().is_some_and(Lockable::unlock)
+    fn give_fast(&self) -> bool {
+        self.raw.get().is_some_and(|raw| raw.release())
     }
 
     fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
@@ -50,7 +47,7 @@ impl Takeable for RLockCore {
     }
 
     fn give(&self, _py: Python<'_>) -> PyResult<()> {
-        RLock::released(self.raw.get().ok_or_else(never_made)?.unlock())
+        RLock::released(self.raw.get().ok_or_else(never_made)?.release())
     }
 }
 
@@ -95,8 +92,8 @@ impl RLock {
         Ok(self.raw()?.depth().map_err(errors::engine)? > 0)
     }
 
-    pub fn user_lock(&self) -> PyResult<UserLockRef<'_>> {
-        Ok(self.raw()?.user_lock())
+    pub fn user_lock(&self) -> PyResult<&RawLock> {
+        Ok(self.raw()?)
     }
 
     /// Tells the caller, who has and keeps the lock, of an owner's death.
@@ -154,11 +151,6 @@ impl RLock {
         Ok(self.raw()?.is_locked())
     }
 
-    #[getter]
-    fn _semlock(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
     fn _is_mine(&self) -> PyResult<bool> {
         self.is_mine()
     }
@@ -171,28 +163,9 @@ impl RLock {
         Ok(u32::from(!self.raw()?.is_locked()))
     }
 
-    fn _is_zero(&self) -> PyResult<bool> {
-        Ok(self.raw()?.is_locked())
-    }
-
     #[getter]
     fn handle(&self) -> PyResult<u64> {
         let (file, slot) = self.raw()?.key();
         Ok(file << 16 | u64::from(slot))
-    }
-
-    #[getter]
-    fn kind(&self) -> u32 {
-        RECURSIVE_MUTEX
-    }
-
-    #[getter]
-    fn maxvalue(&self) -> u32 {
-        1
-    }
-
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        None
     }
 }

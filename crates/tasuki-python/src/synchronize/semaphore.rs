@@ -16,9 +16,6 @@ use super::quick::{Holder, Takeable};
 use crate::errors;
 use crate::waiting::Patience;
 
-/// The standard library's number for everything but a recursive lock.
-const SEMAPHORE: u32 = 1;
-
 /// A semaphore of the engine, bounded or not; the Python classes of both names derive from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct Semaphore {
@@ -52,7 +49,7 @@ impl SemaphoreCore {
     #[inline]
     fn take_free(&self, permit: Permit) -> bool {
         let Some(raw) = self.raw.get() else { return false };
-        let taken = raw.acquire_quickly(matches!(permit, Permit::Owned));
+        let taken = raw.acquire_fast(matches!(permit, Permit::Owned));
         if taken {
             self.holding.taken();
         }
@@ -63,8 +60,8 @@ impl SemaphoreCore {
     fn take(&self, py: Python<'_>, permit: Permit, patience: Patience) -> PyResult<bool> {
         let raw = self.raw()?;
         let free = match permit {
-            Permit::Bare => raw.acquire_free(),
-            Permit::Owned => raw.acquire_free_owned(),
+            Permit::Bare => raw.try_acquire(),
+            Permit::Owned => raw.try_acquire_owned(),
         };
         let acquired = match free {
             Some(acquired) => acquired,
@@ -89,7 +86,7 @@ impl SemaphoreCore {
     fn give_if_room(&self, permit: Permit, count: u32) -> bool {
         let given = self.raw.get().is_some_and(|raw| match permit {
             Permit::Bare => raw.release(count),
-            Permit::Owned => raw.release_owned_quickly(),
+            Permit::Owned => raw.release_owned_fast(),
         });
         if given {
             self.holding.given(count);
@@ -108,12 +105,12 @@ impl SemaphoreCore {
 
 impl Takeable for SemaphoreCore {
     #[inline]
-    fn take_quickly(&self) -> bool {
+    fn take_fast(&self) -> bool {
         self.take_free(Permit::Bare)
     }
 
     #[inline]
-    fn give_quickly(&self) -> bool {
+    fn give_fast(&self) -> bool {
         self.give_if_room(Permit::Bare, 1)
     }
 
@@ -126,12 +123,12 @@ impl Takeable for SemaphoreCore {
     }
 
     #[inline]
-    fn enter_quickly(&self) -> bool {
+    fn enter_fast(&self) -> bool {
         self.take_free(Permit::Owned)
     }
 
     #[inline]
-    fn leave_quickly(&self) -> bool {
+    fn leave_fast(&self) -> bool {
         self.give_if_room(Permit::Owned, 1)
     }
 
@@ -244,12 +241,7 @@ impl Semaphore {
 
     /// Whether no permit is available at this moment.
     fn locked(&self) -> PyResult<bool> {
-        self._is_zero()
-    }
-
-    #[getter]
-    fn _semlock(slf: Py<Self>) -> Py<Self> {
-        slf
+        Ok(self.raw()?.value() == 0)
     }
 
     fn _is_mine(&self) -> bool {
@@ -264,10 +256,6 @@ impl Semaphore {
         Ok(self.raw()?.value())
     }
 
-    fn _is_zero(&self) -> PyResult<bool> {
-        Ok(self.raw()?.value() == 0)
-    }
-
     #[getter]
     fn handle(&self) -> PyResult<u64> {
         let (file, slot) = self.raw()?.key();
@@ -275,17 +263,7 @@ impl Semaphore {
     }
 
     #[getter]
-    fn kind(&self) -> u32 {
-        SEMAPHORE
-    }
-
-    #[getter]
     fn maxvalue(&self) -> PyResult<u32> {
         Ok(self.raw()?.max())
-    }
-
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        None
     }
 }

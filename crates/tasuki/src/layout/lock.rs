@@ -76,7 +76,7 @@ impl LockView<'_> {
     /// Takes the lock for this process; a second take by the same process waits for the first one's release.
     #[inline]
     pub(crate) fn acquire(self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
-        if self.acquire_free() {
+        if self.acquire_fast() {
             return Ok(Acquired::Clean);
         }
         self.acquire_busy(self.segment.my_row()?, wait)
@@ -84,7 +84,7 @@ impl LockView<'_> {
 
     /// The quick part of `acquire`: false says nothing but that the rest has to be done.
     #[inline]
-    pub(crate) fn acquire_free(self) -> bool {
+    pub(crate) fn acquire_fast(self) -> bool {
         let Some(me) = self.segment.known_row() else { return false };
         // SYNC: Acquire, with the Release in `release`.
         let taken =
@@ -121,11 +121,11 @@ impl LockView<'_> {
 
     /// The quick part of `acquire_recursive`: false says nothing but that the rest has to be done.
     #[inline]
-    pub(crate) fn acquire_free_recursive(self) -> bool {
+    pub(crate) fn acquire_recursive_fast(self) -> bool {
         if self.words.word.load(Ordering::Relaxed) != 0 {
             return matches!(self.acquire_again(), Ok(true));
         }
-        let taken = self.acquire_free();
+        let taken = self.acquire_fast();
         if taken {
             self.words.depth.store(1, Ordering::Relaxed);
             self.words.thread.store(thread_id(), Ordering::Relaxed);
@@ -136,15 +136,15 @@ impl LockView<'_> {
     /// Runs `work` with the lock held if that is free or this thread's; None says nothing but that it was not run. The
     /// work must not panic, and be so short that nobody minds not knowing which thread holds the lock.
     #[inline]
-    pub(crate) fn briefly<R>(self, work: impl FnOnce() -> R) -> Option<R> {
+    pub(crate) fn with_lock_fast<R>(self, work: impl FnOnce() -> R) -> Option<R> {
         if self.words.word.load(Ordering::Relaxed) != 0 {
             return matches!(self.is_mine(), Ok(true)).then(work);
         }
-        if !self.acquire_free() {
+        if !self.acquire_fast() {
             return None;
         }
         let result = work();
-        if !self.release_own(|| {}) {
+        if !self.release_fast(|| {}) {
             let _ = self.release();
         }
         Some(result)
@@ -219,7 +219,7 @@ impl LockView<'_> {
     /// The quick part of `release` for an owner that nobody waits for, and `work` before it, which must not panic: false
     /// says that nothing was done.
     #[inline]
-    pub(crate) fn release_own(self, work: impl FnOnce()) -> bool {
+    pub(crate) fn release_fast(self, work: impl FnOnce()) -> bool {
         let Some(me) = self.segment.known_row() else { return false };
         let word = &self.words.word;
         if word.load(Ordering::Relaxed) != me.bits() {

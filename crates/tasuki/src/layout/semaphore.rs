@@ -164,7 +164,7 @@ impl SemaphoreView<'_> {
 
     /// Takes a permit without waiting for anything; false says nothing but that `acquire` has to look.
     #[inline]
-    pub(crate) fn take_quickly(self, permit: Permit) -> bool {
+    pub(crate) fn take_fast(self, permit: Permit) -> bool {
         if self.words.died.is_noted() {
             return false;
         }
@@ -211,7 +211,7 @@ impl SemaphoreView<'_> {
 
     /// As `release_owned_fast`, if there is room as well.
     #[inline]
-    pub(crate) fn release_owned_quickly(self, me: Token) -> Option<Result<(), TooMany>> {
+    pub(crate) fn release_owned_fast_if_room(self, me: Token) -> Option<Result<(), TooMany>> {
         let held = self.words.lock.lock_fast()?;
         if self.available() >= self.max {
             return None;

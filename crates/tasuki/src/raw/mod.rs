@@ -1,7 +1,8 @@
 //! The engine without types, for the front of another language: bytes, words and handles.
 //!
 //! Rust programs use [`Queue`](crate::Queue), [`Lock`](crate::Lock) and [`Value`](crate::Value). What is here has the same
-//! guarantees and leaves encoding, policy and names to the caller.
+//! guarantees and leaves encoding, policy and names to the caller. Queues, channels and pipes are `layout`'s own types; what lies in
+//! a slot of an arena is owned here.
 
 mod access;
 mod atomics;
@@ -26,7 +27,7 @@ pub use queues::{
 pub use sharedctypes::RawValue;
 pub use synchronize::{
     ActionTurn, Arrival, PermitOwner, RawArrived, RawBarrier, RawCondition, RawEvent, RawLock,
-    RawSemaphore, UserLockRef, Waiter,
+    RawSemaphore, Waiter,
 };
 
 use crate::error::Error;

@@ -6,20 +6,16 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use super::synchronize::{LOCK_KIND, RLOCK_KIND};
-use super::{AcquireFailure, element};
+use super::{RawLock, element};
 use crate::error::Error;
 use crate::handle;
-use crate::layout::condition::UserLock;
-use crate::layout::lock::{Acquired, LockView};
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::segment::slot::{SLOT, Slot, SlotAddress, SlotKind};
-use crate::sync::{Spin, Wait};
 
 /// Some bytes of shared memory with a lock beside them: one value, or an array of equal ones.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RawValue {
-    slot: Slot,
-    spin: Spin,
+    lock: RawLock,
     element: u16,
     len: usize,
     /// The size of an array's elements; None for a value.
@@ -48,12 +44,23 @@ impl RawValue {
 
     fn make(element: u16, len: usize, item: Option<NonZeroUsize>) -> Result<RawValue, Error> {
         let slot = Slot::allocate(slot_kind(element, item)?, whole(len)?)?;
-        Ok(RawValue { slot, spin: Spin::new(), element, len, item })
+        Ok(RawValue { lock: RawLock::of(slot, true), element, len, item })
     }
 
     /// A lock, seen as a value without bytes.
-    pub(crate) fn of_lock(slot: Slot, spin: Spin) -> RawValue {
-        RawValue { slot, spin, element: element::OPAQUE, len: 0, item: None }
+    pub(crate) fn of_lock(lock: RawLock) -> RawValue {
+        RawValue { lock, element: element::OPAQUE, len: 0, item: None }
+    }
+
+    /// The same, with a lock that a thread takes once: as Rust's own types do, whose guards would lend the bytes twice.
+    pub(crate) fn taken_once(self) -> RawValue {
+        RawValue { lock: self.lock.taken_once(), ..self }
+    }
+
+    /// The lock beside the bytes.
+    #[inline]
+    pub fn lock(&self) -> &RawLock {
+        &self.lock
     }
 
     /// Opens what a handle names: a value, or an array when `item` says how large its elements are.
@@ -72,7 +79,7 @@ impl RawValue {
             },
         };
         let slot = Slot::open(arena, slot_kind(element, item)?, address, whole(len)?)?;
-        Ok(RawValue { slot, spin: Spin::new(), element, len, item })
+        Ok(RawValue { lock: RawLock::of(slot, true), element, len, item })
     }
 
     /// How many bytes there are.
@@ -109,127 +116,18 @@ impl RawValue {
     /// any moment.
     pub fn address(&self) -> NonNull<u8> {
         // SAFETY: the object is `whole(len)` bytes long, checked when it was opened: the words and then the bytes.
-        unsafe { self.slot.bytes().add(SLOT) }
-    }
-
-    #[inline]
-    fn view(&self) -> LockView<'_> {
-        LockView { words: self.slot.place(0), segment: self.slot.segment(), spin: &self.spin }
-    }
-
-    /// The lock for a condition that is about to give it up.
-    pub(super) fn user_lock(&self, recursive: bool) -> UserLock<'_> {
-        UserLock { view: self.view(), recursive }
-    }
-
-    /// Takes the value's lock, recursively.
-    #[inline]
-    pub fn acquire(&self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
-        self.view().acquire_recursive(wait)
-    }
-
-    /// Takes the value's lock, recursively, if that is a matter of a few instructions; see
-    /// [`RawLock::acquire_quickly`](super::RawLock::acquire_quickly).
-    #[inline]
-    #[must_use]
-    pub fn acquire_quickly(&self) -> bool {
-        self.view().acquire_free_recursive()
-    }
-
-    /// Runs `work`, some loads and stores that cannot panic, under the value's lock if that is free or this thread's; None
-    /// says nothing but that it was not run.
-    #[inline]
-    pub fn briefly<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        self.view().briefly(work)
-    }
-
-    /// Frees the value's lock; false when this thread does not hold it.
-    #[inline]
-    #[must_use]
-    pub fn release(&self) -> bool {
-        self.view().release_recursive().is_ok()
-    }
-
-    /// Takes the value's lock if it is free, never was poisoned and this process is known to it; else try `acquire_once`.
-    #[inline]
-    pub(crate) fn acquire_free(&self) -> bool {
-        self.view().acquire_free()
-    }
-
-    /// Takes the value's lock for this process; taking it twice in one thread waits for ever.
-    #[inline]
-    pub(crate) fn acquire_once(&self, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
-        self.view().acquire(wait)
-    }
-
-    /// Whether this process holds the value's lock.
-    #[inline]
-    pub(crate) fn is_mine_once(&self) -> bool {
-        self.view().is_owned_by_this_process().unwrap_or(false)
-    }
-
-    /// Undoes `acquire_once`, after `work`, which must not panic, if nobody waits and nothing is poisoned; when it is false,
-    /// nothing was done: try `release_once`.
-    #[inline]
-    pub(crate) fn release_own(&self, work: impl FnOnce()) -> bool {
-        self.view().release_own(work)
-    }
-
-    /// Undoes `acquire_once`.
-    pub(crate) fn release_once(&self) -> bool {
-        self.view().release().is_ok()
-    }
-
-    /// Whether an owner of the lock died and nobody cleared that.
-    pub fn is_poisoned(&self) -> bool {
-        self.view().is_poisoned()
-    }
-
-    /// Marks the value's lock as if its owner had died.
-    pub fn poison(&self) {
-        self.view().poison();
-    }
-
-    /// Declares that the value is whole again.
-    pub fn clear_poison(&self) {
-        self.view().clear_poison();
-    }
-
-    /// Whether this thread holds the value's lock, and how often.
-    pub fn depth(&self) -> Result<u32, Error> {
-        let view = self.view();
-        Ok(if view.is_mine()? { view.depth() } else { 0 })
-    }
-
-    /// How often any thread of this process holds the value's lock.
-    pub fn depth_in_process(&self) -> Result<u32, Error> {
-        self.view().depth_in_process(true)
-    }
-
-    /// Whether anybody holds the value's lock.
-    pub fn is_locked(&self) -> bool {
-        self.view().is_locked()
+        unsafe { self.lock.slot().bytes().add(SLOT) }
     }
 
     /// The record that names this value in a message; the descriptor that keeps it alive goes into `table`.
     pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
         // A lock around nothing stays what it was made as.
-        if self.slot.kind() == LOCK_KIND || self.slot.kind() == RLOCK_KIND {
-            return handle::write_lock(&self.slot, self.slot.kind() == RLOCK_KIND, table);
+        let slot = self.lock.slot();
+        if slot.kind() == LOCK_KIND || slot.kind() == RLOCK_KIND {
+            return self.lock.record(table);
         }
         let item = self.item.map(NonZeroUsize::get);
-        handle::write_value(&self.slot, self.element, self.len, item, table)
-    }
-
-    /// What distinguishes this value from all others of this process.
-    pub fn key(&self) -> (u64, u32) {
-        (self.slot.segment().file_id().1, self.slot.address().slot)
-    }
-}
-
-impl Clone for RawValue {
-    fn clone(&self) -> RawValue {
-        RawValue { slot: self.slot.clone(), spin: Spin::new(), ..*self }
+        handle::write_value(slot, self.element, self.len, item, table)
     }
 }
 

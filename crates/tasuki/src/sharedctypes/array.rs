@@ -65,7 +65,7 @@ impl<T: Plain> Array<T> {
     }
 
     fn from_raw(raw: RawValue) -> Array<T> {
-        Array { raw, data: PhantomData }
+        Array { raw: raw.taken_once(), data: PhantomData }
     }
 
     /// How many elements there are.
@@ -175,7 +175,7 @@ impl<T: Plain> Array<T> {
         &self,
         wait: &mut Wait<'_>,
     ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
-        guarded(self.raw.acquire_once(wait), || ArrayGuard {
+        guarded(self.raw.lock().acquire(wait), || ArrayGuard {
             array: self,
             panicking: std::thread::panicking(),
             not_send: PhantomData,
@@ -184,12 +184,12 @@ impl<T: Plain> Array<T> {
 
     /// Whether a process died or panicked while it held the lock.
     pub fn is_poisoned(&self) -> bool {
-        self.raw.is_poisoned()
+        self.raw.lock().is_poisoned()
     }
 
     /// Declares that the array is whole again.
     pub fn clear_poison(&self) {
-        self.raw.clear_poison();
+        self.raw.lock().clear_poison();
     }
 
     pub(crate) fn raw(&self) -> &RawValue {
@@ -376,17 +376,17 @@ impl<T: Plain> ArrayGuard<'_, T> {
 
 impl<T: Plain> Drop for ArrayGuard<'_, T> {
     fn drop(&mut self) {
-        let raw = &self.array.raw;
+        let lock = self.array.raw.lock();
         // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have released
         // it, which any process may. There is nothing to do then.
-        if !raw.is_mine_once() {
+        if !lock.is_mine().unwrap_or(false) {
             return;
         }
         if std::thread::panicking() && !self.panicking {
-            raw.poison();
+            lock.poison();
         }
-        if !raw.release_own(|| {}) {
-            let _ = raw.release_once();
+        if !lock.release_fast(|| {}) {
+            let _ = lock.release();
         }
     }
 }

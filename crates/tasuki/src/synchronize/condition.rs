@@ -10,7 +10,7 @@ use super::rlock::{RLock, RLockGuard};
 use crate::error::Error;
 use crate::handle;
 use crate::plain::Plain;
-use crate::raw::{Acquired, NotWaited, RawCondition, RawHandle, UserLockRef, Wait, Woken};
+use crate::raw::{Acquired, NotWaited, RawCondition, RawHandle, RawLock, Wait, Woken};
 
 /// Lets processes and threads wait until another one has changed something and says so.
 ///
@@ -56,7 +56,7 @@ trait Paused: Sized {
     /// Ends the guard and leaves the lock taken.
     fn pause(self) -> Self::Lock;
     fn of(lock: Self::Lock) -> Self;
-    fn raw(lock: &Self::Lock) -> UserLockRef<'_>;
+    fn raw(lock: &Self::Lock) -> &RawLock;
 }
 
 impl<'a, T: Plain> Paused for LockGuard<'a, T> {
@@ -70,8 +70,8 @@ impl<'a, T: Plain> Paused for LockGuard<'a, T> {
         lock.guard()
     }
 
-    fn raw<'b>(lock: &'b &'a Lock<T>) -> UserLockRef<'b> {
-        UserLockRef::Once(lock.raw())
+    fn raw<'b>(lock: &'b &'a Lock<T>) -> &'b RawLock {
+        lock.raw().lock()
     }
 }
 
@@ -86,8 +86,8 @@ impl<'a> Paused for RLockGuard<'a> {
         lock.guard()
     }
 
-    fn raw<'b>(lock: &'b &'a RLock) -> UserLockRef<'b> {
-        UserLockRef::Lock(lock.raw())
+    fn raw<'b>(lock: &'b &'a RLock) -> &'b RawLock {
+        lock.raw()
     }
 }
 

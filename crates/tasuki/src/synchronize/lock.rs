@@ -44,7 +44,7 @@ impl<T: Plain> Lock<T> {
             len => RawValue::create(element_of::<T>(), len)?,
         };
         raw.write(data);
-        Ok(Lock { raw, data: PhantomData })
+        Ok(Lock::from_raw(raw))
     }
 
     /// Takes the lock, waiting for it.
@@ -77,20 +77,25 @@ impl<T: Plain> Lock<T> {
 
     /// Whether an owner died or panicked inside, and nobody called `clear_poison` since.
     pub fn is_poisoned(&self) -> bool {
-        self.raw.is_poisoned()
+        self.raw.lock().is_poisoned()
     }
 
     /// Declares that the data is whole again.
     pub fn clear_poison(&self) {
-        self.raw.clear_poison();
+        self.raw.lock().clear_poison();
     }
 
     pub(crate) fn from_raw(raw: RawValue) -> Lock<T> {
-        Lock { raw, data: PhantomData }
+        Lock { raw: raw.taken_once(), data: PhantomData }
     }
 
     pub(crate) fn raw(&self) -> &RawValue {
         &self.raw
+    }
+
+    /// Whether this process holds it.
+    fn is_mine(&self) -> bool {
+        self.raw.lock().is_mine().unwrap_or(false)
     }
 
     /// The guard of the lock, which was just taken.
@@ -106,7 +111,7 @@ impl<T: Plain> Lock<T> {
         &self,
         wait: impl FnOnce() -> Wait<'static>,
     ) -> Result<LockGuard<'_, T>, LockError<LockGuard<'_, T>>> {
-        if self.raw.acquire_free() {
+        if self.raw.lock().acquire_fast() {
             return Ok(self.guard());
         }
         guarded(self.acquire_slowly(wait()), || self.guard())
@@ -114,7 +119,7 @@ impl<T: Plain> Lock<T> {
 
     #[cold]
     fn acquire_slowly(&self, mut wait: Wait<'static>) -> Result<Acquired, AcquireFailure> {
-        self.raw.acquire_once(&mut wait)
+        self.raw.lock().acquire(&mut wait)
     }
 }
 
@@ -127,7 +132,7 @@ impl<T: Plain> Clone for Lock<T> {
 impl<T: Plain> fmt::Debug for Lock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lock")
-            .field("locked", &self.raw.is_locked())
+            .field("locked", &self.raw.lock().is_locked())
             .field("poisoned", &self.is_poisoned())
             .finish_non_exhaustive()
     }
@@ -214,7 +219,7 @@ impl<T: Plain> Drop for LockGuard<'_, T> {
                 self.lock.raw.write(self.data);
             }
         };
-        if !self.lock.raw.release_own(write) {
+        if !self.lock.raw.lock().release_fast(write) {
             self.release_slowly();
         }
     }
@@ -223,7 +228,7 @@ impl<T: Plain> Drop for LockGuard<'_, T> {
 impl<'a, T: Plain> LockGuard<'a, T> {
     /// Ends the guard and leaves the lock taken: a condition is about to give it up.
     pub(super) fn write_back(self) -> &'a Lock<T> {
-        if self.state & CHANGED != 0 && self.lock.raw.is_mine_once() {
+        if self.state & CHANGED != 0 && self.lock.is_mine() {
             self.lock.raw.write(self.data);
         }
         let lock = self.lock;
@@ -235,8 +240,8 @@ impl<'a, T: Plain> LockGuard<'a, T> {
 impl<T: Plain> LockGuard<'_, T> {
     #[cold]
     fn release_poisoned(&self) {
-        if self.lock.raw.is_mine_once() {
-            self.lock.raw.poison();
+        if self.lock.is_mine() {
+            self.lock.raw.lock().poison();
         }
         self.release_slowly();
     }
@@ -245,11 +250,11 @@ impl<T: Plain> LockGuard<'_, T> {
     fn release_slowly(&self) {
         // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have released
         // it, which any process may. There is nothing to do then.
-        if self.lock.raw.is_mine_once() {
+        if self.lock.is_mine() {
             if self.state & CHANGED != 0 {
                 self.lock.raw.write(self.data);
             }
-            let _ = self.lock.raw.release_once();
+            let _ = self.lock.raw.lock().release();
         }
     }
 }

@@ -55,7 +55,7 @@ impl<'a> Turn<'a> {
         sends: bool,
         wait: &mut Wait<'_>,
     ) -> Result<Turn<'a>, TransportFailure> {
-        if lock.acquire_free() {
+        if lock.acquire_fast() {
             return Ok(Turn { lock, direction, sends });
         }
         Turn::take_busy(direction, lock, sends, wait)
@@ -111,7 +111,7 @@ impl<'a> Turn<'a> {
         const MOMENT: u32 = 16;
         let lock = direction.sending(spin);
         for _ in 0..MOMENT {
-            if lock.acquire_free() {
+            if lock.acquire_fast() {
                 return Ok(Some(Turn { lock, direction, sends: true }));
             }
             std::hint::spin_loop();

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use super::RawLock;
 use crate::error::Error;
 use crate::handle;
-use crate::layout::condition::{ConditionView, ConditionWords, NotWaited, Seat, UserLock, Woken};
+use crate::layout::condition::{ConditionView, ConditionWords, NotWaited, Seat, Woken};
 use crate::layout::lock::Acquired;
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::raw::{AcquireFailure, RawValue};
+use crate::raw::AcquireFailure;
 use crate::segment::slot::{Slot, SlotAddress, SlotKind};
 use crate::sync::{GaveUp, Spin, Wait};
 
@@ -20,27 +20,6 @@ pub struct RawCondition {
 }
 
 pub(crate) const CONDITION_KIND: SlotKind = SlotKind(10);
-
-/// The lock that a wait gives up.
-#[derive(Clone, Copy, Debug)]
-pub enum UserLockRef<'a> {
-    /// A lock, recursive or not.
-    Lock(&'a RawLock),
-    /// The lock of a value, which its thread may have taken several times.
-    Value(&'a RawValue),
-    /// The lock of a value, which is taken once only: Rust's `Lock`.
-    Once(&'a RawValue),
-}
-
-impl<'a> UserLockRef<'a> {
-    fn lock(self) -> UserLock<'a> {
-        match self {
-            UserLockRef::Lock(lock) => lock.user_lock(),
-            UserLockRef::Value(value) => value.user_lock(true),
-            UserLockRef::Once(value) => value.user_lock(false),
-        }
-    }
-}
 
 impl RawCondition {
     /// Makes a condition that nobody waits for.
@@ -56,7 +35,7 @@ impl RawCondition {
 
     /// The recursive lock that every condition brings along.
     pub fn own_lock(&self) -> RawLock {
-        RawLock::of_condition(self.slot.clone())
+        RawLock::of(self.slot.clone(), true)
     }
 
     fn view(&self) -> ConditionView<'_> {
@@ -67,10 +46,10 @@ impl RawCondition {
     /// however long that takes.
     pub fn wait(
         &self,
-        lock: UserLockRef<'_>,
+        lock: &RawLock,
         wait: &mut Wait<'_>,
     ) -> Result<(Woken, Acquired), NotWaited> {
-        self.view().wait(lock.lock(), wait)
+        self.view().wait(lock.user_lock(), wait)
     }
 
     /// Begins to wait without a lock that the engine knows: the caller then frees its lock, sleeps, and takes it again.

@@ -27,11 +27,7 @@ impl RawLock {
     /// Makes a free lock.
     pub fn create(recursive: bool) -> Result<RawLock, Error> {
         let kind = if recursive { RLOCK_KIND } else { LOCK_KIND };
-        Ok(RawLock {
-            slot: Slot::allocate(kind, size_of::<LockWords>())?,
-            spin: Spin::new(),
-            recursive,
-        })
+        Ok(RawLock::of(Slot::allocate(kind, size_of::<LockWords>())?, recursive))
     }
 
     pub(crate) fn open(
@@ -40,8 +36,7 @@ impl RawLock {
         recursive: bool,
     ) -> Result<RawLock, Error> {
         let kind = if recursive { RLOCK_KIND } else { LOCK_KIND };
-        let slot = Slot::open(arena, kind, address, size_of::<LockWords>())?;
-        Ok(RawLock { slot, spin: Spin::new(), recursive })
+        Ok(RawLock::of(Slot::open(arena, kind, address, size_of::<LockWords>())?, recursive))
     }
 
     /// Whether a thread that holds the lock may take it again.
@@ -49,9 +44,19 @@ impl RawLock {
         self.recursive
     }
 
-    /// The lock that a condition brings along, which is recursive.
-    pub(super) fn of_condition(slot: Slot) -> RawLock {
-        RawLock { slot, spin: Spin::new(), recursive: true }
+    /// The lock whose words are the first in a slot: of its own, a value's or a condition's.
+    pub(in crate::raw) fn of(slot: Slot, recursive: bool) -> RawLock {
+        RawLock { slot, spin: Spin::new(), recursive }
+    }
+
+    /// The same lock for one who takes it once in a thread, whatever others do.
+    pub(in crate::raw) fn taken_once(self) -> RawLock {
+        RawLock { recursive: false, ..self }
+    }
+
+    #[inline]
+    pub(in crate::raw) fn slot(&self) -> &Slot {
+        &self.slot
     }
 
     /// The lock for a condition that is about to give it up.
@@ -75,9 +80,24 @@ impl RawLock {
     /// says nothing but that [`acquire`](RawLock::acquire) has to look.
     #[inline]
     #[must_use]
-    pub fn acquire_quickly(&self) -> bool {
+    pub fn acquire_fast(&self) -> bool {
         let view = self.view();
-        if self.recursive { view.acquire_free_recursive() } else { view.acquire_free() }
+        if self.recursive { view.acquire_recursive_fast() } else { view.acquire_fast() }
+    }
+
+    /// Runs `work`, some loads and stores that cannot panic, with the lock held if it is free or this thread's; None says nothing
+    /// but that it was not run.
+    #[inline]
+    pub fn with_lock_fast<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.view().with_lock_fast(work)
+    }
+
+    /// Frees a lock that is taken once, after `work`, which must not panic, if this process has it and nobody waits; when it is
+    /// false, nothing was done: try [`release`](RawLock::release).
+    #[inline]
+    pub(crate) fn release_fast(&self, work: impl FnOnce()) -> bool {
+        debug_assert!(!self.recursive, "the depth would stay");
+        self.view().release_fast(work)
     }
 
     /// Frees the lock, or undoes one of several takes; false when it was not held (recursive: by this thread).
@@ -133,12 +153,12 @@ impl RawLock {
         if self.slot.kind() == CONDITION_KIND {
             return handle::write_condition(&self.slot, table); // the lock is a part of it
         }
-        handle::write_lock(&self.slot, self.recursive, table)
+        handle::write_lock(&self.slot, self.slot.kind() == RLOCK_KIND, table)
     }
 
     /// The same lock as a value without bytes.
     pub(crate) fn into_value(self) -> RawValue {
-        RawValue::of_lock(self.slot, self.spin)
+        RawValue::of_lock(self)
     }
 
     /// What distinguishes this lock from all others of this process.
@@ -149,6 +169,6 @@ impl RawLock {
 
 impl Clone for RawLock {
     fn clone(&self) -> RawLock {
-        RawLock { slot: self.slot.clone(), spin: Spin::new(), recursive: self.recursive }
+        RawLock::of(self.slot.clone(), self.recursive)
     }
 }

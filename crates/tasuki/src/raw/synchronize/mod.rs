@@ -7,7 +7,7 @@ mod lock;
 mod semaphore;
 
 pub use barrier::{ActionTurn, Arrival, RawArrived, RawBarrier};
-pub use condition::{RawCondition, UserLockRef, Waiter};
+pub use condition::{RawCondition, Waiter};
 pub use event::RawEvent;
 pub use lock::RawLock;
 pub(super) use lock::{LOCK_KIND, RLOCK_KIND};

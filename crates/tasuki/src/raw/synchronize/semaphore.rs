@@ -92,18 +92,18 @@ impl RawSemaphore {
     /// has to be done.
     pub(crate) fn acquire_owned_fast(&self) -> Option<PermitOwner> {
         let me = self.slot.segment().known_row()?;
-        self.view().take_quickly(Permit::Owned(me)).then_some(PermitOwner(me))
+        self.view().take_fast(Permit::Owned(me)).then_some(PermitOwner(me))
     }
 
     /// The quick part of `acquire`: None says nothing but that the rest has to be done.
     #[inline]
-    pub fn acquire_free(&self) -> Option<Acquired> {
+    pub fn try_acquire(&self) -> Option<Acquired> {
         self.view().take_if_available(Permit::Bare, &mut Wait::now()).ok().flatten()
     }
 
     /// The quick part of `acquire_owned`: None says nothing but that the rest has to be done.
     #[inline]
-    pub fn acquire_free_owned(&self) -> Option<Acquired> {
+    pub fn try_acquire_owned(&self) -> Option<Acquired> {
         let me = self.slot.segment().known_row()?;
         self.view().take_if_available(Permit::Owned(me), &mut Wait::attempt()).ok().flatten()
     }
@@ -111,12 +111,12 @@ impl RawSemaphore {
     /// Takes a permit if one is free and there is nothing to tell; false says nothing but that `acquire` has to look.
     #[inline]
     #[must_use]
-    pub fn acquire_quickly(&self, owned: bool) -> bool {
+    pub fn acquire_fast(&self, owned: bool) -> bool {
         if !owned {
-            return self.view().take_quickly(Permit::Bare);
+            return self.view().take_fast(Permit::Bare);
         }
         let me = self.slot.segment().known_row();
-        me.is_some_and(|me| self.view().take_quickly(Permit::Owned(me)))
+        me.is_some_and(|me| self.view().take_fast(Permit::Owned(me)))
     }
 
     /// Adds permits that nobody owned; false, and nothing is added, when there would be too many.
@@ -146,9 +146,9 @@ impl RawSemaphore {
     /// The quick part of `release_owned`: false says nothing but that nothing was done.
     #[inline]
     #[must_use]
-    pub fn release_owned_quickly(&self) -> bool {
+    pub fn release_owned_fast(&self) -> bool {
         let me = self.slot.segment().known_row();
-        me.is_some_and(|me| matches!(self.view().release_owned_quickly(me), Some(Ok(()))))
+        me.is_some_and(|me| matches!(self.view().release_owned_fast_if_room(me), Some(Ok(()))))
     }
 
     /// Gives a permit back if this process is its owner, and not a forked child.
