@@ -112,6 +112,36 @@ def test_the_main_process_has_its_name_too(run: Any) -> None:
     assert done.stdout == "MainProcess True\n", done.stderr
 
 
+@pytest.mark.parametrize("policy", ["raise", "warn"])
+def test_it_is_told_though_nothing_can_be_imported_any_more(run: Any, policy: str) -> None:
+    """As when the process has no descriptor left: a death is told once, and another exception would be in its place."""
+    source = f"""
+        import os, signal, sys, warnings, tasuki
+
+        def hold():
+            lock.acquire()
+            tasks.get()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        lock = tasuki.Lock(on_owner_died={policy!r})
+        tasks = tasuki.JoinableQueue(on_owner_died={policy!r})
+        tasks.put("a task")
+        victim = tasuki.get_context("fork").Process(target=hold)
+        victim.start()
+        victim.join()
+        sys.meta_path[:] = []
+        told = []
+        for ask in (lock.acquire, tasks.join):
+            try:
+                ask()
+            except Exception as error:
+                told.append(type(error).__name__)
+        print(*told)
+    """
+    name = "OwnerDied" if policy == "raise" else "OwnerDiedWarning"  # the program makes warnings errors
+    assert run(source).stdout == f"{name} {name}\n"
+
+
 @pytest.mark.parametrize("kind", [tasuki.OwnerDied, tasuki.OwnerDiedWarning])
 def test_it_can_be_pickled(kind: Any) -> None:
     error = pickle.loads(pickle.dumps(kind("gone", 7, "Worker-7", 1234.5, True)))

@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.context
 import pickle
 import queue
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,16 @@ def test_submodules_are_reached_as_attributes() -> None:
     assert tasuki.pool.ThreadPool is __import__("multiprocessing.pool", fromlist=["*"]).ThreadPool
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         tasuki.nothing
+
+
+@pytest.mark.parametrize("name", ["command", "timer"])
+def test_our_own_submodules_are_reached_as_attributes_too(run: Any, name: str) -> None:
+    run(f"import tasuki\nassert tasuki.{name}.__all__")
+
+
+@pytest.mark.parametrize("name", ["context", "queues", "synchronize", "timer"])
+def test_what_a_submodule_offers_is_listed_by_dir(run: Any, name: str) -> None:
+    run(f"import tasuki.{name} as it\nassert set(it.__all__) <= set(dir(it)), set(it.__all__) - set(dir(it))")
 
 
 @pytest.mark.parametrize("name", ["AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"])

@@ -99,8 +99,8 @@ __all__ = [
 ]
 
 _SUBMODULES = frozenset(
-    "arrays connection context dummy forkserver heap managers pool process queues reduction resource_sharer resource_tracker "
-    "shared_memory sharedctypes spawn synchronize util".split()
+    "arrays command connection context dummy forkserver heap managers pool process queues reduction resource_sharer "
+    "resource_tracker shared_memory sharedctypes spawn synchronize timer util".split()
 )
 
 

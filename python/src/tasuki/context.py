@@ -440,3 +440,7 @@ def __getattr__(name: str) -> Any:
         __import__(_LAZY[name])
         return getattr(sys.modules[_LAZY[name]], name)
     return getattr(_standard, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -17,6 +17,9 @@ from queue import Empty, Full
 from tasuki import _private, _tasuki
 from tasuki._private import handles
 
+# Now, as in `synchronize`: a loss is told once.
+from tasuki._private import owner_died  # noqa: F401
+
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 #: When so many bytes wait, a SimpleQueue is full.

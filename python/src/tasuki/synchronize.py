@@ -12,12 +12,15 @@ import multiprocessing.synchronize as _standard
 from tasuki import _private, _tasuki, context
 from tasuki._private import handles
 
+# Now: a death is told once, and when it is, nothing may be left to import, for which there may be no descriptor.
+from tasuki._private.owner_died import OwnerDied, OwnerDiedWarning
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    from tasuki.context import OnOwnerDied, OwnerDied, OwnerDiedWarning
+    from tasuki.context import OnOwnerDied
 
 __all__ = [
     "Barrier",
@@ -249,7 +252,7 @@ class Barrier(_tasuki.Barrier, _standard.Barrier):
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(context if name in ("OwnerDied", "OwnerDiedWarning") else _standard, name)
+    return getattr(_standard, name)
 
 
 if context._is_installed:
