@@ -124,7 +124,7 @@ impl Model {
         if dies == Dies::BeforeCommit {
             return RobustLock::owner_dies(held);
         }
-        self.put.commit(next(tail));
+        self.put.commit(&held, next(tail));
         if dies == Dies::BeforeUnlock {
             return RobustLock::owner_dies(held);
         }
@@ -149,7 +149,7 @@ impl Model {
                 continue;
             }
             let number = self.frames[head.offset as usize].load(Ordering::Relaxed);
-            self.get.commit(next(head));
+            self.get.commit(&held, next(head));
             let flags = self.get.flags();
             drop(held);
             if flags & DARKENS != 0 {

@@ -36,7 +36,7 @@ impl Channel {
         let tail = self.put.position();
         self.numbers[tail.ticket as usize].store(number, Ordering::Relaxed);
         self.nonempty.ring(1);
-        self.put.commit(next(tail));
+        self.put.commit(&held, next(tail));
         drop(held);
     }
 
@@ -63,7 +63,7 @@ impl Channel {
         let held = self.get.lock.lock();
         let head = self.get.position();
         let number = self.numbers[head.ticket as usize].load(Ordering::Relaxed);
-        self.get.commit(next(head));
+        self.get.commit(&held, next(head));
         drop(held);
         Some(number)
     }

@@ -85,7 +85,7 @@ impl Model {
             self.dies(held);
             return true;
         }
-        self.get.commit(Position { ticket: head.ticket + 1, ..head });
+        self.get.commit(&held, Position { ticket: head.ticket + 1, ..head });
         if dies == Dies::TakingBeforeUnlock {
             self.dies(held);
             return true;

@@ -54,7 +54,7 @@ impl Model {
                 if dies == Dies::BeforeCommit {
                     return RobustLock::owner_dies(held);
                 }
-                self.put.commit(next(tail));
+                self.put.commit(&held, next(tail));
                 if dies == Dies::BeforeUnlock {
                     return RobustLock::owner_dies(held);
                 }
@@ -132,7 +132,7 @@ impl Model {
                 RobustLock::owner_dies(held);
                 return 0;
             }
-            self.get.commit(next(head));
+            self.get.commit(&held, next(head));
             if dies == Dies::BeforeUnlock {
                 RobustLock::owner_dies(held);
             }
@@ -305,9 +305,9 @@ fn a_position_is_read_whole_however_many_messages_a_commit_is_about() {
         let committing = thread::spawn({
             let side = side.clone();
             move || {
-                let _held = side.lock.lock();
+                let held = side.lock.lock();
                 for ticket in [2, 4, 5, 8] {
-                    side.commit(at(ticket));
+                    side.commit(&held, at(ticket));
                 }
             }
         });

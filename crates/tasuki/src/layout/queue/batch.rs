@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::blocks::{Block, BlockId};
 use super::get::Extras;
+use super::held::{GetHeld, PutHeld};
 use super::put::check_codec;
 use super::ring::{self, HANDLES};
 use super::{INLINE, Position, SharedQueue};
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::layout::message::Outbound;
 use crate::segment::Token;
-use crate::sync::{Held, Wait, kill_point};
+use crate::sync::{Wait, kill_point};
 use crate::sys::sidecar;
 
 /// How many bytes of frames are copied before the lock is given to others: some 50 us.
@@ -241,7 +242,7 @@ impl SharedQueue {
     #[cold]
     fn write_one(
         &self,
-        held: &Held<'_>,
+        held: &PutHeld<'_>,
         tail: Position,
         codec: u16,
         message: &[u8],
@@ -392,7 +393,7 @@ impl SharedQueue {
     /// Takes one message at least; says whether it left a chunk on the way.
     fn get_part(
         &self,
-        held: &Held<'_>,
+        held: &GetHeld<'_>,
         head: Position,
         me: Token,
         max: usize,

@@ -6,11 +6,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::SharedQueue;
+use super::held::{GetHeld, PutHeld};
 use super::side::{Beacon, DARKENS, LIGHTS, SHUT};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Held, Wait, kill_point};
+use crate::sync::{Wait, kill_point};
 use crate::sys::eventfd;
 
 /// Lit is readable.
@@ -118,23 +119,23 @@ impl SharedQueue {
 
     /// Before the commit of a message.
     #[cold]
-    pub(super) fn light_messages(&self, held_put: &Held<'_>) {
+    pub(super) fn light_messages(&self, held_put: &PutHeld<'_>) {
         self.head().put.light(held_put, &Messages(&self.messages));
     }
 
     /// Before the commit of a get.
     #[cold]
-    pub(super) fn light_room(&self, held_get: &Held<'_>) {
+    pub(super) fn light_room(&self, held_get: &GetHeld<'_>) {
         self.head().get.light(held_get, &Room(self.room.as_ref()));
     }
 
-    pub(super) fn settle_messages(&self, held_put: &Held<'_>) {
+    pub(super) fn settle_messages(&self, held_put: &PutHeld<'_>) {
         let put = &self.head().put;
         let lit = self.has_message() || put.flags() & SHUT != 0;
         put.settle(held_put, lit, &Messages(&self.messages));
     }
 
-    pub(super) fn settle_room(&self, held_get: &Held<'_>) {
+    pub(super) fn settle_room(&self, held_get: &GetHeld<'_>) {
         let get = &self.head().get;
         let lit = !self.is_full() || get.flags() & SHUT != 0;
         get.settle(held_get, lit, &Room(self.room.as_ref()));
@@ -156,6 +157,7 @@ impl SharedQueue {
         let put = &self.head().put;
         while put.is_darkening_left() {
             let Some(held) = put.lock.try_lock() else { return }; // then it is left to that one
+            let held = self.put_held_to_darken(held);
             if held.must_repair() {
                 let _ = self.repair_put(&held); // an error is for those who put
             }
@@ -200,6 +202,7 @@ impl SharedQueue {
         let get = &self.head().get;
         while get.is_darkening_left() {
             let Some(held) = get.lock.try_lock() else { return };
+            let held = self.get_held_to_darken(held);
             if held.must_repair() {
                 self.repair_get(&held);
             }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::segment::Token;
 use crate::sync::atomic::Ordering;
-use crate::sync::{GaveUp, Held, Wait, kill_point};
+use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::sidecar::{self, Label};
 
 /// What few messages have. The caller provides an empty one, which most messages leave alone: a result that is moved
@@ -122,7 +122,7 @@ impl SharedQueue {
     #[inline]
     fn get_locked(
         &self,
-        held: &Held<'_>,
+        held: &GetHeld<'_>,
         head: Position,
         me: Token,
         out: &mut Vec<u8>,
@@ -169,7 +169,7 @@ impl SharedQueue {
 
     /// Takes the messages from `head` to `next` out of the queue, all at once.
     #[inline]
-    pub(super) fn commit_get(&self, held: &Held<'_>, me: Token, from: Position, next: Position) {
+    pub(super) fn commit_get(&self, held: &GetHeld<'_>, me: Token, from: Position, next: Position) {
         let head = self.head();
         let count = next.ticket.wrapping_sub(from.ticket);
         if let Some(row) = self.segment.roster().row(me.row()) {
@@ -193,7 +193,7 @@ impl SharedQueue {
         if head.get.flags() & LIGHTS != 0 {
             self.light_room(held);
         }
-        head.get.commit(next);
+        head.get.commit(held, next);
         kill_point!(GetCommitted);
     }
 

@@ -40,11 +40,21 @@ impl SharedQueue {
         PutHeld { held, _leaving: LeavingPut { queue: self, is_polled } }
     }
 
+    /// As `put_held`, for a caller that does what was left to the holder itself.
+    pub(super) fn put_held_to_darken<'a>(&'a self, held: Held<'a>) -> PutHeld<'a> {
+        PutHeld { held, _leaving: LeavingPut { queue: self, is_polled: false } }
+    }
+
     /// `held` is the lock of the get side.
     #[inline(always)]
     pub(super) fn get_held<'a>(&'a self, held: Held<'a>) -> GetHeld<'a> {
         let is_polled = self.head().get.flags() & LIGHTS != 0;
         GetHeld { held, _leaving: LeavingGet { queue: self, is_polled } }
+    }
+
+    /// As `get_held`, for a caller that does what was left to the holder itself.
+    pub(super) fn get_held_to_darken<'a>(&'a self, held: Held<'a>) -> GetHeld<'a> {
+        GetHeld { held, _leaving: LeavingGet { queue: self, is_polled: false } }
     }
 }
 

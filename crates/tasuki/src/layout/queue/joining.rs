@@ -10,6 +10,7 @@
 //! `thrown` are tallies of the head, the others of `done`. `README.md`, "Joining", has the steps and what is feared.
 
 use super::entries::TaskRow;
+use super::held::GetHeld;
 use super::side::sleep_until;
 use super::tally::Tally;
 use super::{Head, SharedQueue};
@@ -20,7 +21,7 @@ use crate::segment::death::{Death, DeathWords};
 use crate::segment::roster::ROWS;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::wait::look_number;
-use crate::sync::{GaveUp, Held, SleepWord, Wait, kill_point};
+use crate::sync::{GaveUp, SleepWord, Wait, kill_point};
 use crate::sys::memory::PAGE;
 
 const PAGES: usize = ROWS * size_of::<TaskRow>() / PAGE;
@@ -223,7 +224,7 @@ impl SharedQueue {
 
     /// Counts what is about to be taken; it counts once the head has moved on from `head`.
     #[inline]
-    pub(super) fn prepare_taken(&self, _held: &Held<'_>, me: Token, head: u64, count: u64) {
+    pub(super) fn prepare_taken(&self, _held: &GetHeld<'_>, me: Token, head: u64, count: u64) {
         if let Some(row) = self.table_row(me.row()) {
             row.taken.prepare(head, count);
         }
@@ -231,12 +232,12 @@ impl SharedQueue {
     }
 
     /// Counts what an immediate shutdown is about to throw away; `count_thrown` comes after the head has moved on from `head`.
-    pub(super) fn prepare_thrown(&self, _held: &Held<'_>, head: u64, count: u64) {
+    pub(super) fn prepare_thrown(&self, _held: &GetHeld<'_>, head: u64, count: u64) {
         self.head().joining.thrown.prepare(head, count);
     }
 
     /// Counts what was thrown away as done, as often as it is called once.
-    pub(super) fn count_thrown(&self, held: &Held<'_>) {
+    pub(super) fn count_thrown(&self, held: &GetHeld<'_>) {
         let words = &self.head().joining;
         let head = self.head().get.ticket.load(Ordering::SeqCst);
         let done = self.done();
@@ -249,7 +250,7 @@ impl SharedQueue {
 
     /// After one died inside: what it prepared does not count.
     #[cold]
-    pub(super) fn repair_joining(&self, held: &Held<'_>) {
+    pub(super) fn repair_joining(&self, held: &GetHeld<'_>) {
         let words = &self.head().joining;
         let head = self.head().get.ticket.load(Ordering::SeqCst);
         let done = self.done();
@@ -268,7 +269,7 @@ impl SharedQueue {
         self.head().joining.done.load(Ordering::Acquire)
     }
 
-    fn commit_done(&self, _held: &Held<'_>, done: u64) {
+    fn commit_done(&self, _held: &GetHeld<'_>, done: u64) {
         let words = &self.head().joining;
         // The bell before the commit, as everywhere.
         if done == self.head().put.ticket.load(Ordering::Acquire) {
@@ -281,7 +282,7 @@ impl SharedQueue {
     }
 
     /// This process's row; if another one had it before, that one is gone, and what it left is counted first.
-    fn own_row(&self, held: &Held<'_>, me: Token) -> Result<&TaskRow, Error> {
+    fn own_row(&self, held: &GetHeld<'_>, me: Token) -> Result<&TaskRow, Error> {
         let index = me.row();
         let page = index * size_of::<TaskRow>() / PAGE;
         let word = &self.head().joining.pages[page / 64];
@@ -336,7 +337,7 @@ impl SharedQueue {
 
     /// Counts what a dead process had in hand as lost and done, if it was killed: one that ended by itself may have left
     /// its tasks to somebody else.
-    fn settle(&self, held: &Held<'_>, row: &TaskRow, owner: Token) {
+    fn settle(&self, held: &GetHeld<'_>, row: &TaskRow, owner: Token) {
         if self.segment.roster().has_left(owner) == Some(true) {
             return;
         }
@@ -368,7 +369,7 @@ impl SharedQueue {
         words.lost.value(words.done.load(Ordering::SeqCst)) != words.told.load(Ordering::SeqCst)
     }
 
-    fn tell_loss(&self, _held: &Held<'_>) -> Option<LostTasks> {
+    fn tell_loss(&self, _held: &GetHeld<'_>) -> Option<LostTasks> {
         let words = &self.head().joining;
         let lost = words.lost.value(self.done());
         let count = lost.wrapping_sub(words.told.load(Ordering::SeqCst));

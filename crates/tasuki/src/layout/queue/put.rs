@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::layout::message::Outbound;
 use crate::sync::atomic::Ordering;
-use crate::sync::{GaveUp, Held, Wait, kill_point};
+use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::sidecar::{self, Label};
 
 /// What a producer does who finds the socket full that carries descriptors.
@@ -178,7 +178,7 @@ impl SharedQueue {
     #[inline]
     fn put_locked(
         &self,
-        held: &Held<'_>,
+        held: &PutHeld<'_>,
         tail: Position,
         message: &Outbound<'_>,
         parts: &[&[u8]],
@@ -201,7 +201,7 @@ impl SharedQueue {
     #[inline]
     pub(super) fn write_frame(
         &self,
-        held: &Held<'_>,
+        held: &PutHeld<'_>,
         tail: Position,
         message: &Outbound<'_>,
         parts: &[&[u8]],
@@ -239,7 +239,7 @@ impl SharedQueue {
 
     /// Makes `count` messages visible, all at once.
     #[inline]
-    pub(super) fn commit_put(&self, held: &Held<'_>, next: Position, count: u32) {
+    pub(super) fn commit_put(&self, held: &PutHeld<'_>, next: Position, count: u32) {
         let head = self.head();
         // The bell before the commit: a killed producer has woken whoever its message is for, or committed nothing.
         head.nonempty.0.ring(count);
@@ -247,7 +247,7 @@ impl SharedQueue {
         if head.put.flags() & LIGHTS != 0 {
             self.light_messages(held);
         }
-        head.put.commit(next);
+        head.put.commit(held, next);
         kill_point!(PutCommitted);
     }
 
@@ -294,13 +294,13 @@ impl SharedQueue {
 
     /// Whether anything may be put at all.
     #[inline]
-    pub(super) fn check_open(&self, held: &Held<'_>) -> Result<(), TransportFailure> {
+    pub(super) fn check_open(&self, held: &PutHeld<'_>) -> Result<(), TransportFailure> {
         let flags = self.head().put.flags();
         if flags & (SHUT | UNREPAIRED) == 0 { Ok(()) } else { self.try_to_open(held, flags) }
     }
 
     #[cold]
-    fn try_to_open(&self, held: &Held<'_>, flags: u32) -> Result<(), TransportFailure> {
+    fn try_to_open(&self, held: &PutHeld<'_>, flags: u32) -> Result<(), TransportFailure> {
         if flags & SHUT != 0 {
             return Err(TransportFailure::ShutDown);
         }
@@ -310,7 +310,7 @@ impl SharedQueue {
     /// For a producer of a full queue that is open: whether the consumers' side is as well. They are shut in the other order,
     /// and whoever waited here would be sent back to look again, for ever.
     #[cold]
-    pub(super) fn check_consumers(&self, _held: &Held<'_>) -> Result<(), Error> {
+    pub(super) fn check_consumers(&self, _held: &PutHeld<'_>) -> Result<(), Error> {
         if self.head().get.flags() & SHUT != 0 { Err(corrupt("the flags")) } else { Ok(()) }
     }
 

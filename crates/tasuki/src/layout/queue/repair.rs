@@ -3,17 +3,18 @@
 use std::os::fd::AsFd;
 
 use super::SharedQueue;
+use super::held::{GetHeld, PutHeld};
 use super::side::{LIGHTS, UNREPAIRED};
 use crate::error::Error;
 use crate::sync::atomic::Ordering;
-use crate::sync::{GaveUp, Held, Wait};
+use crate::sync::{GaveUp, Wait};
 use crate::sys::sidecar;
 
 impl SharedQueue {
     /// After a producer died: what it wrote beyond the tail is void already; its chunk and its block come free. An error says
     /// that the queue's memory is nonsense. What this process cannot reach it leaves to others, and notes that.
     #[cold]
-    pub(super) fn repair_put(&self, held: &Held<'_>) -> Result<(), Error> {
+    pub(super) fn repair_put(&self, held: &PutHeld<'_>) -> Result<(), Error> {
         let (put, get) = (&self.head().put, &self.head().get);
         // First those who wait: that needs nothing which could be refused.
         put.seen.store(get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
@@ -35,7 +36,7 @@ impl SharedQueue {
 
     /// Makes the circle of chunks whole, or notes that it is not.
     #[cold]
-    pub(super) fn repair_ring(&self, held: &Held<'_>) -> Result<(), Error> {
+    pub(super) fn repair_ring(&self, held: &PutHeld<'_>) -> Result<(), Error> {
         let put = &self.head().put;
         put.take_repair_on(held);
         self.rebuild_ring(held).inspect_err(|_| put.owe_repair())
@@ -66,7 +67,7 @@ impl SharedQueue {
 
     /// After a consumer died: the message it had taken is gone with it; its block and descriptors come free.
     #[cold]
-    pub(super) fn repair_get(&self, held: &Held<'_>) {
+    pub(super) fn repair_get(&self, held: &GetHeld<'_>) {
         if self.joinable {
             self.repair_joining(held);
         }
@@ -79,7 +80,7 @@ impl SharedQueue {
     }
 
     /// Frees blocks and descriptors of messages below the head, and says how many those are.
-    pub(super) fn free_what_was_taken(&self, held: &Held<'_>) -> u64 {
+    pub(super) fn free_what_was_taken(&self, held: &GetHeld<'_>) -> u64 {
         let get = &self.head().get;
         let head = get.ticket.load(Ordering::SeqCst);
         let was_owed = get.take_repair_on(held);

@@ -16,11 +16,12 @@ use std::ptr::NonNull;
 
 use super::entries::{CHUNK, ChunkEntry};
 use super::geometry::Geometry;
+use super::held::PutHeld;
 use super::{Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::segment::Shared;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Held, kill_point};
+use crate::sync::kill_point;
 use crate::sys::memory::PAGE;
 
 pub(super) const HEADER: usize = size_of::<FrameHeader>();
@@ -278,7 +279,7 @@ impl SharedQueue {
     #[inline]
     pub(super) fn place_for(
         &self,
-        held: &Held<'_>,
+        held: &PutHeld<'_>,
         tail: Position,
         len: usize,
     ) -> Result<u64, Error> {
@@ -294,7 +295,7 @@ impl SharedQueue {
 
     /// The chunk to go on in after `chunk`: the next free one of the circle, or one more.
     #[cold]
-    fn begin_chunk(&self, _held: &Held<'_>, chunk: usize) -> Result<usize, Error> {
+    fn begin_chunk(&self, _held: &PutHeld<'_>, chunk: usize) -> Result<usize, Error> {
         let control = &self.head().ring;
         let used = self.chunks_in_use(chunk)?;
         let order = self.entry(chunk)?.order.load(Ordering::Relaxed).wrapping_add(1);
@@ -376,7 +377,7 @@ impl SharedQueue {
     }
 
     /// Takes some free chunks out of the circle; those beyond a reserve give their memory back.
-    pub(super) fn trim(&self, _held: &Held<'_>) -> Result<(), Error> {
+    pub(super) fn trim(&self, _held: &PutHeld<'_>) -> Result<(), Error> {
         let control = &self.head().ring;
         let tail = self.head().put.position().offset;
         let chunk = self.geometry.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
@@ -408,7 +409,7 @@ impl SharedQueue {
     }
 
     /// Counts the circle anew and puts every chunk outside it on the spare list: what a death may have left undone.
-    pub(super) fn rebuild_ring(&self, _held: &Held<'_>) -> Result<(), Error> {
+    pub(super) fn rebuild_ring(&self, _held: &PutHeld<'_>) -> Result<(), Error> {
         let control = &self.head().ring;
         let tail = self.head().put.position().offset;
         let first = self.geometry.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;

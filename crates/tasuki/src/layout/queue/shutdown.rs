@@ -56,7 +56,7 @@ impl SharedQueue {
             if self.joinable {
                 self.prepare_thrown(&held, before, tail.ticket.wrapping_sub(before));
             }
-            head.get.commit(tail);
+            head.get.commit(&held, tail);
             kill_point!(ShutDownThrown);
             head.get.seen.store(tail.ticket, Ordering::Relaxed);
             if self.joinable {

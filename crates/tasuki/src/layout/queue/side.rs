@@ -227,9 +227,9 @@ impl Side {
         usize::from(self.mark_tickets[1].load(Ordering::Relaxed) == ticket as u32)
     }
 
-    /// Makes `next` the position, in one store, however many messages it is ahead. The caller holds this side's lock.
+    /// Makes `next` the position, in one store, however many messages it is ahead, for the holder of this side's lock.
     #[inline]
-    pub(super) fn commit(&self, next: Position) {
+    pub(super) fn commit(&self, _held: &Held<'_>, next: Position) {
         let unused = 1 - self.mark_of(self.ticket.load(Ordering::Relaxed));
         self.commit_in(Unused(unused), next);
     }
