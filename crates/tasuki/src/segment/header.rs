@@ -9,7 +9,7 @@ use crate::sys::{identity, random};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tasuki\0\x01");
 /// Changes whenever any layout changes: programs with different numbers do not share memory.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// What a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
