@@ -57,6 +57,10 @@ impl PipeEnd {
         direction: Direction<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<(), TransportFailure> {
+        if self.descriptors.made().is_none() {
+            // Who has come to the end needs none.
+            self.end_if_gone(direction, State { gone: self.is_gone()?, readable: false })?;
+        }
         // Before it says so: what nobody has made, nobody lights.
         self.made()?;
         direction.words.seldom.bell.announce_asleep();

@@ -110,6 +110,10 @@ impl PipeEnd {
     /// for nothing, so ask again whenever it is. Costs senders nothing but the message after it. Waits for nobody.
     pub fn arm(&self) -> Result<Armed<'_>, TransportFailure> {
         let direction = self.incoming()?;
+        // What is there already needs no descriptors, nor does the end.
+        if self.descriptors.made().is_none() && self.poll(&mut Wait::now())? {
+            return Ok(Armed::Ready);
+        }
         let made = self.made()?;
         direction.words.seldom.bell.announce_asleep();
         kill_point!(PipeAsleep);
@@ -146,5 +150,25 @@ impl PipeEnd {
         kill_point!(PipePolledLit);
         direction.settle(&self.turns)?;
         Ok(self.selector.set(readiness).as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::pipe::Mode;
+
+    #[test]
+    fn a_message_and_the_end_are_found_without_descriptors() {
+        let (receiver, sender) = PipeEnd::pipe(Mode::Simplex).unwrap();
+        sender.send(1, &[b"message"], &[], &mut Wait::forever()).unwrap();
+        assert!(matches!(receiver.arm(), Ok(Armed::Ready)));
+        let mut buffer = Vec::new();
+        receiver.recv(&mut buffer, usize::MAX, &mut Wait::forever()).unwrap();
+        drop(sender);
+        assert!(matches!(receiver.arm(), Ok(Armed::Ready)));
+        let end = receiver.recv(&mut buffer, usize::MAX, &mut Wait::forever());
+        assert!(matches!(end, Err(TransportFailure::Disconnected(_))), "{end:?}");
+        assert!(receiver.descriptors.made().is_none());
     }
 }
