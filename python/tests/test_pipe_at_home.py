@@ -162,7 +162,14 @@ def test_a_fork_without_descriptors_to_be_had_is_told_by_the_pipe() -> None:
         for fd in taken:
             os.close(fd)
     assert _ended_well(child)
-    refused()
+    # Here the pipe is as good as before.
+    here.send("message")
+    assert there.poll(WATCHDOG)
+    assert there.recv() == "message"
+    child = _child(lambda: here.send(there.recv() + 1))
+    here.send(1)
+    assert _ended_well(child)
+    assert there.recv() == 2
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of a system call")

@@ -27,8 +27,8 @@ pub(super) struct Descriptors {
     epoch: u64,
 }
 
-/// Where the descriptors of an end are once they are made; an error of the kernel's, if they could not be when the
-/// process forked.
+/// Where the descriptors of an end are once they are made; an error of the kernel's in a child, if they could not be when it
+/// was forked.
 type Place = OnceLock<Result<Made, i32>>;
 
 #[derive(Debug)]
@@ -149,6 +149,8 @@ fn make(directions: usize) -> io::Result<(Made, Made)> {
 struct AtHome {
     places: [Weak<Place>; 2],
     directions: usize,
+    /// Why the last fork did not get any.
+    refused: i32,
 }
 
 /// Those of this process. Whoever makes descriptors has the lock, and so does who forks.
@@ -165,23 +167,27 @@ impl AtHome {
             let room = all.len().max(16);
             all.reserve(room);
         }
-        all.push(AtHome { places, directions });
+        all.push(AtHome { places, directions, refused: 0 });
     }
 
     fn lacks_descriptors(&self) -> bool {
         self.places.iter().filter_map(Weak::upgrade).any(|place| place.get().is_none())
     }
 
-    /// Before a fork, whose child will have both ends.
-    fn leave_home(&self) {
+    /// Before a fork, whose child will have both ends: false if there are descriptors for them.
+    fn stays_home(&mut self) -> bool {
         if !self.lacks_descriptors() {
-            return;
+            return false;
         }
-        let [one, other] = match make(self.directions) {
-            Ok((one, other)) => [Ok(one), Ok(other)],
-            Err(error) => [(); 2].map(|()| Err(error.raw_os_error().unwrap_or_default())),
-        };
-        for (place, made) in self.places.iter().zip([one, other]) {
+        match make(self.directions) {
+            Ok((one, other)) => self.set([Ok(one), Ok(other)]),
+            Err(error) => self.refused = error.raw_os_error().unwrap_or_default(),
+        }
+        self.lacks_descriptors()
+    }
+
+    fn set(&self, made: [Result<Made, i32>; 2]) {
+        for (place, made) in self.places.iter().zip(made) {
             if let Some(place) = place.upgrade() {
                 let _: Result<_, _> = place.set(made);
             }
@@ -197,15 +203,23 @@ static HOOKED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn hook() {
     if !HOOKED.swap(true, Ordering::SeqCst) {
-        fork::around_fork(prepare, released, released);
+        fork::around_fork(prepare, in_parent, in_child);
     }
 }
 
 extern "C" fn prepare() {
     AT_HOME.hold_for_fork();
-    AT_HOME.with_held(|all| all.drain(..).for_each(|pipe| pipe.leave_home()));
+    AT_HOME.with_held(|all| all.retain_mut(AtHome::stays_home));
 }
 
-extern "C" fn released() {
+extern "C" fn in_parent() {
+    AT_HOME.release_after_fork();
+}
+
+/// What stayed at home is not here.
+extern "C" fn in_child() {
+    AT_HOME.with_held(|all| {
+        all.drain(..).for_each(|pipe| pipe.set([Err(pipe.refused), Err(pipe.refused)]));
+    });
     AT_HOME.release_after_fork();
 }
