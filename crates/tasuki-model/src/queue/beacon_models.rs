@@ -67,6 +67,12 @@ struct Model {
     frames: [AtomicU64; 4],
 }
 
+/// `PutHeld`: whoever was in the section when nobody polled yet does not look whether something was left to it.
+struct PutHeld<'a> {
+    held: Held<'a>,
+    is_polled: bool,
+}
+
 impl Model {
     fn new() -> Arc<Model> {
         Arc::new(Model {
@@ -84,9 +90,10 @@ impl Model {
             self.get.flag(&held, DARKENS);
             drop(held);
             let held = self.lock_put();
-            self.settle(&held);
-            self.put.flag(&held, LIGHTS);
-            self.leave_put(held);
+            self.settle(&held.held);
+            self.put.flag(&held.held, LIGHTS);
+            drop(held.held);
+            self.darken_left(); // this holder did not know yet that it is polled
         }
     }
 
@@ -95,10 +102,14 @@ impl Model {
         self.put.settle(held, lit, &self.messages);
     }
 
-    fn lock_put(&self) -> Held<'_> {
-        let held = self.put.lock.lock();
-        self.repair_put(&held);
+    fn lock_put(&self) -> PutHeld<'_> {
+        let held = self.put_held(self.put.lock.lock());
+        self.repair_put(&held.held);
         held
+    }
+
+    fn put_held<'a>(&self, held: Held<'a>) -> PutHeld<'a> {
+        PutHeld { held, is_polled: self.put.flags() & LIGHTS != 0 }
     }
 
     fn repair_put(&self, held: &Held<'_>) {
@@ -116,17 +127,17 @@ impl Model {
         let tail = self.put.position();
         self.frames[tail.offset as usize].store(number, Ordering::Relaxed);
         if dies == Dies::BeforeLight {
-            return RobustLock::owner_dies(held);
+            return RobustLock::owner_dies(held.held);
         }
         if self.put.flags() & LIGHTS != 0 {
-            self.put.light(&held, &self.messages);
+            self.put.light(&held.held, &self.messages);
         }
         if dies == Dies::BeforeCommit {
-            return RobustLock::owner_dies(held);
+            return RobustLock::owner_dies(held.held);
         }
-        self.put.commit(&held, next(tail));
+        self.put.commit(&held.held, next(tail));
         if dies == Dies::BeforeUnlock {
-            return RobustLock::owner_dies(held);
+            return RobustLock::owner_dies(held.held);
         }
         self.leave_put(held);
     }
@@ -166,9 +177,10 @@ impl Model {
         }
         match self.put.lock.try_lock() {
             Some(held) => {
-                self.repair_put(&held);
+                let held = self.put_held(held);
+                self.repair_put(&held.held);
                 if !self.has_message() {
-                    self.put.darken(&held, &self.messages);
+                    self.put.darken(&held.held, &self.messages);
                 }
                 self.leave_put(held);
             }
@@ -190,9 +202,11 @@ impl Model {
         }
     }
 
-    fn leave_put(&self, held: Held<'_>) {
-        drop(held);
-        self.darken_left();
+    fn leave_put(&self, held: PutHeld<'_>) {
+        drop(held.held);
+        if held.is_polled {
+            self.darken_left();
+        }
     }
 
     /// Goes in and leaves, as one who finds no room.
@@ -205,7 +219,7 @@ impl Model {
         if self.put.may_be_lit() {
             let held = self.lock_put();
             if !self.has_message() {
-                self.put.darken(&held, &self.messages);
+                self.put.darken(&held.held, &self.messages);
             }
             self.leave_put(held);
         }
@@ -285,21 +299,27 @@ fn a_message_that_another_one_takes_leaves_the_beacon_dark() {
     });
 }
 
-/// The last message is taken while somebody is in the producers' section who puts nothing: the descriptor is dark when both are done.
+/// The last message is taken while somebody is in the producers' section who puts nothing: the descriptor is dark when both are done,
+/// also if that one came before anybody asked for it.
 #[test]
 fn what_is_left_to_a_holder_is_done() {
-    explore(|| {
-        let queue = Model::new();
-        queue.ask();
-        queue.put(1, Dies::Never);
-        let visitor = thread::spawn({
-            let queue = queue.clone();
-            move || queue.visit_put()
+    for asked_before in [true, false] {
+        explore(move || {
+            let queue = Model::new();
+            queue.put(1, Dies::Never);
+            if asked_before {
+                queue.ask();
+            }
+            let visitor = thread::spawn({
+                let queue = queue.clone();
+                move || queue.visit_put()
+            });
+            queue.ask();
+            assert_eq!(queue.try_get(), Some(1));
+            visitor.join().unwrap();
+            assert_eq!(queue.messages.0.load(Ordering::SeqCst) & 1, 0, "dark, as nothing is there");
         });
-        assert_eq!(queue.try_get(), Some(1));
-        visitor.join().unwrap();
-        assert_eq!(queue.messages.0.load(Ordering::SeqCst) & 1, 0, "dark, as nothing is there");
-    });
+    }
 }
 
 fn a_producer_dies(dies: Dies, by: By) {

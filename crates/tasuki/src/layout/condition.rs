@@ -16,7 +16,7 @@ use super::lock::{Acquired, LockView, LockWords};
 use crate::error::Error;
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::wait::look_number;
+use crate::sync::wait::is_first_to_look;
 use crate::sync::{GaveUp, Held, RobustLock, Spin, Wait, futex, kill_point};
 
 const NOTIFIED: u32 = 1 << 30;
@@ -396,15 +396,7 @@ impl ConditionView<'_> {
 
     /// One of the sleepers looks once in each slice: for notifications of the dead, and whether the lock's owner is.
     fn look_at_the_dead(self, lock: Option<UserLock<'_>>) -> bool {
-        let now = look_number();
-        let last = self.words.looked.load(Ordering::Relaxed);
-        if last == now
-            || self
-                .words
-                .looked
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_err()
-        {
+        if !is_first_to_look(&self.words.looked) {
             return false;
         }
         self.pass_on();

@@ -18,9 +18,8 @@ use crate::segment::death::DeathWords;
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::counted_bell::Counted;
-use crate::sync::wait::SLICE;
+use crate::sync::wait::is_first_to_look;
 use crate::sync::{CountedBell, GaveUp, Held, RobustLock, Spin, Wait, kill_point};
-use crate::sys::clock;
 
 /// The most permits that a semaphore can have: the standard library's `SEM_VALUE_MAX`.
 pub(crate) const MOST: u32 = i32::MAX as u32;
@@ -471,14 +470,7 @@ impl SemaphoreView<'_> {
 
     /// `reclaim`, by one sleeper in each half second.
     fn reclaim_in_turn(self, wait: &mut Wait<'_>) -> Result<(), GaveUp> {
-        let now = (clock::monotonic().as_millis() / SLICE.as_millis()) as u32;
-        let looked = &self.words.looked;
-        let last = looked.load(Ordering::Relaxed);
-        let order = Ordering::Relaxed;
-        if last != now && looked.compare_exchange(last, now, order, order).is_ok() {
-            self.reclaim(wait)?;
-        }
-        Ok(())
+        if is_first_to_look(&self.words.looked) { self.reclaim(wait) } else { Ok(()) }
     }
 
     /// Gives back what dead processes own.

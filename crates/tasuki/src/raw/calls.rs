@@ -6,11 +6,12 @@
 //! ```
 //! Only calls that wait are listed: a thread that does not wait is not where a fork could find it for long. Called by the fronts, for
 //! their own objects; nothing here is shared between processes.
-#![allow(unsafe_code)] // keeps addresses of counts, and functions that the loader runs
+#![allow(unsafe_code)] // keeps addresses of counts
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::sync::private::Private;
+use crate::sys::at_load::at_load;
 use crate::sys::fork;
 
 /// A listed call: whose thread, and where it is counted.
@@ -24,17 +25,7 @@ unsafe impl Send for Call {}
 
 static CALLS: Private<Vec<Call>> = Private::new(Vec::new());
 
-/// Run by the loader, as in `segment::local` and for the same reason.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static HOOK_AT_START: extern "C" fn() = hook;
-static HOOKED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn hook() {
-    if !HOOKED.swap(true, Ordering::SeqCst) {
-        fork::around_fork(prepare, parent, child);
-    }
-}
+at_load!(HOOKS, || fork::around_fork(prepare, parent, child));
 
 extern "C" fn prepare() {
     CALLS.hold_for_fork();
@@ -80,9 +71,7 @@ pub fn while_counted<R>(count: &AtomicU32, call: impl FnOnce() -> R) -> R {
             }
         }
     }
-    if !HOOKED.load(Ordering::Relaxed) {
-        hook(); // a linker that left the constructor out
-    }
+    HOOKS.ensure();
     let listed = Listed(thread(), count);
     CALLS.lock().push(Call { thread: listed.0, count });
     let result = call();

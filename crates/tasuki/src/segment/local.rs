@@ -5,13 +5,14 @@
 //! keeps all slots alive until the child has a row of its own, and the child takes that row.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::arena::{self, LocalArena};
 use super::{Segment, roster};
 use crate::sync::Wait;
 use crate::sync::private::{Private, PrivateGuard};
+use crate::sys::at_load::at_load;
 use crate::sys::{fork, process};
 
 /// The state of this process; see the file's head.
@@ -27,25 +28,14 @@ type FileId = (u64, u64);
 static LOCAL: Private<Local> =
     Private::new(Local { segments: Vec::new(), arenas: Vec::new(), fork_leases: Vec::new() });
 
-/// Run by the loader, before `main` or when the library is loaded. At the first use it would be too late: a fork by
-/// another thread during that use would give its child a lock that is held by nobody.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static HOOK_AT_START: extern "C" fn() = hook;
-static HOOKED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn hook() {
-    if !HOOKED.swap(true, Ordering::SeqCst) {
-        fork::around_fork(prepare, parent, child);
-        process::at_exit(note_leaving);
-    }
-}
+at_load!(HOOKS, || {
+    fork::around_fork(prepare, parent, child);
+    process::at_exit(note_leaving);
+});
 
 /// Access to the state. Nothing that may drop a `Segment` runs while it is held.
 pub(super) fn lock() -> PrivateGuard<'static, Local> {
-    if !HOOKED.load(Ordering::Relaxed) {
-        hook(); // a linker that left the constructor out
-    }
+    HOOKS.ensure();
     LOCAL.lock()
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::atomic::{AtomicU32, Ordering};
 use crate::sys::fork;
 
 /// No sleep is longer than this, so that a signal that came just before it, or a waker that died, costs at most
@@ -183,6 +184,14 @@ impl<'a> Wait<'a> {
 /// look at the dead is enough for all of them.
 pub(crate) fn look_number() -> u32 {
     (crate::sys::clock::monotonic().as_nanos() / SLICE.as_nanos()) as u32 | 1 << 31
+}
+
+/// Whether nobody else has looked in this slice, of those who note it in `looked`; nobody else does any more. Should this
+/// process die before it looked, another one does in the next slice.
+pub(crate) fn is_first_to_look(looked: &AtomicU32) -> bool {
+    let (now, last) = (look_number(), looked.load(Ordering::Relaxed));
+    // Relaxed: two who look do no harm, and what they look at has its own order.
+    last != now && looked.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 /// Time to the next common waking moment, which is at least a fifth of a slice away.

@@ -1,12 +1,13 @@
 //! Every system call of the crate: nothing above this folder says `target_os`, `libc` or `rustix`.
 //!
 //! Each file names one thing the kernel gives: memory, sleeping on a word, recovery of a dead owner's lock,
-//! identity of processes, fork, descriptors that travel, and processes themselves.
+//! identity of processes, the loader, fork, descriptors that travel, and processes themselves.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("tasuki needs Linux: memfd seals, shared futexes, robust lists and pidfds");
 
 pub(crate) mod abandoned;
+pub(crate) mod at_load;
 pub(crate) mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod epoll;

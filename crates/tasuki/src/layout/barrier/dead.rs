@@ -6,7 +6,7 @@ use crate::segment::Token;
 use crate::segment::death::Death;
 use crate::sync::Wait;
 use crate::sync::atomic::Ordering;
-use crate::sync::wait::look_number;
+use crate::sync::wait::is_first_to_look;
 
 impl BarrierView<'_> {
     /// Whether the barrier was broken just now because a party is dead. One of the sleepers looks in each slice.
@@ -15,18 +15,11 @@ impl BarrierView<'_> {
         state: u64,
         wait: &mut Wait<'_>,
     ) -> Result<bool, NotPassed> {
-        let now = look_number();
-        let last = self.words.looked.load(Ordering::Relaxed);
-        if last == now
-            || self
-                .words
-                .looked
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_err()
-        {
-            return Ok(false);
+        if is_first_to_look(&self.words.looked) {
+            self.break_if_dead(state, wait)
+        } else {
+            Ok(false)
         }
-        self.break_if_dead(state, wait)
     }
 
     /// The look itself.

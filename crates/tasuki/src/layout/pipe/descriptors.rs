@@ -3,14 +3,14 @@
 //!
 //! As long as both ends are in the process that made them, that process knows who is there. `README.md`, "At home",
 //! says what ends this, and why no process is left out.
-#![allow(unsafe_code)] // a function that the loader runs
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 
 use crate::sync::private::Private;
+use crate::sys::at_load::at_load;
 use crate::sys::descriptors::above_standard_streams;
 use crate::sys::{eventfd, fork, socket_pair};
 
@@ -121,7 +121,9 @@ impl Descriptors {
     fn check_process(&self) -> io::Result<()> {
         match self.epoch == fork::epoch() {
             true => Ok(()),
-            false => Err(io::Error::other("the process was made by other means than fork()")),
+            false => Err(io::Error::other(
+                "a pipe cannot be used by a process that inherited it by other means than fork()",
+            )),
         }
     }
 }
@@ -158,9 +160,7 @@ static AT_HOME: Private<Vec<AtHome>> = Private::new(Vec::new());
 
 impl AtHome {
     fn note(places: [Weak<Place>; 2], directions: usize) {
-        if !HOOKED.load(Ordering::Relaxed) {
-            hook(); // a linker that left the constructor out
-        }
+        HOOKS.ensure();
         let mut all = AT_HOME.lock();
         if all.len() == all.capacity() {
             all.retain(AtHome::lacks_descriptors);
@@ -195,17 +195,7 @@ impl AtHome {
     }
 }
 
-/// Run by the loader, as that of `segment::local` is, and for the same reason.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static HOOK_AT_START: extern "C" fn() = hook;
-static HOOKED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn hook() {
-    if !HOOKED.swap(true, Ordering::SeqCst) {
-        fork::around_fork(prepare, in_parent, in_child);
-    }
-}
+at_load!(HOOKS, || fork::around_fork(prepare, in_parent, in_child));
 
 extern "C" fn prepare() {
     AT_HOME.hold_for_fork();

@@ -14,11 +14,12 @@
 #![allow(unsafe_code)] // a function that the loader runs
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Block;
 use crate::error::Error;
 use crate::sync::private::Private;
+use crate::sys::at_load::at_load;
 use crate::sys::fork;
 use crate::sys::memory::PAGE;
 use crate::sys::private_memory::PrivateMemory;
@@ -60,17 +61,7 @@ struct Shown {
 static LIST: Private<BTreeMap<u64, Shown>> = Private::new(BTreeMap::new());
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
-/// Run by the loader, as in `segment::local` and for the same reason.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static HOOK_AT_START: extern "C" fn() = hook;
-static HOOKED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn hook() {
-    if !HOOKED.swap(true, Ordering::SeqCst) {
-        fork::around_fork(prepare, release, release);
-    }
-}
+at_load!(HOOKS, || fork::around_fork(prepare, release, release));
 
 extern "C" fn prepare() {
     LIST.hold_for_fork();
@@ -92,9 +83,7 @@ impl Block {
     /// is forked has its own. It costs a mapping, and before a fork a copy. Where the kernel refuses the mapping, the message
     /// is copied at once; it is lost only if there is no memory for that either.
     pub fn into_private(self: Box<Self>) -> Result<PrivateBlock, Error> {
-        if !HOOKED.load(Ordering::Relaxed) {
-            hook(); // a linker that left the constructor out
-        }
+        HOOKS.ensure();
         let memory = match self.private_memory() {
             Ok(memory) => memory,
             Err(refused) => return PrivateBlock::copied(&self).ok_or(refused),

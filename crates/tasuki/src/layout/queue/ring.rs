@@ -151,7 +151,7 @@ impl Body<'_> {
     /// Its first bytes, if there are so many.
     #[inline(always)]
     pub(super) fn first<const N: usize>(&self) -> Option<[u8; N]> {
-        // SAFETY: so many bytes are there, and any are some.
+        // SAFETY: so many bytes are there, and any bits make bytes. One that is written meanwhile is garbage in this copy.
         (N <= self.len).then(|| unsafe { self.at.cast::<[u8; N]>().read() })
     }
 
