@@ -357,7 +357,7 @@ impl LockView<'_> {
     fn acquire_busy(self, me: Token, wait: &mut Wait<'_>) -> Result<Acquired, AcquireFailure> {
         let is_free = || self.words.word.load(Ordering::Relaxed) & Token::MASK == 0;
         if !wait.is_now() {
-            self.spin.until(is_free);
+            self.spin.until_released(is_free);
         }
         let mut is_counted = false;
         let acquired = self.acquire_sleeping(me, &mut is_counted, wait);

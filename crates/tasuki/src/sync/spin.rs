@@ -21,6 +21,13 @@ const LONGEST_REST_FOR_ANSWERS: u32 = 32;
 /// After a yield that a third program used, which may have taken milliseconds.
 const LONGEST_REST_BESIDE_OTHERS: u32 = 8192;
 
+/// How many pauses come after each look, again and again from the first. A look takes the line away from the one who
+/// writes to it, so looks get rarer.
+type Pauses = [u32; 6];
+const UNTIL_WRITTEN: Pauses = [1, 2, 4, 4, 4, 4];
+/// A lock is cheapest for the one who gave it back last: the longer others leave it alone, the more is done in all.
+const UNTIL_RELEASED: Pauses = [4, 16, 32, 32, 32, 32];
+
 /// No other side takes so long for its turn.
 const TAKEN_BY_OTHERS: Duration = Duration::from_micros(100);
 
@@ -60,11 +67,20 @@ impl Spin {
             }
             std::hint::spin_loop();
         }
-        self.look_until(ready, LONGEST_REST_FOR_ANSWERS)
+        self.look_until(ready, UNTIL_WRITTEN, LONGEST_REST_FOR_ANSWERS)
     }
 
     /// Looks whether `ready` until it is or the budget is used up; says which.
-    pub(crate) fn until(&self, mut ready: impl FnMut() -> bool) -> bool {
+    pub(crate) fn until(&self, ready: impl FnMut() -> bool) -> bool {
+        self.until_with(ready, UNTIL_WRITTEN)
+    }
+
+    /// As `until`, for a lock to be free.
+    pub(crate) fn until_released(&self, ready: impl FnMut() -> bool) -> bool {
+        self.until_with(ready, UNTIL_RELEASED)
+    }
+
+    fn until_with(&self, mut ready: impl FnMut() -> bool, pauses: Pauses) -> bool {
         if ready() {
             return true;
         }
@@ -75,23 +91,27 @@ impl Spin {
         if yields || processors() < 2 {
             self.yield_until(ready)
         } else {
-            self.look_until(ready, LONGEST_REST)
+            self.look_until(ready, pauses, LONGEST_REST)
         }
     }
 
-    fn look_until(&self, mut ready: impl FnMut() -> bool, longest_rest: u32) -> bool {
+    fn look_until(
+        &self,
+        mut ready: impl FnMut() -> bool,
+        pauses: Pauses,
+        longest_rest: u32,
+    ) -> bool {
         let budget = self.budget.load(Ordering::Relaxed);
         let start = Instant::now();
         let limit = Duration::from_nanos(u64::from(budget));
         loop {
-            for pauses in [1, 2, 4, 8, 8, 8] {
+            for times in pauses {
                 if ready() {
                     self.budget.store((budget + budget / 2).min(LONGEST), Ordering::Relaxed);
                     self.helped();
                     return true;
                 }
-                // Each look takes the line away from the one who writes it, so looks get rarer.
-                for _ in 0..pauses {
+                for _ in 0..times {
                     std::hint::spin_loop();
                 }
             }
@@ -198,7 +218,7 @@ mod tests {
         (0..100).for_each(|_| _ = looks_in_vain(&spin));
         while spin.rests() {}
         assert!(spin.is_on_trial());
-        assert!(spin.look_until(|| true, LONGEST_REST));
+        assert!(spin.look_until(|| true, UNTIL_WRITTEN, LONGEST_REST));
         assert!(!spin.is_on_trial() && !spin.rests());
     }
 }

@@ -100,10 +100,10 @@ impl PipeEnd {
         wait: &mut Wait<'_>,
     ) -> Result<Step, TransportFailure> {
         if !frame.is(FIRST) {
-            self.consume(direction, turn, &frame);
+            self.consume(direction, turn, frame);
             return Ok(Step::Nothing);
         }
-        let total = direction.first_word(&frame);
+        let total = direction.first_word(frame);
         let mut midway = Box::new(Midway {
             codec: frame.codec,
             total,
@@ -113,12 +113,12 @@ impl PipeEnd {
         });
         let begun = check_limit(total, limit).and_then(|()| {
             if frame.handles() > 0 {
-                midway.fds = self.descriptors(&frame)?;
+                midway.fds = self.descriptors(frame)?;
             }
             let believed = total.min(BELIEVED) as usize;
             midway.bytes.try_reserve(believed).map_err(|_| out_of_memory(total))?;
-            direction.read(&frame, size_of::<u64>(), &mut midway.bytes);
-            self.consume(direction, turn, &frame);
+            direction.read(frame, size_of::<u64>(), &mut midway.bytes);
+            self.consume(direction, turn, frame);
             Ok(())
         });
         if let Err(why) = begun {
@@ -175,8 +175,8 @@ impl PipeEnd {
             if midway.bytes.try_reserve(frame.len).is_err() {
                 return Err(out_of_memory(midway.total)); // the rest is passed over
             }
-            direction.read(&frame, 0, &mut midway.bytes);
-            self.consume(direction, turn, &frame);
+            direction.read(frame, 0, &mut midway.bytes);
+            self.consume(direction, turn, frame);
             midway.next = frame.end();
             if frame.is(LAST) {
                 *out = midway.bytes;

@@ -49,6 +49,12 @@ fn corrupt(what: &str) -> TransportFailure {
     Error::Invalid(format!("the pipe's memory was overwritten: {what}")).into()
 }
 
+/// The error for an end that is asked for what only the other one does.
+#[cold]
+fn wrong_way(does: &str) -> TransportFailure {
+    Error::Invalid(format!("this end of the pipe {does}")).into()
+}
+
 /// What an end is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -284,18 +290,18 @@ impl PipeEnd {
 
     #[inline]
     fn outgoing(&self) -> Result<Direction<'_>, TransportFailure> {
-        let number = self.role().outgoing().ok_or_else(|| {
-            Error::Invalid("this end of the pipe receives and does not send".into())
-        })?;
-        Ok(self.direction(number))
+        match self.role().outgoing() {
+            Some(number) => Ok(self.direction(number)),
+            None => Err(wrong_way("receives and does not send")),
+        }
     }
 
     #[inline]
     fn incoming(&self) -> Result<Direction<'_>, TransportFailure> {
-        let number = self.role().incoming().ok_or_else(|| {
-            Error::Invalid("this end of the pipe sends and does not receive".into())
-        })?;
-        Ok(self.direction(number))
+        match self.role().incoming() {
+            Some(number) => Ok(self.direction(number)),
+            None => Err(wrong_way("sends and does not receive")),
+        }
     }
 
     /// Whether nobody has the other end.

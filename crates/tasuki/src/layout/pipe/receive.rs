@@ -94,10 +94,10 @@ impl PipeEnd {
             drop(midway);
             check_limit(frame.len as u64, limit)?;
             if frame.handles() > 0 {
-                *fds = self.descriptors(&frame)?;
+                *fds = self.descriptors(frame)?;
             }
-            direction.read(&frame, 0, out);
-            self.consume(direction, turn, &frame);
+            direction.read(frame, 0, out);
+            self.consume(direction, turn, frame);
             return Ok(Step::Done(frame.codec));
         }
         match midway {
@@ -125,14 +125,14 @@ impl PipeEnd {
                     return Ok(Looked::Message);
                 }
             }
-            self.consume(direction, turn, &frame);
+            self.consume(direction, turn, frame);
         }
         Ok(Looked::Nothing)
     }
 
     /// Gives the frame's room back, drops its datagram, and wakes senders.
     #[inline]
-    pub(super) fn consume(&self, direction: Direction<'_>, _turn: &Turn<'_>, frame: &Frame) {
+    pub(super) fn consume(&self, direction: Direction<'_>, _turn: &Turn<'_>, frame: Frame) {
         kill_point!(PipeCopied);
         direction.set_head(frame.end());
         kill_point!(PipeHeadMoved);
@@ -155,7 +155,7 @@ impl PipeEnd {
     }
 
     #[cold]
-    fn drop_datagram(&self, frame: &Frame) {
+    fn drop_datagram(&self, frame: Frame) {
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
         // Who took it has the descriptors, and so there are some.
         let Some(socket) = self.descriptors.made().map(Made::socket) else { return };
@@ -172,7 +172,7 @@ impl PipeEnd {
 
     /// Copies of the frame's descriptors; what belongs to messages that never came is closed on the way.
     #[cold]
-    pub(super) fn descriptors(&self, frame: &Frame) -> Result<Vec<OwnedFd>, TransportFailure> {
+    pub(super) fn descriptors(&self, frame: Frame) -> Result<Vec<OwnedFd>, TransportFailure> {
         let failed = |error| Error::os("receive the handles of a message", error);
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
         let socket = self.socket()?;

@@ -295,7 +295,7 @@ impl<'a> Direction<'a> {
     }
 
     /// The number that a frame begins with.
-    pub(super) fn first_word(self, frame: &Frame) -> u64 {
+    pub(super) fn first_word(self, frame: Frame) -> u64 {
         let place = self.header(frame.position.wrapping_add(HEADER));
         u64::from(place.stamp.load(Ordering::Relaxed))
             | u64::from(place.len.load(Ordering::Relaxed)) << 32
@@ -320,7 +320,7 @@ impl<'a> Direction<'a> {
 
     /// Writes a frame's header, all but the stamp, and makes the place behind the frame one without a frame.
     #[inline]
-    pub(super) fn write_header(self, frame: &Frame) {
+    pub(super) fn write_header(self, frame: Frame) {
         let header = self.header(frame.position);
         header.len.store(frame.len as u32, Ordering::Relaxed);
         header.codec.store(frame.codec, Ordering::Relaxed);
@@ -369,7 +369,7 @@ impl<'a> Direction<'a> {
 
     /// Appends the bytes of a frame, but for the first `skip`, to `out`, which has room for them.
     #[inline]
-    pub(super) fn read(self, frame: &Frame, skip: usize, out: &mut Vec<u8>) {
+    pub(super) fn read(self, frame: Frame, skip: usize, out: &mut Vec<u8>) {
         let len = frame.len.saturating_sub(skip).min(PIECE);
         let (ring, offset) = self.body(frame.position, skip);
         let before_end = len.min(RING as usize - offset);

@@ -45,9 +45,11 @@ impl PipeEnd {
             ))
             .into());
         }
-        let turn = Turn::to_send(direction, &self.turns, wait)?;
-        let sent = self.send_with_turn(direction, &turn, message, wait);
-        drop(turn);
+        // The turn is given back where it lies: moved, it would have to be in memory whole.
+        let sent = {
+            let turn = Turn::to_send(direction, &self.turns, wait)?;
+            self.send_with_turn(direction, &turn, message, wait)
+        };
         match sent {
             Ok(Sleepers::ToBeWoken) => direction.wake_without_turn(&self.turns),
             Ok(Sleepers::Woken) => {}
@@ -178,7 +180,7 @@ impl PipeEnd {
                 kill_point!(PipeLit);
             }
         }
-        direction.write_header(&frame);
+        direction.write_header(frame);
         kill_point!(PipeWritten);
         direction.commit(tail);
         kill_point!(PipeCommitted);

@@ -55,22 +55,24 @@ impl<'a> Turn<'a> {
         sends: bool,
         wait: &mut Wait<'_>,
     ) -> Result<Turn<'a>, TransportFailure> {
-        if lock.acquire_fast() {
-            return Ok(Turn { lock, direction, sends });
+        if !lock.acquire_fast() {
+            Turn::wait_for_lock(direction, lock, sends, wait)?;
         }
-        Turn::take_busy(direction, lock, sends, wait)
+        Ok(Turn { lock, direction, sends })
     }
 
+    /// The caller has the turn afterwards.
     #[cold]
-    fn take_busy(
+    fn wait_for_lock(
         direction: Direction<'a>,
         lock: LockView<'a>,
         sends: bool,
         wait: &mut Wait<'_>,
-    ) -> Result<Turn<'a>, TransportFailure> {
+    ) -> Result<(), TransportFailure> {
         Turn::is_not_mine(lock, sends)?;
         let acquired = lock.acquire(wait)?;
-        Turn::taken(direction, lock, sends, acquired)
+        // It is made anew where it is used: one that came from a call would have to be in memory.
+        Turn::taken(direction, lock, sends, acquired).map(std::mem::forget)
     }
 
     /// An error if the caller would wait for itself: it is a signal handler, or whatever else `while_others_run` lets run.
