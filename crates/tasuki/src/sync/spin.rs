@@ -10,23 +10,32 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-const LONGEST: u32 = 20_000;
 const SHORTEST: u32 = 500;
 
 /// Rests, in waits.
 const FIRST_REST: u32 = 4;
 const LONGEST_REST: u32 = 256;
-/// A trial costs as much as a sleep, and an answer that it finds is ten times as fast.
-const LONGEST_REST_FOR_ANSWERS: u32 = 32;
 /// After a yield that a third program used, which may have taken milliseconds.
 const LONGEST_REST_BESIDE_OTHERS: u32 = 8192;
 
-/// How many pauses come after each look, again and again from the first. A look takes the line away from the one who
-/// writes to it, so looks get rarer.
-type Pauses = [u32; 6];
-const UNTIL_WRITTEN: Pauses = [1, 2, 4, 4, 4, 4];
+/// How one looks for something.
+struct Looks {
+    /// How many pauses come after each look, again and again from the first. A look takes the line away from the one who
+    /// writes to it, so looks get rarer.
+    pauses: [u32; 6],
+    /// The longest budget, in nanoseconds.
+    longest: u32,
+    longest_rest: u32,
+}
+
+const UNTIL_WRITTEN: Looks =
+    Looks { pauses: [1, 2, 4, 4, 4, 4], longest: 20_000, longest_rest: LONGEST_REST };
 /// A lock is cheapest for the one who gave it back last: the longer others leave it alone, the more is done in all.
-const UNTIL_RELEASED: Pauses = [4, 16, 32, 32, 32, 32];
+const UNTIL_RELEASED: Looks = Looks { pauses: [4, 16, 32, 32, 32, 32], ..UNTIL_WRITTEN };
+/// A trial costs as much as a sleep, and an answer that it finds is ten times as fast.
+const UNTIL_ANSWERED: Looks = Looks { longest_rest: 32, ..UNTIL_WRITTEN };
+/// Each look is a system call, and the other side is woken by the kernel before it can answer.
+const UNTIL_SERVED: Looks = Looks { pauses: [4; 6], longest: 80_000, longest_rest: 32 };
 
 /// No other side takes so long for its turn.
 const TAKEN_BY_OTHERS: Duration = Duration::from_micros(100);
@@ -45,7 +54,7 @@ const YIELDS: u32 = 1 << 15;
 
 impl Spin {
     pub(crate) const fn new() -> Spin {
-        Spin { budget: AtomicU32::new(LONGEST / 2), rest: AtomicU32::new(0) }
+        Spin { budget: AtomicU32::new(UNTIL_WRITTEN.longest / 2), rest: AtomicU32::new(0) }
     }
 
     /// As `until`, where nobody writes to the line that is looked at until `ready`: looks are frequent at first. It never yields: the
@@ -67,20 +76,28 @@ impl Spin {
             }
             std::hint::spin_loop();
         }
-        self.look_until(ready, UNTIL_WRITTEN, LONGEST_REST_FOR_ANSWERS)
+        self.look_until(ready, &UNTIL_ANSWERED)
+    }
+
+    /// As `until_answered`, where each look asks the kernel.
+    pub(crate) fn until_served(&self, ready: impl FnMut() -> bool) -> bool {
+        if cfg!(loom) || processors() < 2 || self.rests() {
+            return false;
+        }
+        self.look_until(ready, &UNTIL_SERVED)
     }
 
     /// Looks whether `ready` until it is or the budget is used up; says which.
     pub(crate) fn until(&self, ready: impl FnMut() -> bool) -> bool {
-        self.until_with(ready, UNTIL_WRITTEN)
+        self.until_with(ready, &UNTIL_WRITTEN)
     }
 
     /// As `until`, for a lock to be free.
     pub(crate) fn until_released(&self, ready: impl FnMut() -> bool) -> bool {
-        self.until_with(ready, UNTIL_RELEASED)
+        self.until_with(ready, &UNTIL_RELEASED)
     }
 
-    fn until_with(&self, mut ready: impl FnMut() -> bool, pauses: Pauses) -> bool {
+    fn until_with(&self, mut ready: impl FnMut() -> bool, looks: &Looks) -> bool {
         if ready() {
             return true;
         }
@@ -91,23 +108,18 @@ impl Spin {
         if yields || processors() < 2 {
             self.yield_until(ready)
         } else {
-            self.look_until(ready, pauses, LONGEST_REST)
+            self.look_until(ready, looks)
         }
     }
 
-    fn look_until(
-        &self,
-        mut ready: impl FnMut() -> bool,
-        pauses: Pauses,
-        longest_rest: u32,
-    ) -> bool {
+    fn look_until(&self, mut ready: impl FnMut() -> bool, looks: &Looks) -> bool {
         let budget = self.budget.load(Ordering::Relaxed);
         let start = Instant::now();
         let limit = Duration::from_nanos(u64::from(budget));
         loop {
-            for times in pauses {
+            for times in looks.pauses {
                 if ready() {
-                    self.budget.store((budget + budget / 2).min(LONGEST), Ordering::Relaxed);
+                    self.budget.store((budget + budget / 2).min(looks.longest), Ordering::Relaxed);
                     self.helped();
                     return true;
                 }
@@ -121,8 +133,8 @@ impl Spin {
                     self.budget.store(less, Ordering::Relaxed);
                 } else {
                     // The next trial has to last as long as it takes to wake the other side.
-                    self.budget.store(LONGEST / 2, Ordering::Relaxed);
-                    self.rest_after(longest_rest, 2);
+                    self.budget.store(looks.longest / 2, Ordering::Relaxed);
+                    self.rest_after(looks.longest_rest, 2);
                 }
                 return false;
             }
@@ -218,7 +230,7 @@ mod tests {
         (0..100).for_each(|_| _ = looks_in_vain(&spin));
         while spin.rests() {}
         assert!(spin.is_on_trial());
-        assert!(spin.look_until(|| true, UNTIL_WRITTEN, LONGEST_REST));
+        assert!(spin.look_until(|| true, &UNTIL_WRITTEN));
         assert!(!spin.is_on_trial() && !spin.rests());
     }
 }

@@ -14,7 +14,7 @@ use super::turn::{NoTurn, Turn};
 use crate::error::Error;
 use crate::protocol::frame::{FrameError, FrameReader, Room, header};
 use crate::raw::TransportFailure;
-use crate::sync::{GaveUp, Wait};
+use crate::sync::{GaveUp, Spin, Wait};
 use crate::sys::sockets::{self, Address, Kind, Ready};
 
 /// What a connection lets its peer do.
@@ -109,6 +109,8 @@ pub struct RawStream {
     writing: Turn<Writing>,
     /// How many messages in a row had to be waited for, modulo `LOOKS_AFTER`. Only a hint.
     late: AtomicU8,
+    /// How long to look for what comes before sleeping.
+    answers: Spin,
 }
 
 /// After so many messages that were waited for, it is tried whether the next one is there already.
@@ -150,7 +152,15 @@ impl RawStream {
     pub fn new(fd: OwnedFd, limits: StreamLimits) -> RawStream {
         let kind = sockets::kind(fd.as_fd());
         let (reading, writing) = (Turn::new(Reading::default()), Turn::new(Writing::default()));
-        RawStream { fd, kind, limits, reading, writing, late: AtomicU8::new(0) }
+        RawStream {
+            fd,
+            kind,
+            limits,
+            reading,
+            writing,
+            late: AtomicU8::new(0),
+            answers: Spin::new(),
+        }
     }
 
     /// The descriptor: readable when `recv` would find something, the end included, or at least a part of a message.
@@ -307,7 +317,7 @@ impl RawStream {
         }
         reading.reader.check(limit)?;
         let mut look = manner != Manner::Sleep;
-        let mut slept = false;
+        let (mut waited, mut slept) = (false, false);
         while !reading.reader.is_whole() {
             if look {
                 if let Manner::Glance(little) = manner {
@@ -315,11 +325,15 @@ impl RawStream {
                         return Err(StreamError::GaveUp(GaveUp::TimedOut));
                     }
                 }
-                match self.receive(&mut reading.reader, limit)? {
-                    Received::Some => continue,
-                    Received::Part | Received::NothingNow => {}
-                    Received::End if reading.reader.is_inside() => return Err(StreamError::Torn),
-                    Received::End => return Err(StreamError::Closed),
+                if self.receive(&mut reading.reader, limit)?.goes_on(&reading.reader)? {
+                    continue;
+                }
+            }
+            if !waited && !wait.is_now() {
+                waited = true;
+                if let Some(received) = self.receive_soon(&mut reading.reader, limit)? {
+                    look = received.goes_on(&reading.reader)?;
+                    continue;
                 }
             }
             if reading.reader.is_inside() {
@@ -380,6 +394,20 @@ impl RawStream {
         }
     }
 
+    /// Receives what comes within the time that going to sleep and being woken takes.
+    fn receive_soon(
+        &self,
+        reader: &mut FrameReader,
+        limit: u64,
+    ) -> Result<Option<Received>, StreamError> {
+        let mut came = None;
+        self.answers.until_served(|| {
+            came = Some(self.receive(reader, limit));
+            !matches!(came, Some(Ok(Received::NothingNow)))
+        });
+        Ok(came.transpose()?.filter(|received| !matches!(received, Received::NothingNow)))
+    }
+
     /// Sleeps for a slice, within the caller's time and that of a message which began at `since`; whether it is ready then.
     fn sleep(
         &self,
@@ -406,6 +434,18 @@ enum Received {
     Part,
     End,
     NothingNow,
+}
+
+impl Received {
+    /// Whether there may be more now; an error at the end.
+    fn goes_on(self, reader: &FrameReader) -> Result<bool, StreamError> {
+        match self {
+            Received::Some => Ok(true),
+            Received::Part | Received::NothingNow => Ok(false),
+            Received::End if reader.is_inside() => Err(StreamError::Torn),
+            Received::End => Err(StreamError::Closed),
+        }
+    }
 }
 
 impl fmt::Debug for RawStream {
