@@ -10,16 +10,29 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::PyBytes;
 use tasuki::protocol::transfer::{self, Outgoing};
 use tasuki::raw::RawHandle;
 
 use crate::connection::Connection;
+use crate::kind::Kind;
 use crate::queues::Queue;
 use crate::sharedctypes::Block;
 use crate::synchronize::{Barrier, Condition, Event, Lock, RLock, Semaphore};
 use crate::{errors, msgpack};
+
+/// All classes of handles.
+const KINDS: &[Kind] = &[
+    Kind::of::<Queue>(),
+    Kind::of::<Lock>(),
+    Kind::of::<RLock>(),
+    Kind::of::<Block>(),
+    Kind::of::<Semaphore>(),
+    Kind::of::<Event>(),
+    Kind::of::<Condition>(),
+    Kind::of::<Barrier>(),
+    Kind::of::<Connection>(),
+];
 
 /// Whether a message is being written on this thread: a handle can travel with it.
 #[pyfunction]
@@ -44,28 +57,10 @@ pub fn record_here(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 }
 
 fn record(object: &Bound<'_, PyAny>, table: &mut Outgoing) -> PyResult<Vec<u8>> {
-    let record = if let Ok(queue) = object.cast::<Queue>() {
-        queue.get().raw()?.record(table)
-    } else if let Ok(lock) = object.cast::<Lock>() {
-        lock.get().record(table)?
-    } else if let Ok(lock) = object.cast::<RLock>() {
-        lock.get().record(table)?
-    } else if let Ok(block) = object.cast::<Block>() {
-        block.get().raw()?.record(table)
-    } else if let Ok(semaphore) = object.cast::<Semaphore>() {
-        semaphore.get().record(table)?
-    } else if let Ok(event) = object.cast::<Event>() {
-        event.get().record(table)?
-    } else if let Ok(condition) = object.cast::<Condition>() {
-        condition.get().record(table)?
-    } else if let Ok(barrier) = object.cast::<Barrier>() {
-        barrier.get().record(table)?
-    } else if let Ok(connection) = object.cast::<Connection>() {
-        connection.get().record(table)?
-    } else {
+    let Some(record) = KINDS.iter().find_map(|kind| kind.record(object, table)) else {
         return Err(PyTypeError::new_err(format!("not a tasuki handle: {object:?}")));
     };
-    record.map_err(|error| match error.os_error() {
+    record?.map_err(|error| match error.os_error() {
         Some(source) => errors::os("cannot send a handle", source),
         None => PyValueError::new_err(error.to_string()),
     })
@@ -165,64 +160,9 @@ pub fn take_descriptor(pid: u32, number: RawFd) -> PyResult<RawFd> {
 /// Puts what was opened into the Python object that stands for it.
 fn adopt(object: &Bound<'_, PyAny>, handle: RawHandle) -> PyResult<()> {
     let name = handle.name();
-    match handle {
-        RawHandle::Queue(raw) => {
-            if let Ok(queue) = object.cast::<Queue>() {
-                return queue.get().adopt(raw);
-            }
-        }
-        RawHandle::Lock(raw) if raw.is_recursive() => {
-            if let Ok(lock) = object.cast::<RLock>() {
-                return lock.get().adopt(raw.into());
-            }
-        }
-        RawHandle::Lock(raw) => {
-            if let Ok(lock) = object.cast::<Lock>() {
-                return lock.get().adopt(raw.into());
-            }
-        }
-        RawHandle::Condition(raw) => {
-            if let Ok(condition) = object.cast::<Condition>() {
-                return condition.get().adopt(raw);
-            }
-            if let Ok(lock) = object.cast::<RLock>() {
-                return lock.get().adopt(raw.own_lock().into());
-            }
-        }
-        RawHandle::Barrier(raw) => {
-            if let Ok(barrier) = object.cast::<Barrier>() {
-                return barrier.get().adopt(raw);
-            }
-        }
-        RawHandle::Value(raw) | RawHandle::Array(raw) => {
-            if let Ok(block) = object.cast::<Block>() {
-                return block.get().adopt(raw);
-            }
-            if let Ok(lock) = object.cast::<RLock>() {
-                return lock.get().adopt(raw.into());
-            }
-        }
-        RawHandle::Semaphore(raw) => {
-            if let Ok(semaphore) = object.cast::<Semaphore>() {
-                return semaphore.get().adopt(raw);
-            }
-        }
-        RawHandle::Event(raw) => {
-            if let Ok(event) = object.cast::<Event>() {
-                return event.get().adopt(raw);
-            }
-        }
-        RawHandle::Stream(raw) => {
-            if let Ok(connection) = object.cast::<Connection>() {
-                return connection.get().adopt_stream(raw);
-            }
-        }
-        RawHandle::Connection(raw) => {
-            if let Ok(connection) = object.cast::<Connection>() {
-                return connection.get().adopt_pipe(raw);
-            }
-        }
-        RawHandle::Sender(_) | RawHandle::Receiver(_) => {}
+    let kind = KINDS.iter().find(|kind| kind.is(object));
+    if let Some(adopted) = kind.and_then(|kind| kind.adopt(object, handle)) {
+        return adopted;
     }
     let class = object.get_type();
     Err(PyTypeError::new_err(format!("{name} came where a {} was expected", class.name()?)))
@@ -256,70 +196,18 @@ pub fn unpack<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>>
 }
 
 fn is_handle(object: &Bound<'_, PyAny>) -> bool {
-    object.is_instance_of::<Queue>()
-        || object.is_instance_of::<Lock>()
-        || object.is_instance_of::<RLock>()
-        || object.is_instance_of::<Block>()
-        || object.is_instance_of::<Event>()
-        || object.is_instance_of::<Barrier>()
-        || object.is_instance_of::<Semaphore>()
-        || object.is_instance_of::<Condition>()
-        || object.is_instance_of::<Connection>()
+    KINDS.iter().any(|kind| kind.is(object))
 }
 
 /// The Python object for a handle that came in a message without saying its class: what MessagePack has.
 fn open_any<'py>(py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    static QUEUE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static JOINABLE_QUEUE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static LOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static RLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static BLOCK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static EVENT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static BARRIER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static BOUNDED_SEMAPHORE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static CONDITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static CONNECTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let handle = open(py, || Ok(RawHandle::open_now(record, &mut transfer::take)))?;
-    let class = match &handle {
-        RawHandle::Queue(queue) if queue.is_joinable() => {
-            JOINABLE_QUEUE.import(py, "tasuki.queues", "JoinableQueue")?
-        }
-        RawHandle::Queue(_) => QUEUE.import(py, "tasuki.queues", "Queue")?,
-        RawHandle::Lock(lock) if lock.is_recursive() => {
-            RLOCK.import(py, "tasuki.synchronize", "RLock")?
-        }
-        RawHandle::Lock(_) => LOCK.import(py, "tasuki.synchronize", "Lock")?,
-        RawHandle::Value(_) | RawHandle::Array(_) => {
-            BLOCK.import(py, "tasuki.heap", "BufferWrapper")?
-        }
-        RawHandle::Semaphore(semaphore) if semaphore.is_bounded() => {
-            BOUNDED_SEMAPHORE.import(py, "tasuki.synchronize", "BoundedSemaphore")?
-        }
-        RawHandle::Semaphore(_) => SEMAPHORE.import(py, "tasuki.synchronize", "Semaphore")?,
-        RawHandle::Event(_) => EVENT.import(py, "tasuki.synchronize", "Event")?,
-        RawHandle::Condition(_) => CONDITION.import(py, "tasuki.synchronize", "Condition")?,
-        RawHandle::Barrier(_) => BARRIER.import(py, "tasuki.synchronize", "Barrier")?,
-        RawHandle::Connection(_) | RawHandle::Stream(_) => {
-            CONNECTION.import(py, "tasuki.connection", "Connection")?
-        }
-        RawHandle::Sender(_) | RawHandle::Receiver(_) => {
-            let name = handle.name();
-            return Err(PyTypeError::new_err(format!("Python has no class for {name}")));
-        }
+    let found = KINDS.iter().find_map(|kind| Some((kind, kind.open(py, &handle)?)));
+    let Some((kind, object)) = found else {
+        let name = handle.name();
+        return Err(PyTypeError::new_err(format!("Python has no class for {name}")));
     };
-    let is_pipe = matches!(handle, RawHandle::Connection(_));
-    let object = class.call_method1("__new__", (class,))?;
+    let object = object?;
     adopt(&object, handle)?;
-    if object.is_instance_of::<Condition>() {
-        object.call_method0("_use_own_lock")?;
-    }
-    if is_pipe {
-        // Who sent it in MessagePack reads that, and perhaps no pickles.
-        object.setattr("_codec", "msgpack")?;
-    }
-    if object.is_instance_of::<Block>() {
-        return py.import("tasuki.sharedctypes")?.call_method1("_from_block", (object,));
-    }
-    Ok(object)
+    kind.complete(object)
 }

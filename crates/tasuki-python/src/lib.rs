@@ -11,6 +11,7 @@ mod forking_pickler;
 mod handles;
 #[cfg(feature = "kill-points")]
 mod kill_points;
+mod kind;
 mod msgpack;
 mod native;
 mod open;

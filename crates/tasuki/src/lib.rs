@@ -14,7 +14,6 @@ pub mod context;
 mod encoded;
 mod ending;
 pub mod error;
-mod handle;
 #[doc(hidden)]
 pub mod launch;
 mod layout;

@@ -12,11 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::encoded;
 use crate::error::Error;
-use crate::handle;
 use crate::protocol::codec::{self, Message, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
 pub use crate::raw::Shutdown;
-use crate::raw::{Death, QueueOptions, RawHandle, RawQueue, TransportFailure, Wait};
+use crate::raw::{self, Death, QueueOptions, RawHandle, RawQueue, TransportFailure, Wait};
 pub use batch::{Messages, PutManyError};
 pub use joinable::{JoinError, JoinableQueue, LostTasks, TaskDoneError};
 pub use view::View;
@@ -229,13 +228,13 @@ impl<T> Eq for Queue<T> {}
 
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        handle::serialize(serializer, |table| self.raw.record(table))
+        raw::serde::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Queue<T>, D::Error> {
-        handle::deserialize(deserializer, |handle| match handle {
+        raw::serde::deserialize(deserializer, |handle| match handle {
             RawHandle::Queue(raw) => Ok(Queue { raw, message: PhantomData }),
             other => Err(other.instead_of("a queue")),
         })

@@ -13,13 +13,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["sys"]),
     ("plain", &["protocol"]),
     ("encoded", &["layout", "protocol"]),
-    ("handle", &["layout", "protocol", "raw", "segment"]),
-    ("raw", &["handle", "layout", "plain", "protocol", "segment", "sync", "sys"]),
-    ("queues", &["encoded", "handle", "layout", "protocol", "raw"]),
-    ("channel", &["encoded", "handle", "protocol", "raw"]),
-    ("connection", &["encoded", "handle", "protocol", "raw"]),
-    ("synchronize", &["handle", "plain", "raw"]),
-    ("sharedctypes", &["handle", "plain", "raw", "synchronize"]),
+    ("raw", &["layout", "plain", "protocol", "segment", "sync", "sys"]),
+    ("queues", &["encoded", "layout", "protocol", "raw"]),
+    ("channel", &["encoded", "protocol", "raw"]),
+    ("connection", &["encoded", "protocol", "raw"]),
+    ("synchronize", &["plain", "raw"]),
+    ("sharedctypes", &["plain", "raw", "synchronize"]),
     ("shared_memory", &["raw", "sys"]),
     ("ending", &["sys"]),
     ("thread", &["ending", "sys"]),
@@ -30,12 +29,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("command", &["launch", "process", "protocol", "sys"]),
     ("select", &["channel", "connection", "process", "protocol", "queues", "raw", "sync", "sys"]),
     ("asynchronous", &["channel", "connection", "protocol", "queues", "raw", "sys"]),
-];
-
-/// Uses that go upwards, of what stands there to what is below: two layers that are one for now.
-const UPWARDS: &[(&str, &str)] = &[
-    // Opening a handle gives any of the objects, and each object writes its own.
-    ("handle", "raw"),
 ];
 
 /// Stands beside the layers: a plain type that each may return.
@@ -123,13 +116,8 @@ fn layers_use_what_is_below_them() {
     let order: Vec<&str> = LAYERS.iter().map(|(layer, _)| *layer).collect();
     for (index, (layer, below)) in LAYERS.iter().enumerate() {
         for module in *below {
-            let is_below = order[..index].contains(module);
-            assert!(is_below || UPWARDS.contains(&(layer, module)), "`{layer}` uses `{module}`");
+            assert!(order[..index].contains(module), "`{layer}` uses `{module}`");
         }
-    }
-    for (layer, above) in UPWARDS {
-        let uses = LAYERS.iter().any(|(name, used)| name == layer && used.contains(above));
-        assert!(uses, "`{layer}` does not use `{above}` any more");
     }
 }
 

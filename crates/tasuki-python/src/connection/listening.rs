@@ -56,7 +56,7 @@ impl Listener {
         let raw = self.raw.enter().ok_or_else(closed)?;
         let accepted = raw.while_waiting(|| Patience::Forever.wait(py, |wait| raw.accept(wait)))?;
         let (stream, peer) = accepted.map_err(|failure| connect_failed(py, failure))?;
-        connection.get().adopt(Transport::of_stream(stream), true, true)?;
+        connection.get().adopt_transport(Transport::of_stream(stream), true, true)?;
         from_address(py, &peer)
     }
 
@@ -92,7 +92,7 @@ pub fn connect(
     let connected = Patience::Forever
         .wait(py, |wait| tasuki::raw::connection::connect(&address, &options, wait))?;
     let stream = connected.map_err(|failure| connect_failed(py, failure))?;
-    connection.get().adopt(Transport::of_stream(stream), true, true)
+    connection.get().adopt_transport(Transport::of_stream(stream), true, true)
 }
 
 pub fn limits(max_message: Option<u64>, message_timeout: Option<f64>) -> PyResult<StreamLimits> {

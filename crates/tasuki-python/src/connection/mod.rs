@@ -17,8 +17,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyTuple, PyType};
 use tasuki::protocol::codec::StructuredCodec;
-use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::connection::{Armed, Mode, RawConnection, RawStream};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::RawHandle;
+use tasuki::raw::connection::{Armed, Mode, RawConnection};
 
 pub use listening::{Listener, connect};
 use place::Place;
@@ -26,6 +27,7 @@ pub use quick::add_methods;
 use transport::NotReceived;
 
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 use crate::open::{Open, Use};
 pub use transport::Transport;
 
@@ -67,32 +69,22 @@ impl Connection {
     }
 
     /// Makes this object the end that `transport` is.
-    pub fn adopt(&self, transport: Transport, readable: bool, writable: bool) -> PyResult<()> {
+    pub fn adopt_transport(
+        &self,
+        transport: Transport,
+        readable: bool,
+        writable: bool,
+    ) -> PyResult<()> {
         self.readable.store(readable, Ordering::Relaxed);
         self.writable.store(writable, Ordering::Relaxed);
         let made = self.transport.make(transport);
         made.map_err(|_| PyOSError::new_err("this connection is made already, or closed"))
     }
 
-    /// As `adopt`, for a socket's end that came in a message.
-    pub fn adopt_stream(&self, raw: RawStream) -> PyResult<()> {
-        self.adopt(Transport::of_stream(raw), true, true)
-    }
-
     /// Makes this object the end of a pipe that `raw` is.
     pub fn adopt_pipe(&self, raw: RawConnection) -> PyResult<()> {
         let (readable, writable) = (raw.is_readable(), raw.is_writable());
-        self.adopt(Transport::Pipe(raw), readable, writable)
-    }
-
-    /// The record that names this end in a message; its descriptors go into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
-        match self.open()?.pipe() {
-            Some(pipe) => Ok(pipe.record(table)),
-            None => Err(PyValueError::new_err(
-                "a connection over a socket travels in pickles only: create the queue or pipe with codec=\"pickle\"",
-            )),
-        }
+        self.adopt_transport(Transport::Pipe(raw), readable, writable)
     }
 
     fn structured(&self) -> StructuredCodec {
@@ -145,6 +137,40 @@ impl Connection {
     }
 }
 
+impl HandleClass for Connection {
+    fn record(&self, table: &mut Outgoing) -> Written {
+        match self.open()?.pipe() {
+            Some(pipe) => Ok(pipe.record(table)),
+            None => Err(PyValueError::new_err(
+                "a connection over a socket travels in pickles only: create the queue or pipe with codec=\"pickle\"",
+            )),
+        }
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Stream(raw) => {
+                Some(self.adopt_transport(Transport::of_stream(raw), true, true))
+            }
+            RawHandle::Connection(raw) => Some(self.adopt_pipe(raw)),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.connection", "Connection");
+        matches!(handle, RawHandle::Connection(_) | RawHandle::Stream(_)).then_some(&CLASS)
+    }
+
+    fn complete<'py>(object: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if object.cast::<Connection>()?.get().open()?.pipe().is_some() {
+            // Who sent it in MessagePack reads that, and perhaps no pickles.
+            object.setattr("_codec", "msgpack")?;
+        }
+        Ok(object)
+    }
+}
+
 #[pymethods]
 impl Connection {
     #[new]
@@ -172,7 +198,7 @@ impl Connection {
         if number < 0 {
             return Err(PyValueError::new_err("invalid handle"));
         }
-        self.adopt(Transport::of_descriptor(number, limits), readable, writable)
+        self.adopt_transport(Transport::of_descriptor(number, limits), readable, writable)
     }
 
     /// Of a connection in the standard library's form, its limits: `max_message` and `message_timeout`. Of a pipe None.

@@ -17,13 +17,15 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use tasuki::protocol::codec::{Codec, StructuredCodec};
-use tasuki::raw::{QueueOptions, QueueRemains, RawQueue, Shutdown};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{QueueOptions, QueueRemains, RawHandle, RawQueue, Shutdown};
 
 use self::ends::Ends;
 use self::get::As;
 use self::put::Prepared;
 use self::watching::Watched;
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 use crate::open::{Open, Use};
 use crate::synchronize::{Policy, PolicyCell};
 use crate::waiting::{Blocking, Patience};
@@ -59,7 +61,7 @@ impl Queue {
         slf.get().raw.enter().ok_or_else(|| slf.get().not_to_be_used(slf))
     }
 
-    pub fn adopt(&self, raw: RawQueue) -> PyResult<()> {
+    fn adopt_raw(&self, raw: RawQueue) -> PyResult<()> {
         self.structured.store(raw.structured().codec().tag(), Ordering::Relaxed);
         self.raw
             .make(raw)
@@ -81,6 +83,29 @@ impl Queue {
     #[cold]
     fn not_to_be_used(&self, slf: &Bound<'_, Queue>) -> PyErr {
         if self.ends.queue_is_closed() { self.ends.error(slf) } else { self.not_there() }
+    }
+}
+
+impl HandleClass for Queue {
+    fn record(&self, table: &mut Outgoing) -> Written {
+        Ok(self.raw()?.record(table))
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Queue(raw) => Some(self.adopt_raw(raw)),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.queues", "Queue");
+        static JOINABLE: PythonClass = PythonClass::new("tasuki.queues", "JoinableQueue");
+        match handle {
+            RawHandle::Queue(raw) if raw.is_joinable() => Some(&JOINABLE),
+            RawHandle::Queue(_) => Some(&CLASS),
+            _ => None,
+        }
     }
 }
 
@@ -131,7 +156,7 @@ impl Queue {
             joinable,
             label: "python".to_owned(),
         };
-        self.adopt(RawQueue::create(options).map_err(errors::engine)?)
+        self.adopt_raw(RawQueue::create(options).map_err(errors::engine)?)
     }
 
     /// Puts an object into the queue, waiting for room if need be.

@@ -7,9 +7,11 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use tasuki::raw::RawValue;
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{RawHandle, RawValue};
 
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 
 /// The memory of one value or array, with a lock beside it; the Python class `BufferWrapper` derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -22,8 +24,30 @@ impl Block {
         self.raw.get().ok_or_else(|| PyRuntimeError::new_err("this block was never made"))
     }
 
-    pub fn adopt(&self, raw: RawValue) -> PyResult<()> {
+    fn adopt_raw(&self, raw: RawValue) -> PyResult<()> {
         self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this block is made already"))
+    }
+}
+
+impl HandleClass for Block {
+    fn record(&self, table: &mut Outgoing) -> Written {
+        Ok(self.raw()?.record(table))
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Value(raw) => Some(self.adopt_raw(raw)),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.heap", "BufferWrapper");
+        matches!(handle, RawHandle::Value(_)).then_some(&CLASS)
+    }
+
+    fn complete<'py>(object: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        object.py().import("tasuki.sharedctypes")?.call_method1("_from_block", (object,))
     }
 }
 
@@ -37,12 +61,12 @@ impl Block {
 
     /// Makes `size` zero bytes; `element` is the engine's number for what they are.
     fn _create(&self, element: u16, size: usize) -> PyResult<()> {
-        self.adopt(RawValue::create(element, size).map_err(errors::engine)?)
+        self.adopt_raw(RawValue::create(element, size).map_err(errors::engine)?)
     }
 
     /// Makes `count` elements of `item` zero bytes each; `element` is the engine's number for what one of them is.
     fn _create_array(&self, element: u16, item: usize, count: usize) -> PyResult<()> {
-        self.adopt(RawValue::create_array(element, item, count).map_err(errors::engine)?)
+        self.adopt_raw(RawValue::create_array(element, item, count).map_err(errors::engine)?)
     }
 
     /// The engine's number for what the bytes are.

@@ -7,10 +7,11 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use tasuki::Error;
-use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{AcquireFailure, GaveUp, NotPassed, RawArrived, RawBarrier};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{AcquireFailure, GaveUp, NotPassed, RawArrived, RawBarrier, RawHandle};
 
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 use crate::waiting::{Blocking, Patience};
 
 /// A barrier of the engine; the Python class of this name derives from it.
@@ -26,12 +27,26 @@ impl Barrier {
         })
     }
 
-    pub fn adopt(&self, raw: RawBarrier) -> PyResult<()> {
+    fn adopt_raw(&self, raw: RawBarrier) -> PyResult<()> {
         self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this barrier is made already"))
     }
+}
 
-    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
+impl HandleClass for Barrier {
+    fn record(&self, table: &mut Outgoing) -> Written {
         Ok(self.raw()?.record(table))
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Barrier(raw) => Some(self.adopt_raw(raw)),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.synchronize", "Barrier");
+        matches!(handle, RawHandle::Barrier(_)).then_some(&CLASS)
     }
 }
 
@@ -80,7 +95,7 @@ impl Barrier {
     }
 
     fn _create(&self, parties: u32) -> PyResult<()> {
-        self.adopt(RawBarrier::create(parties).map_err(errors::engine)?)
+        self.adopt_raw(RawBarrier::create(parties).map_err(errors::engine)?)
     }
 
     /// Waits for the others; the last one to come calls `action`, unless it is None. Returns the caller's index.

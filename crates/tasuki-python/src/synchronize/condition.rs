@@ -6,12 +6,13 @@ use pyo3::exceptions::{PyAssertionError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{AcquireFailure, Acquired, NotWaited, RawCondition, RawLock, Woken};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{AcquireFailure, Acquired, NotWaited, RawCondition, RawHandle, RawLock, Woken};
 
 use super::quick::{Holder, Takeable};
 use super::{Lock, RLock};
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 use crate::waiting::{Blocking, Patience};
 
 /// How often a lock of another library is asked again for itself after a signal handler raised.
@@ -49,16 +50,12 @@ impl Condition {
         self.lock.get().ok_or_else(never_made)
     }
 
-    pub fn adopt(&self, raw: RawCondition) -> PyResult<()> {
+    fn adopt_raw(&self, raw: RawCondition) -> PyResult<()> {
         self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this condition is made already"))
     }
 
     pub fn own_lock(&self) -> PyResult<RawLock> {
         Ok(self.raw()?.own_lock())
-    }
-
-    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
-        Ok(self.raw()?.record(table))
     }
 
     /// Whether the caller holds the lock; of a foreign one that may be unknown, and counts as yes.
@@ -118,6 +115,29 @@ impl Condition {
     }
 }
 
+impl HandleClass for Condition {
+    fn record(&self, table: &mut Outgoing) -> Written {
+        Ok(self.raw()?.record(table))
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Condition(raw) => Some(self.adopt_raw(raw)),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.synchronize", "Condition");
+        matches!(handle, RawHandle::Condition(_)).then_some(&CLASS)
+    }
+
+    fn complete<'py>(object: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        object.call_method0("_use_own_lock")?;
+        Ok(object)
+    }
+}
+
 #[pymethods]
 impl Condition {
     #[new]
@@ -127,7 +147,7 @@ impl Condition {
     }
 
     fn _create(&self) -> PyResult<()> {
-        self.adopt(RawCondition::create().map_err(errors::engine)?)
+        self.adopt_raw(RawCondition::create().map_err(errors::engine)?)
     }
 
     /// Ties the condition to the lock that it is used with.

@@ -8,10 +8,11 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{GaveUp, RawEvent, Wait};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{GaveUp, RawEvent, RawHandle, Wait};
 
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 use crate::native::{definition, method, nothing, slowly, this, truth};
 use crate::waiting::{Blocking, Patience};
 
@@ -29,12 +30,26 @@ impl Event {
         })
     }
 
-    pub fn adopt(&self, raw: RawEvent) -> PyResult<()> {
+    fn adopt_raw(&self, raw: RawEvent) -> PyResult<()> {
         self.raw.set(raw).map_err(|_| PyRuntimeError::new_err("this event is made already"))
     }
+}
 
-    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
+impl HandleClass for Event {
+    fn record(&self, table: &mut Outgoing) -> Written {
         Ok(self.raw()?.record(table))
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Event(raw) => Some(self.adopt_raw(raw)),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.synchronize", "Event");
+        matches!(handle, RawHandle::Event(_)).then_some(&CLASS)
     }
 }
 
@@ -47,7 +62,7 @@ impl Event {
     }
 
     fn _create(&self) -> PyResult<()> {
-        self.adopt(RawEvent::create().map_err(errors::engine)?)
+        self.adopt_raw(RawEvent::create().map_err(errors::engine)?)
     }
 
     /// Waits until the event is set; returns whether it was in time.

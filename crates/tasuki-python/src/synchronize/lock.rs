@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Death, RawLock};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{Death, RawHandle, RawLock};
 
 use super::doors::Doors;
 use super::lockable::{Lockable, made_already, never_made};
@@ -16,6 +16,7 @@ use super::policy::{Policy, PolicyCell};
 use super::quick::{Holder, Takeable};
 use super::this_thread;
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 use crate::waiting::Patience;
 
 /// A lock of the engine that anybody may release; the Python class of this name derives from it.
@@ -88,12 +89,8 @@ impl Lock {
         self.core.raw.get().ok_or_else(never_made)
     }
 
-    pub fn adopt(&self, raw: Lockable) -> PyResult<()> {
+    fn adopt_raw(&self, raw: Lockable) -> PyResult<()> {
         self.core.raw.set(raw).map_err(made_already)
-    }
-
-    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
-        Ok(self.raw()?.record(table))
     }
 
     /// Whether this thread holds it.
@@ -118,6 +115,24 @@ impl Lock {
     }
 }
 
+impl HandleClass for Lock {
+    fn record(&self, table: &mut Outgoing) -> Written {
+        Ok(self.raw()?.record(table))
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Lock(raw) if !raw.is_recursive() => Some(self.adopt_raw(raw.into())),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.synchronize", "Lock");
+        matches!(handle, RawHandle::Lock(raw) if !raw.is_recursive()).then_some(&CLASS)
+    }
+}
+
 #[pymethods]
 impl Lock {
     #[new]
@@ -132,7 +147,7 @@ impl Lock {
     }
 
     fn _create(&self) -> PyResult<()> {
-        self.adopt(RawLock::create(false).map_err(errors::engine)?.into())
+        self.adopt_raw(RawLock::create(false).map_err(errors::engine)?.into())
     }
 
     /// What the next one to take the lock after its owner's death gets: "raise", "warn" or "ignore".

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{Death, RawLock};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{Death, RawHandle, RawLock};
 
 use super::Condition;
 use super::doors::Doors;
@@ -15,6 +15,7 @@ use super::lockable::{Lockable, made_already, never_made};
 use super::policy::{Policy, PolicyCell};
 use super::quick::{Holder, Takeable};
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 use crate::sharedctypes::Block;
 use crate::waiting::Patience;
 
@@ -74,12 +75,8 @@ impl RLock {
         self.core.raw.get().ok_or_else(never_made)
     }
 
-    pub fn adopt(&self, raw: Lockable) -> PyResult<()> {
+    fn adopt_raw(&self, raw: Lockable) -> PyResult<()> {
         self.core.raw.set(raw).map_err(made_already)
-    }
-
-    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
-        Ok(self.raw()?.record(table))
     }
 
     /// What the next one to take it after an owner's death is told.
@@ -112,6 +109,26 @@ impl RLock {
     }
 }
 
+impl HandleClass for RLock {
+    fn record(&self, table: &mut Outgoing) -> Written {
+        Ok(self.raw()?.record(table))
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Lock(raw) if raw.is_recursive() => Some(self.adopt_raw(raw.into())),
+            RawHandle::Condition(raw) => Some(self.adopt_raw(raw.own_lock().into())),
+            RawHandle::Value(raw) => Some(self.adopt_raw(raw.into())),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.synchronize", "RLock");
+        matches!(handle, RawHandle::Lock(raw) if raw.is_recursive()).then_some(&CLASS)
+    }
+}
+
 #[pymethods]
 impl RLock {
     #[new]
@@ -122,17 +139,17 @@ impl RLock {
     }
 
     fn _create(&self) -> PyResult<()> {
-        self.adopt(RawLock::create(true).map_err(errors::engine)?.into())
+        self.adopt_raw(RawLock::create(true).map_err(errors::engine)?.into())
     }
 
     /// Makes this the lock that a condition brings along.
     fn _bind_condition(&self, condition: &Condition) -> PyResult<()> {
-        self.adopt(condition.own_lock()?.into())
+        self.adopt_raw(condition.own_lock()?.into())
     }
 
     /// Makes this the lock that a value has beside its bytes.
     fn _bind(&self, block: &Block) -> PyResult<()> {
-        self.adopt(block.raw()?.clone().into())
+        self.adopt_raw(block.raw()?.clone().into())
     }
 
     /// What the next one to take the lock after its owner's death gets: "raise", "warn" or "ignore".

@@ -6,14 +6,15 @@ use std::sync::{Arc, OnceLock};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use tasuki::protocol::transfer::{Outgoing, TransferError};
-use tasuki::raw::{AcquireFailure, Acquired, RawSemaphore};
+use tasuki::protocol::transfer::Outgoing;
+use tasuki::raw::{AcquireFailure, Acquired, RawHandle, RawSemaphore};
 
 use super::doors::Doors;
 use super::holding::Holding;
 use super::policy::{Policy, PolicyCell};
 use super::quick::{Holder, Takeable};
 use crate::errors;
+use crate::kind::{HandleClass, PythonClass, Written};
 use crate::waiting::Patience;
 
 /// A semaphore of the engine, bounded or not; the Python classes of both names derive from it.
@@ -170,13 +171,32 @@ impl Semaphore {
         self.core.raw()
     }
 
-    pub fn adopt(&self, raw: RawSemaphore) -> PyResult<()> {
+    fn adopt_raw(&self, raw: RawSemaphore) -> PyResult<()> {
         let made_already = |_| PyRuntimeError::new_err("this semaphore is made already");
         self.core.raw.set(raw).map_err(made_already)
     }
+}
 
-    pub fn record(&self, table: &mut Outgoing) -> PyResult<Result<Vec<u8>, TransferError>> {
+impl HandleClass for Semaphore {
+    fn record(&self, table: &mut Outgoing) -> Written {
         Ok(self.raw()?.record(table))
+    }
+
+    fn adopt(&self, handle: RawHandle) -> Option<PyResult<()>> {
+        match handle {
+            RawHandle::Semaphore(raw) => Some(self.adopt_raw(raw)),
+            _ => None,
+        }
+    }
+
+    fn class_of(handle: &RawHandle) -> Option<&'static PythonClass> {
+        static CLASS: PythonClass = PythonClass::new("tasuki.synchronize", "Semaphore");
+        static BOUNDED: PythonClass = PythonClass::new("tasuki.synchronize", "BoundedSemaphore");
+        match handle {
+            RawHandle::Semaphore(raw) if raw.is_bounded() => Some(&BOUNDED),
+            RawHandle::Semaphore(_) => Some(&CLASS),
+            _ => None,
+        }
     }
 }
 
@@ -220,7 +240,7 @@ impl Semaphore {
         let value = u32::try_from(value)
             .map_err(|_| PyValueError::new_err("semaphore initial value must be >= 0"))?;
         let max = if bounded { value } else { RawSemaphore::MOST };
-        self.adopt(RawSemaphore::create(value, max).map_err(errors::engine)?)
+        self.adopt_raw(RawSemaphore::create(value, max).map_err(errors::engine)?)
     }
 
     /// What the next one to get a permit after its owner's death gets: "raise", "warn" or "ignore".

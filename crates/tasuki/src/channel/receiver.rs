@@ -10,7 +10,7 @@ use super::RecvError;
 use super::sender::both_ends;
 use crate::protocol::codec::Message;
 use crate::raw::{RawHandle, RawReceiver, Wait};
-use crate::{encoded, handle};
+use crate::{encoded, raw};
 
 /// The end of a channel out of which messages come, from [`channel`](crate::channel()) and [`bounded`](crate::bounded).
 ///

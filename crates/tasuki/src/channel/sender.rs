@@ -10,7 +10,7 @@ use super::SendError;
 use super::error::SendReason;
 use crate::protocol::codec::Message;
 use crate::raw::{RawHandle, RawSender, Wait};
-use crate::{encoded, handle};
+use crate::{encoded, raw};
 
 /// The end of a channel into which messages go, from [`channel`](crate::channel()) and [`bounded`](crate::bounded).
 ///
@@ -142,13 +142,13 @@ macro_rules! both_ends {
 
         impl<T> Serialize for $end<T> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                handle::serialize(serializer, |table| self.raw.record(table))
+                raw::serde::serialize(serializer, |table| self.raw.record(table))
             }
         }
 
         impl<'de, T> Deserialize<'de> for $end<T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$end<T>, D::Error> {
-                handle::deserialize(deserializer, |handle| match handle {
+                raw::serde::deserialize(deserializer, |handle| match handle {
                     RawHandle::$variant(raw) => Ok($end::from_raw(raw)),
                     other => Err(other.instead_of($expected)),
                 })

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::protocol::codec::{Codec, Message};
 use crate::raw::connection::Mode;
 use crate::raw::{RawConnection, RawHandle, TransportFailure, Wait};
-use crate::{encoded, handle};
+use crate::{encoded, raw};
 use error::{RecvReason, SendReason};
 pub(crate) use transport::Transport;
 
@@ -244,13 +244,13 @@ impl<S, R> fmt::Debug for Connection<S, R> {
 
 impl<A, B> Serialize for Connection<A, B> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        handle::serialize(serializer, |table| self.transport.record(table))
+        raw::serde::serialize(serializer, |table| self.transport.record(table))
     }
 }
 
 impl<'de, A, B> Deserialize<'de> for Connection<A, B> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Connection<A, B>, D::Error> {
-        handle::deserialize(deserializer, |handle| match handle {
+        raw::serde::deserialize(deserializer, |handle| match handle {
             RawHandle::Connection(raw) => Ok(Connection::from_raw(raw)),
             RawHandle::Stream(raw) => Ok(Connection::over(Transport::Stream(Arc::new(raw)))),
             other => Err(other.instead_of("a connection")),

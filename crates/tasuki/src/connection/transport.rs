@@ -5,7 +5,6 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::handle;
 use crate::protocol::codec::{Codec, StructuredCodec};
 use crate::protocol::transfer::{Outgoing, TransferError};
 use crate::raw::connection::{Armed, RawStream};
@@ -96,7 +95,7 @@ impl Transport {
     pub(super) fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
         match self {
             Transport::Pipe(raw) => raw.record(table),
-            Transport::Stream(raw) => handle::write_stream(raw, table),
+            Transport::Stream(raw) => raw.record(table),
         }
     }
 }

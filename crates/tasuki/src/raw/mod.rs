@@ -8,7 +8,10 @@ mod access;
 mod atomics;
 mod calls;
 pub mod connection;
+mod kinds;
 mod queues;
+mod record;
+pub(crate) mod serde;
 pub mod shared_memory;
 mod sharedctypes;
 mod synchronize;
@@ -19,6 +22,7 @@ pub use access::AtomicWord;
 pub use atomics::{Number, Operation};
 pub use calls::while_counted;
 pub use connection::RawConnection;
+pub use kinds::RawHandle;
 pub use queues::{
     AttachedQueue, Batch, BatchMessage, JoinFailure, LargeMessage, LostTasks, OutboundMessage,
     PrivateMessage, QueueOptions, QueueRemains, RawQueue, RawReceiver, RawSender, Shutdown, Taken,
@@ -30,100 +34,13 @@ pub use synchronize::{
     RawSemaphore, Waiter,
 };
 
-use crate::error::Error;
-use crate::handle;
 pub use crate::layout::barrier::{Broken, NotPassed};
 pub use crate::layout::condition::{NotWaited, Woken};
 pub use crate::layout::failure::{AcquireFailure, TransportFailure};
 pub use crate::layout::lock::Acquired;
 pub use crate::protocol::element;
-use crate::protocol::transfer::TransferError;
 pub use crate::segment::death::Death;
 pub use crate::sync::{GaveUp, Wait};
-
-/// Any handle that came in a message.
-#[derive(Debug)]
-pub enum RawHandle {
-    /// A queue.
-    Queue(RawQueue),
-    /// A lock, recursive or not.
-    Lock(RawLock),
-    /// A value with its lock.
-    Value(RawValue),
-    /// An array with its lock.
-    Array(RawValue),
-    /// An event.
-    Event(RawEvent),
-    /// A condition with its own lock.
-    Condition(RawCondition),
-    /// A barrier.
-    Barrier(RawBarrier),
-    /// A semaphore, bounded or not.
-    Semaphore(RawSemaphore),
-    /// The sending end of a channel.
-    Sender(RawSender),
-    /// The receiving end of a channel.
-    Receiver(RawReceiver),
-    /// An end of a pipe.
-    Connection(RawConnection),
-    /// An end of a connection over a socket.
-    Stream(connection::RawStream),
-}
-
-impl RawHandle {
-    /// Opens what a record names; `descriptor` gives the message's descriptor with an index, as often as it is asked.
-    ///
-    /// What came in a message waits for nobody. Another handle may have to wait for one who was stopped in the middle of a step: then it
-    /// is tried again for [`OPEN_PATIENCE`](RawHandle::OPEN_PATIENCE), before the error is [`Error::Busy`].
-    pub fn open(
-        record: &[u8],
-        descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
-    ) -> Result<RawHandle, Error> {
-        handle::open_patiently(record, descriptor)
-    }
-
-    /// As [`open`](RawHandle::open), with the error at once, for a caller who waits in its own way.
-    pub fn open_now(
-        record: &[u8],
-        descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
-    ) -> Result<RawHandle, Error> {
-        handle::open(record, descriptor)
-    }
-
-    /// For how long it is worth while to try again.
-    pub const OPEN_PATIENCE: std::time::Duration = handle::OPEN_PATIENCE;
-
-    /// The indices of the descriptors that [`open`](RawHandle::open) will ask for.
-    pub fn indices(record: &[u8]) -> Result<Vec<u32>, Error> {
-        handle::indices(record)
-    }
-}
-
-impl RawHandle {
-    /// What to say when something else was expected.
-    pub(crate) fn instead_of(&self, expected: &str) -> String {
-        format!("{expected} was expected and {} came", self.name())
-    }
-
-    /// What it is, for messages to people.
-    pub fn name(&self) -> &'static str {
-        match self {
-            RawHandle::Queue(_) => "a queue",
-            RawHandle::Lock(lock) if lock.is_recursive() => "a recursive lock",
-            RawHandle::Lock(_) => "a lock",
-            RawHandle::Value(_) => "a value",
-            RawHandle::Array(_) => "an array",
-            RawHandle::Event(_) => "an event",
-            RawHandle::Condition(_) => "a condition",
-            RawHandle::Barrier(_) => "a barrier",
-            RawHandle::Semaphore(_) => "a semaphore",
-            RawHandle::Sender(_) => "a channel's sender",
-            RawHandle::Receiver(_) => "a channel's receiver",
-            RawHandle::Stream(_) => "a connection over a socket",
-            RawHandle::Connection(_) => "a connection",
-        }
-    }
-}
 
 /// A number of this process that differs from those of all processes that it was forked from; never 0. It costs a load, where a
 /// pid costs a system call.

@@ -1,16 +1,20 @@
 //! Queues and channels of frames, as the fronts make them and hand them on.
 
+use std::os::fd::OwnedFd;
+
+use super::kinds::Transferable;
+use super::record::{RecordReader, RecordWriter, malformed};
 use crate::error::Error;
-use crate::handle;
 pub use crate::layout::message::Outbound as OutboundMessage;
-use crate::layout::queue::{self, Options};
+use crate::layout::queue::{self, Options, Parts};
 pub use crate::layout::queue::{
     AttachedQueue, Batch, BatchMessage, Block as LargeMessage, JoinFailure, LostTasks,
     PrivateBlock as PrivateMessage, Receiver as RawReceiver, Remains as QueueRemains,
     Sender as RawSender, SharedQueue as RawQueue, Shutdown, Taken, TaskDoneFailure,
 };
 use crate::protocol::codec::StructuredCodec;
-use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::protocol::transfer::TransferError;
+use crate::segment::slot::SlotKind;
 
 /// What a queue is to be; see [`RawQueue::create`].
 #[derive(Clone, Debug, Default)]
@@ -61,23 +65,43 @@ impl RawQueue {
     pub fn create(options: QueueOptions) -> Result<RawQueue, Error> {
         RawQueue::create_of(&options.checked("queue")?)
     }
-
-    /// The record that names this queue in a message; its descriptors go into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        handle::write_queue(self, table)
-    }
 }
 
-impl RawSender {
-    /// The record that names this end in a message; its descriptors go into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        handle::write_sender(self, table)
-    }
+/// The descriptors are all: the segment, the sidecar, the beacon for messages, and the one for room if there is a limit. Of a
+/// channel's end, its socket is the sidecar.
+fn write_parts(queue: &AttachedQueue, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+    queue.descriptors().into_iter().try_for_each(|fd| record.descriptor(fd))
 }
 
-impl RawReceiver {
-    /// The record that names this end in a message; its descriptors go into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        handle::write_receiver(self, table)
-    }
+fn read_parts(record: &mut RecordReader<'_>) -> Result<Parts<OwnedFd>, Error> {
+    Parts::from_list(record.descriptors()).ok_or_else(malformed)
 }
+
+macro_rules! transferable {
+    ($raw:ident, $kind:literal, $name:literal, $open:path) => {
+        impl Transferable for $raw {
+            const KINDS: &'static [u8] = &[$kind];
+            const SLOTS: &'static [(SlotKind, SlotKind)] = &[];
+
+            fn kind(&self) -> u8 {
+                $kind
+            }
+
+            fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+                write_parts(self, record)
+            }
+
+            fn read_record(record: &mut RecordReader<'_>) -> Result<$raw, Error> {
+                $open(read_parts(record)?)
+            }
+
+            fn name(&self) -> &'static str {
+                $name
+            }
+        }
+    };
+}
+
+transferable!(RawQueue, 1, "a queue", RawQueue::attach);
+transferable!(RawSender, 12, "a channel's sender", RawSender::open);
+transferable!(RawReceiver, 13, "a channel's receiver", RawReceiver::open);

@@ -2,15 +2,15 @@
 #![allow(unsafe_code)] // hands out the address of the bytes
 
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
+use super::kinds::Transferable;
+use super::record::{RecordReader, RecordWriter};
 use super::synchronize::{LOCK_KIND, RLOCK_KIND};
 use super::{RawLock, element};
 use crate::error::Error;
-use crate::handle;
-use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::segment::slot::{SLOT, Slot, SlotAddress, SlotKind};
+use crate::protocol::transfer::TransferError;
+use crate::segment::slot::{SLOT, Slot, SlotKind};
 
 /// Some bytes of shared memory with a lock beside them: one value, or an array of equal ones.
 #[derive(Clone, Debug)]
@@ -26,6 +26,9 @@ pub struct RawValue {
 const VALUE_KIND: u16 = 0x100;
 /// Arrays have kinds from here on, so that an array of one element is not opened as a value.
 const ARRAY_KIND: u16 = 0x200;
+/// What the record of a value begins with, and that of an array.
+const VALUE: u8 = 4;
+const ARRAY: u8 = 16;
 
 impl RawValue {
     /// Makes `len` zero bytes. `element` says what they are, so that another program does not open an integer as a
@@ -63,23 +66,9 @@ impl RawValue {
         &self.lock
     }
 
-    /// Opens what a handle names: a value, or an array when `item` says how large its elements are.
-    pub(crate) fn open(
-        arena: OwnedFd,
-        address: SlotAddress,
-        element: u16,
-        len: usize,
-        item: Option<usize>,
-    ) -> Result<RawValue, Error> {
-        let item = match item {
-            None => None,
-            Some(size) => match NonZeroUsize::new(size) {
-                Some(item) if len.is_multiple_of(size) => Some(item),
-                _ => return Err(Error::Invalid("an array of broken elements".into())),
-            },
-        };
-        let slot = Slot::open(arena, slot_kind(element, item)?, address, whole(len)?)?;
-        Ok(RawValue { lock: RawLock::of(slot, true), element, len, item })
+    /// Whether it is a lock around nothing, which stays what it was made as.
+    fn is_lock(&self) -> bool {
+        [LOCK_KIND, RLOCK_KIND].contains(&self.lock.slot().kind())
     }
 
     /// How many bytes there are.
@@ -118,16 +107,51 @@ impl RawValue {
         // SAFETY: the object is `whole(len)` bytes long, checked when it was opened: the words and then the bytes.
         unsafe { self.lock.slot().bytes().add(SLOT) }
     }
+}
 
-    /// The record that names this value in a message; the descriptor that keeps it alive goes into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        // A lock around nothing stays what it was made as.
-        let slot = self.lock.slot();
-        if slot.kind() == LOCK_KIND || slot.kind() == RLOCK_KIND {
-            return self.lock.record(table);
+impl Transferable for RawValue {
+    const KINDS: &'static [u8] = &[VALUE, ARRAY];
+    const SLOTS: &'static [(SlotKind, SlotKind)] = &[
+        (SlotKind(VALUE_KIND), SlotKind(ARRAY_KIND - 1)),
+        (SlotKind(ARRAY_KIND), SlotKind(2 * ARRAY_KIND - VALUE_KIND - 1)),
+    ];
+
+    fn kind(&self) -> u8 {
+        match self.item {
+            _ if self.is_lock() => self.lock.kind(),
+            None => VALUE,
+            Some(_) => ARRAY,
         }
-        let item = self.item.map(NonZeroUsize::get);
-        handle::write_value(slot, self.element, self.len, item, table)
+    }
+
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+        if self.is_lock() {
+            return self.lock.write_record(record);
+        }
+        record.slot(self.lock.slot())?;
+        record.u16(self.element);
+        record.size(self.len);
+        if let Some(item) = self.item {
+            record.size(item.get());
+        }
+        Ok(())
+    }
+
+    fn read_record(record: &mut RecordReader<'_>) -> Result<RawValue, Error> {
+        let ((arena, address), element, len) = (record.slot()?, record.u16()?, record.size()?);
+        let item = match record.kind() {
+            VALUE => None,
+            _ => match NonZeroUsize::new(record.size()?) {
+                Some(item) if len.is_multiple_of(item.get()) => Some(item),
+                _ => return Err(Error::Invalid("an array of broken elements".into())),
+            },
+        };
+        let slot = Slot::open(arena, slot_kind(element, item)?, address, whole(len)?)?;
+        Ok(RawValue { lock: RawLock::of(slot, true), element, len, item })
+    }
+
+    fn name(&self) -> &'static str {
+        if self.is_array() { "an array" } else { "a value" }
     }
 }
 

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
-use crate::handle;
 use crate::plain::{Plain, element_of};
-use crate::raw::{RawHandle, RawValue, Wait, element};
+use crate::raw::{self, RawHandle, RawValue, Wait, element};
 use crate::synchronize::{LockError, guarded, serialize_value};
 
 /// An array of plain data that several processes read and change, with one lock.
@@ -225,8 +224,8 @@ impl<T: Plain> Serialize for Array<T> {
 impl<'de, T: Plain> Deserialize<'de> for Array<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Array<T>, D::Error> {
         let () = Self::FITS;
-        handle::deserialize(deserializer, |handle| match handle {
-            RawHandle::Array(raw) => {
+        raw::serde::deserialize(deserializer, |handle| match handle {
+            RawHandle::Value(raw) if raw.is_array() => {
                 let is_bytes = element_of::<T>() == element::unsigned(1);
                 let same = raw.element() == element_of::<T>() && raw.item() == size_of::<T>();
                 if is_bytes || same {

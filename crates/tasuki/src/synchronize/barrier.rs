@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
-use crate::handle;
 pub use crate::raw::Broken;
-use crate::raw::{GaveUp, NotPassed, RawArrived, RawBarrier, RawHandle, Wait};
+use crate::raw::{self, GaveUp, NotPassed, RawArrived, RawBarrier, RawHandle, Wait};
 
 /// A place where so many processes or threads wait until all of them have come; then it can be used again.
 ///
@@ -194,13 +193,13 @@ impl fmt::Debug for Barrier {
 
 impl Serialize for Barrier {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        handle::serialize(serializer, |table| self.raw.record(table))
+        raw::serde::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for Barrier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Barrier, D::Error> {
-        handle::deserialize(deserializer, |handle| match handle {
+        raw::serde::deserialize(deserializer, |handle| match handle {
             RawHandle::Barrier(raw) => Ok(Barrier { raw }),
             other => Err(other.instead_of("a barrier")),
         })

@@ -8,9 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::lock::{Lock, LockError, LockGuard, Poisoned};
 use super::rlock::{RLock, RLockGuard};
 use crate::error::Error;
-use crate::handle;
 use crate::plain::Plain;
-use crate::raw::{Acquired, NotWaited, RawCondition, RawHandle, RawLock, Wait, Woken};
+use crate::raw::{self, Acquired, NotWaited, RawCondition, RawHandle, RawLock, Wait, Woken};
 
 /// Lets processes and threads wait until another one has changed something and says so.
 ///
@@ -277,13 +276,13 @@ impl fmt::Debug for Condition {
 
 impl Serialize for Condition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        handle::serialize(serializer, |table| self.raw.record(table))
+        raw::serde::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Condition, D::Error> {
-        handle::deserialize(deserializer, |handle| match handle {
+        raw::serde::deserialize(deserializer, |handle| match handle {
             RawHandle::Condition(raw) => Ok(Condition::of(raw)),
             other => Err(other.instead_of("a condition")),
         })

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
-use crate::handle;
-use crate::raw::{RawEvent, RawHandle, Wait};
+use crate::raw::{self, RawEvent, RawHandle, Wait};
 
 /// Something that happened or did not yet: processes and threads wait for it, any of them sets it.
 ///
@@ -85,13 +84,13 @@ impl fmt::Debug for Event {
 
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        handle::serialize(serializer, |table| self.raw.record(table))
+        raw::serde::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Event, D::Error> {
-        handle::deserialize(deserializer, |handle| match handle {
+        raw::serde::deserialize(deserializer, |handle| match handle {
             RawHandle::Event(raw) => Ok(Event { raw }),
             other => Err(other.instead_of("an event")),
         })

@@ -8,9 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
-use crate::handle;
 use crate::plain::{Plain, element_of};
-use crate::raw::{AcquireFailure, Acquired, Death, RawHandle, RawLock, RawValue, Wait};
+use crate::raw::{self, AcquireFailure, Acquired, Death, RawHandle, RawLock, RawValue, Wait};
 
 /// Mutual exclusion between processes and threads, around some plain data.
 ///
@@ -154,14 +153,14 @@ pub(crate) fn serialize_value<S: Serializer>(
     raw: &RawValue,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    handle::serialize(serializer, |table| raw.record(table))
+    raw::serde::serialize(serializer, |table| raw.record(table))
 }
 
 pub(crate) fn deserialize_value<'de, T: Plain, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<RawValue, D::Error> {
-    handle::deserialize(deserializer, |handle| match handle {
-        RawHandle::Value(raw) => {
+    raw::serde::deserialize(deserializer, |handle| match handle {
+        RawHandle::Value(raw) if !raw.is_array() => {
             if raw.element() != element_of::<T>() || raw.len() != size_of::<T>() {
                 return Err(format!(
                     "the shared value is of another type than {}",

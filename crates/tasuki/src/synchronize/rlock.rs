@@ -8,8 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::lock::{LockError, guarded};
 use crate::error::Error;
-use crate::handle;
-use crate::raw::{RawHandle, RawLock, Wait};
+use crate::raw::{self, RawHandle, RawLock, Wait};
 
 /// Mutual exclusion between processes and threads, where the thread that has the lock may take it again.
 ///
@@ -165,13 +164,13 @@ impl fmt::Debug for RLockGuard<'_> {
 
 impl Serialize for RLock {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        handle::serialize(serializer, |table| self.raw.record(table))
+        raw::serde::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for RLock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RLock, D::Error> {
-        handle::deserialize(deserializer, |handle| match handle {
+        raw::serde::deserialize(deserializer, |handle| match handle {
             RawHandle::Lock(raw) if raw.is_recursive() => Ok(RLock { raw }),
             other => Err(other.instead_of("a recursive lock")),
         })

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
-use crate::handle;
-use crate::raw::{AcquireFailure, Acquired, Death, PermitOwner, RawHandle, RawSemaphore, Wait};
+use crate::raw::{
+    self, AcquireFailure, Acquired, Death, PermitOwner, RawHandle, RawSemaphore, Wait,
+};
 
 /// A number of permits that processes and threads acquire and release: so many may do something at a time.
 ///
@@ -173,13 +174,13 @@ impl fmt::Debug for Semaphore {
 
 impl Serialize for Semaphore {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        handle::serialize(serializer, |table| self.raw.record(table))
+        raw::serde::serialize(serializer, |table| self.raw.record(table))
     }
 }
 
 impl<'de> Deserialize<'de> for Semaphore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Semaphore, D::Error> {
-        handle::deserialize(deserializer, |handle| match handle {
+        raw::serde::deserialize(deserializer, |handle| match handle {
             RawHandle::Semaphore(raw) => Ok(Semaphore { raw }),
             other => Err(other.instead_of("a semaphore")),
         })

@@ -39,6 +39,8 @@ use crate::sys::{clock, eventfd, process, socket_pair};
 
 const DUPLEX_KIND: SlotKind = SlotKind(20);
 const SIMPLEX_KIND: SlotKind = SlotKind(21);
+/// What the slots of pipes are, from the first to the last.
+pub(crate) const SLOT_KINDS: &[(SlotKind, SlotKind)] = &[(DUPLEX_KIND, SIMPLEX_KIND)];
 
 /// The most descriptors that one message can carry.
 pub(crate) const MOST_HANDLES: usize = socket_pair::MOST;

@@ -19,16 +19,44 @@ pub use stream::{RawStream, StreamError, StreamLimits};
 pub use crate::layout::pipe::{Armed, Mode, PipeEnd as RawConnection, Received};
 pub use crate::sys::sockets::Address;
 
-use crate::protocol::transfer::{Outgoing, TransferError};
+use super::kinds::Transferable;
+use super::record::{RecordReader, RecordWriter, malformed};
+use crate::error::Error;
+use crate::layout::pipe::{self, Role};
+use crate::protocol::transfer::TransferError;
+use crate::segment::slot::SlotKind;
 
 /// Says that a child of this process has ended and was waited for, by other means than this crate's: the next send to it notices.
 pub fn note_joined() {
     crate::sys::process::note_ended();
 }
 
-impl RawConnection {
-    /// The record that names this end in a message; its descriptors go into `table`. The end is not closed by that.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        crate::handle::write_pipe_end(self, table)
+impl Transferable for RawConnection {
+    const KINDS: &'static [u8] = &[14];
+    const SLOTS: &'static [(SlotKind, SlotKind)] = pipe::SLOT_KINDS;
+
+    fn kind(&self) -> u8 {
+        14
+    }
+
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+        record.slot(self.slot())?;
+        for fd in self.to_share().map_err(TransferError::refused)? {
+            record.descriptor(fd)?;
+        }
+        record.u8(self.role().number());
+        Ok(())
+    }
+
+    fn read_record(record: &mut RecordReader<'_>) -> Result<RawConnection, Error> {
+        let ((arena, address), socket) = (record.slot()?, record.descriptor()?);
+        let role = Role::from_number(record.u8()?).ok_or_else(malformed)?;
+        let beacons =
+            (0..role.directions()).map(|_| record.descriptor()).collect::<Result<_, _>>()?;
+        RawConnection::open(arena, address, socket, beacons, role)
+    }
+
+    fn name(&self) -> &'static str {
+        "a connection"
     }
 }

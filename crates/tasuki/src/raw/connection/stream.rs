@@ -13,7 +13,11 @@ use std::time::{Duration, Instant};
 use super::turn::{NoTurn, Turn};
 use crate::error::Error;
 use crate::protocol::frame::{FrameError, FrameReader, Room, header};
+use crate::protocol::transfer::TransferError;
 use crate::raw::TransportFailure;
+use crate::raw::kinds::Transferable;
+use crate::raw::record::{RecordReader, RecordWriter};
+use crate::segment::slot::SlotKind;
 use crate::sync::{GaveUp, Spin, Wait};
 use crate::sys::sockets::{self, Address, Kind, Ready};
 
@@ -445,6 +449,41 @@ impl Received {
             Received::End if reader.is_inside() => Err(StreamError::Torn),
             Received::End => Err(StreamError::Closed),
         }
+    }
+}
+
+impl Transferable for RawStream {
+    const KINDS: &'static [u8] = &[15];
+    const SLOTS: &'static [(SlotKind, SlotKind)] = &[];
+
+    fn kind(&self) -> u8 {
+        15
+    }
+
+    /// Nothing of it may be in this process alone. A limit of all bits set is none.
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+        if !self.is_between_messages() {
+            let why = "a part of a message that came on this connection is in this process already";
+            return Err(TransferError::refused(io::Error::other(why)));
+        }
+        record.descriptor(self.descriptor())?;
+        let StreamLimits { max_message, message_timeout } = self.limits();
+        let time = message_timeout.and_then(|time| u64::try_from(time.as_nanos()).ok());
+        record.u64(max_message.unwrap_or(u64::MAX));
+        record.u64(time.unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    fn read_record(record: &mut RecordReader<'_>) -> Result<RawStream, Error> {
+        let socket = record.descriptor()?;
+        let mut limit = || Ok::<_, Error>(Some(record.u64()?).filter(|&n| n != u64::MAX));
+        let (max_message, time) = (limit()?, limit()?);
+        let message_timeout = time.map(Duration::from_nanos);
+        Ok(RawStream::new(socket, StreamLimits { max_message, message_timeout }))
+    }
+
+    fn name(&self) -> &'static str {
+        "a connection over a socket"
     }
 }
 

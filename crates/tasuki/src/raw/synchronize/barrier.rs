@@ -1,13 +1,12 @@
 //! A barrier: so many parties wait until all of them have come.
 
-use std::os::fd::OwnedFd;
-
 use crate::error::Error;
-use crate::handle;
 use crate::layout::barrier::{Arrived, BarrierView, BarrierWords, NotPassed, Place};
-use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::protocol::transfer::TransferError;
 use crate::raw::AcquireFailure;
-use crate::segment::slot::{SLOT, Slot, SlotAddress, SlotKind};
+use crate::raw::kinds::Transferable;
+use crate::raw::record::{RecordReader, RecordWriter};
+use crate::segment::slot::{SLOT, Slot, SlotKind};
 use crate::sync::{Spin, Wait};
 
 /// A barrier between processes and threads, which breaks when a party that is needed dies.
@@ -18,7 +17,7 @@ pub struct RawBarrier {
     parties: u32,
 }
 
-pub(crate) const BARRIER_KIND: SlotKind = SlotKind(11);
+const BARRIER_KIND: SlotKind = SlotKind(11);
 
 /// More parties than this are not supported: a process that uses a segment needs a row of its roster.
 const MOST: u32 = 4000;
@@ -39,15 +38,6 @@ impl RawBarrier {
     /// Makes a barrier for so many parties.
     pub fn create(parties: u32) -> Result<RawBarrier, Error> {
         let slot = Slot::allocate(BARRIER_KIND, len(parties)?)?;
-        Ok(RawBarrier { slot, spin: Spin::new(), parties })
-    }
-
-    pub(crate) fn open(
-        arena: OwnedFd,
-        address: SlotAddress,
-        parties: u32,
-    ) -> Result<RawBarrier, Error> {
-        let slot = Slot::open(arena, BARRIER_KIND, address, len(parties)?)?;
         Ok(RawBarrier { slot, spin: Spin::new(), parties })
     }
 
@@ -111,16 +101,36 @@ impl RawBarrier {
     pub fn is_broken(&self) -> bool {
         self.view().is_broken()
     }
-
-    /// The record that names this barrier in a message; the descriptor that keeps it alive goes into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        handle::write_barrier(&self.slot, self.parties, table)
-    }
 }
 
 impl Clone for RawBarrier {
     fn clone(&self) -> RawBarrier {
         RawBarrier { slot: self.slot.clone(), spin: Spin::new(), parties: self.parties }
+    }
+}
+
+impl Transferable for RawBarrier {
+    const KINDS: &'static [u8] = &[11];
+    const SLOTS: &'static [(SlotKind, SlotKind)] = &[(BARRIER_KIND, BARRIER_KIND)];
+
+    fn kind(&self) -> u8 {
+        11
+    }
+
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+        record.slot(&self.slot)?;
+        record.u32(self.parties);
+        Ok(())
+    }
+
+    fn read_record(record: &mut RecordReader<'_>) -> Result<RawBarrier, Error> {
+        let ((arena, address), parties) = (record.slot()?, record.u32()?);
+        let slot = Slot::open(arena, BARRIER_KIND, address, len(parties)?)?;
+        Ok(RawBarrier { slot, spin: Spin::new(), parties })
+    }
+
+    fn name(&self) -> &'static str {
+        "a barrier"
     }
 }
 

@@ -1,15 +1,14 @@
 //! A condition: threads and processes wait until another one notifies them, and give up a lock meanwhile.
 
-use std::os::fd::OwnedFd;
-
 use super::RawLock;
 use crate::error::Error;
-use crate::handle;
 use crate::layout::condition::{ConditionView, ConditionWords, NotWaited, Seat, Woken};
 use crate::layout::lock::Acquired;
-use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::protocol::transfer::TransferError;
 use crate::raw::AcquireFailure;
-use crate::segment::slot::{Slot, SlotAddress, SlotKind};
+use crate::raw::kinds::Transferable;
+use crate::raw::record::{RecordReader, RecordWriter};
+use crate::segment::slot::{Slot, SlotKind};
 use crate::sync::{GaveUp, Spin, Wait};
 
 /// A condition between processes and threads; a killed waiter takes no notification with it.
@@ -19,17 +18,14 @@ pub struct RawCondition {
     spin: Spin,
 }
 
-pub(crate) const CONDITION_KIND: SlotKind = SlotKind(10);
+pub(super) const CONDITION_KIND: SlotKind = SlotKind(10);
+/// What a condition's record begins with, and that of its own lock.
+pub(super) const CONDITION: u8 = 10;
 
 impl RawCondition {
     /// Makes a condition that nobody waits for.
     pub fn create() -> Result<RawCondition, Error> {
         let slot = Slot::allocate(CONDITION_KIND, size_of::<ConditionWords>())?;
-        Ok(RawCondition { slot, spin: Spin::new() })
-    }
-
-    pub(crate) fn open(arena: OwnedFd, address: SlotAddress) -> Result<RawCondition, Error> {
-        let slot = Slot::open(arena, CONDITION_KIND, address, size_of::<ConditionWords>())?;
         Ok(RawCondition { slot, spin: Spin::new() })
     }
 
@@ -73,16 +69,34 @@ impl RawCondition {
     pub fn waiting(&self) -> usize {
         self.view().waiting()
     }
-
-    /// The record that names this condition in a message; the descriptor that keeps it alive goes into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        handle::write_condition(&self.slot, table)
-    }
 }
 
 impl Clone for RawCondition {
     fn clone(&self) -> RawCondition {
         RawCondition { slot: self.slot.clone(), spin: Spin::new() }
+    }
+}
+
+impl Transferable for RawCondition {
+    const KINDS: &'static [u8] = &[CONDITION];
+    const SLOTS: &'static [(SlotKind, SlotKind)] = &[(CONDITION_KIND, CONDITION_KIND)];
+
+    fn kind(&self) -> u8 {
+        CONDITION
+    }
+
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+        record.slot(&self.slot)
+    }
+
+    fn read_record(record: &mut RecordReader<'_>) -> Result<RawCondition, Error> {
+        let (arena, address) = record.slot()?;
+        let slot = Slot::open(arena, CONDITION_KIND, address, size_of::<ConditionWords>())?;
+        Ok(RawCondition { slot, spin: Spin::new() })
+    }
+
+    fn name(&self) -> &'static str {
+        "a condition"
     }
 }
 

@@ -1,12 +1,11 @@
 //! An event: set or not.
 
-use std::os::fd::OwnedFd;
-
 use crate::error::Error;
-use crate::handle;
 use crate::layout::event::EventView;
-use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::segment::slot::{Slot, SlotAddress, SlotKind};
+use crate::protocol::transfer::TransferError;
+use crate::raw::kinds::Transferable;
+use crate::raw::record::{RecordReader, RecordWriter};
+use crate::segment::slot::{Slot, SlotKind};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{GaveUp, Spin, Wait};
 
@@ -23,11 +22,6 @@ impl RawEvent {
     /// Makes an event that is not set.
     pub fn create() -> Result<RawEvent, Error> {
         let slot = Slot::allocate(EVENT_KIND, size_of::<AtomicU32>())?;
-        Ok(RawEvent { slot, spin: Spin::new() })
-    }
-
-    pub(crate) fn open(arena: OwnedFd, address: SlotAddress) -> Result<RawEvent, Error> {
-        let slot = Slot::open(arena, EVENT_KIND, address, size_of::<AtomicU32>())?;
         Ok(RawEvent { slot, spin: Spin::new() })
     }
 
@@ -56,15 +50,33 @@ impl RawEvent {
     pub fn wait(&self, wait: &mut Wait<'_>) -> Result<(), GaveUp> {
         self.view().wait(wait)
     }
-
-    /// The record that names this event in a message; the descriptor that keeps it alive goes into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        handle::write_event(&self.slot, table)
-    }
 }
 
 impl Clone for RawEvent {
     fn clone(&self) -> RawEvent {
         RawEvent { slot: self.slot.clone(), spin: Spin::new() }
+    }
+}
+
+impl Transferable for RawEvent {
+    const KINDS: &'static [u8] = &[6];
+    const SLOTS: &'static [(SlotKind, SlotKind)] = &[(EVENT_KIND, EVENT_KIND)];
+
+    fn kind(&self) -> u8 {
+        6
+    }
+
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+        record.slot(&self.slot)
+    }
+
+    fn read_record(record: &mut RecordReader<'_>) -> Result<RawEvent, Error> {
+        let (arena, address) = record.slot()?;
+        let slot = Slot::open(arena, EVENT_KIND, address, size_of::<AtomicU32>())?;
+        Ok(RawEvent { slot, spin: Spin::new() })
+    }
+
+    fn name(&self) -> &'static str {
+        "an event"
     }
 }

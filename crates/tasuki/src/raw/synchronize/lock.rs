@@ -1,15 +1,14 @@
 //! A lock without data: recursive or not.
 
-use std::os::fd::OwnedFd;
-
-use super::condition::CONDITION_KIND;
+use super::condition::{CONDITION, CONDITION_KIND};
 use crate::error::Error;
-use crate::handle;
 use crate::layout::condition::UserLock;
 use crate::layout::lock::{Acquired, LockView, LockWords};
-use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::protocol::transfer::TransferError;
+use crate::raw::kinds::Transferable;
+use crate::raw::record::{RecordReader, RecordWriter};
 use crate::raw::{AcquireFailure, RawValue};
-use crate::segment::slot::{Slot, SlotAddress, SlotKind};
+use crate::segment::slot::{Slot, SlotKind};
 use crate::sync::{Spin, Wait};
 
 /// A lock that any process may hold: recursive or not, with recovery when its owner died.
@@ -20,23 +19,17 @@ pub struct RawLock {
     recursive: bool,
 }
 
-pub(crate) const LOCK_KIND: SlotKind = SlotKind(1);
-pub(crate) const RLOCK_KIND: SlotKind = SlotKind(2);
+pub(in crate::raw) const LOCK_KIND: SlotKind = SlotKind(1);
+pub(in crate::raw) const RLOCK_KIND: SlotKind = SlotKind(2);
+/// What the record of a lock begins with, and that of a recursive one.
+const LOCK: u8 = 2;
+const RLOCK: u8 = 3;
 
 impl RawLock {
     /// Makes a free lock.
     pub fn create(recursive: bool) -> Result<RawLock, Error> {
         let kind = if recursive { RLOCK_KIND } else { LOCK_KIND };
         Ok(RawLock::of(Slot::allocate(kind, size_of::<LockWords>())?, recursive))
-    }
-
-    pub(crate) fn open(
-        arena: OwnedFd,
-        address: SlotAddress,
-        recursive: bool,
-    ) -> Result<RawLock, Error> {
-        let kind = if recursive { RLOCK_KIND } else { LOCK_KIND };
-        Ok(RawLock::of(Slot::open(arena, kind, address, size_of::<LockWords>())?, recursive))
     }
 
     /// Whether a thread that holds the lock may take it again.
@@ -148,14 +141,6 @@ impl RawLock {
         self.view().clear_poison();
     }
 
-    /// The record that names this lock in a message; the descriptor that keeps it alive goes into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        if self.slot.kind() == CONDITION_KIND {
-            return handle::write_condition(&self.slot, table); // the lock is a part of it
-        }
-        handle::write_lock(&self.slot, self.slot.kind() == RLOCK_KIND, table)
-    }
-
     /// The same lock as a value without bytes.
     pub(crate) fn into_value(self) -> RawValue {
         RawValue::of_lock(self)
@@ -170,5 +155,34 @@ impl RawLock {
 impl Clone for RawLock {
     fn clone(&self) -> RawLock {
         RawLock::of(self.slot.clone(), self.recursive)
+    }
+}
+
+impl Transferable for RawLock {
+    const KINDS: &'static [u8] = &[LOCK, RLOCK];
+    const SLOTS: &'static [(SlotKind, SlotKind)] =
+        &[(LOCK_KIND, LOCK_KIND), (RLOCK_KIND, RLOCK_KIND)];
+
+    fn kind(&self) -> u8 {
+        match self.slot.kind() {
+            CONDITION_KIND => CONDITION, // the lock is a part of it
+            RLOCK_KIND => RLOCK,
+            _ => LOCK,
+        }
+    }
+
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+        record.slot(&self.slot)
+    }
+
+    fn read_record(record: &mut RecordReader<'_>) -> Result<RawLock, Error> {
+        let recursive = record.kind() == RLOCK;
+        let kind = if recursive { RLOCK_KIND } else { LOCK_KIND };
+        let (arena, address) = record.slot()?;
+        Ok(RawLock::of(Slot::open(arena, kind, address, size_of::<LockWords>())?, recursive))
+    }
+
+    fn name(&self) -> &'static str {
+        if self.recursive { "a recursive lock" } else { "a lock" }
     }
 }

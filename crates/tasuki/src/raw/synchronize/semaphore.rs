@@ -1,16 +1,15 @@
 //! A semaphore: permits, some of which are owned by processes.
 
-use std::os::fd::OwnedFd;
-
 use crate::error::Error;
-use crate::handle;
 use crate::layout::lock::Acquired;
 use crate::layout::semaphore::{
     FEWEST_OWNERS, MOST, MOST_OWNERS, Permit, SemaphoreView, SemaphoreWords, owners,
 };
-use crate::protocol::transfer::{Outgoing, TransferError};
+use crate::protocol::transfer::TransferError;
 use crate::raw::AcquireFailure;
-use crate::segment::slot::{Slot, SlotAddress, SlotKind};
+use crate::raw::kinds::Transferable;
+use crate::raw::record::{RecordReader, RecordWriter};
+use crate::segment::slot::{Slot, SlotKind};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{GaveUp, Spin, Wait};
 
@@ -46,19 +45,6 @@ impl RawSemaphore {
         let slot = Slot::allocate(SEMAPHORE_KIND, len(owners))?;
         slot.place::<SemaphoreWords>(0).begin(initial);
         Ok(RawSemaphore { slot, spin: Spin::new(), max, owners: owners as u16 })
-    }
-
-    pub(crate) fn open(
-        arena: OwnedFd,
-        address: SlotAddress,
-        max: u32,
-        owners: u16,
-    ) -> Result<RawSemaphore, Error> {
-        if max > MOST || !(FEWEST_OWNERS..=MOST_OWNERS).contains(&usize::from(owners)) {
-            return Err(Error::Invalid("a semaphore's handle with impossible numbers".into()));
-        }
-        let slot = Slot::open(arena, SEMAPHORE_KIND, address, len(usize::from(owners)))?;
-        Ok(RawSemaphore { slot, spin: Spin::new(), max, owners })
     }
 
     #[inline]
@@ -185,11 +171,6 @@ impl RawSemaphore {
         self.max < MOST
     }
 
-    /// The record that names this semaphore in a message; the descriptor that keeps it alive goes into `table`.
-    pub fn record(&self, table: &mut Outgoing) -> Result<Vec<u8>, TransferError> {
-        handle::write_semaphore(&self.slot, self.max, self.owners, table)
-    }
-
     /// What distinguishes this semaphore from all others of this process.
     pub fn key(&self) -> (u64, u32) {
         (self.slot.segment().file_id().1, self.slot.address().slot)
@@ -199,5 +180,34 @@ impl RawSemaphore {
 impl Clone for RawSemaphore {
     fn clone(&self) -> RawSemaphore {
         RawSemaphore { slot: self.slot.clone(), spin: Spin::new(), ..*self }
+    }
+}
+
+impl Transferable for RawSemaphore {
+    const KINDS: &'static [u8] = &[7];
+    const SLOTS: &'static [(SlotKind, SlotKind)] = &[(SEMAPHORE_KIND, SEMAPHORE_KIND)];
+
+    fn kind(&self) -> u8 {
+        7
+    }
+
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
+        record.slot(&self.slot)?;
+        record.u32(self.max);
+        record.u16(self.owners);
+        Ok(())
+    }
+
+    fn read_record(record: &mut RecordReader<'_>) -> Result<RawSemaphore, Error> {
+        let ((arena, address), max, owners) = (record.slot()?, record.u32()?, record.u16()?);
+        if max > MOST || !(FEWEST_OWNERS..=MOST_OWNERS).contains(&usize::from(owners)) {
+            return Err(Error::Invalid("a semaphore's handle with impossible numbers".into()));
+        }
+        let slot = Slot::open(arena, SEMAPHORE_KIND, address, len(usize::from(owners)))?;
+        Ok(RawSemaphore { slot, spin: Spin::new(), max, owners })
+    }
+
+    fn name(&self) -> &'static str {
+        "a semaphore"
     }
 }
