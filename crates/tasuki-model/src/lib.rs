@@ -25,8 +25,8 @@ mod queue {
 mod pipe {
     #[path = "../../../tasuki/src/layout/pipe/beacon.rs"]
     mod beacon;
-    #[path = "../../../tasuki/src/layout/pipe/bell.rs"]
-    mod bell;
+    #[path = "../../../tasuki/src/layout/pipe/wait_word.rs"]
+    mod wait_word;
 
     mod beacon_models;
     mod models;

@@ -22,7 +22,7 @@ const POINTS: [KillPoint; 10] = [
     KillPoint::BeaconLit,
     KillPoint::BeaconDarkening,
     KillPoint::BeaconDark,
-    KillPoint::PutBellRung,
+    KillPoint::PutNotified,
     KillPoint::PutCommitted,
     KillPoint::PutUnlocked,
     KillPoint::GetCommitted,

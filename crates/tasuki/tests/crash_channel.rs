@@ -208,7 +208,7 @@ mod kill_points {
     #[test]
     fn who_is_killed_while_closing_is_gone() {
         let _watchdog = watchdog();
-        for point in [KillPoint::EndClosed, KillPoint::EndCounted, KillPoint::EndHalfRung] {
+        for point in [KillPoint::EndClosed, KillPoint::EndCounted, KillPoint::EndHalfNotified] {
             let (sender, receiver) = channel::<u64>().unwrap();
             let (full, drain) = bounded::<u64>(1).unwrap();
             full.send(1).unwrap();

@@ -29,7 +29,7 @@ const WORKER: &[(KillPoint, u32, u64)] = &[
     (KillPoint::GetTallied, 2, 0),
     (KillPoint::GetTallied, 3, 0),
     (KillPoint::GetInHand, 3, 0),
-    (KillPoint::GetBellRung, 3, 0),
+    (KillPoint::GetNotified, 3, 0),
     (KillPoint::GetCommitted, 1, 1),
     (KillPoint::GetCommitted, 2, 1),
     (KillPoint::GetCommitted, 3, 1),
@@ -37,7 +37,7 @@ const WORKER: &[(KillPoint, u32, u64)] = &[
     (KillPoint::TaskTallied, 1, 1),
     (KillPoint::TaskTallied, 2, 1),
     (KillPoint::TaskTallied, 3, 1),
-    (KillPoint::TaskBellRung, 3, 1),
+    (KillPoint::TaskNotified, 3, 1),
     (KillPoint::TaskCommitted, 1, 0),
     (KillPoint::TaskCommitted, 3, 0),
     (KillPoint::TaskRowCleared, 1, 0),
@@ -45,7 +45,7 @@ const WORKER: &[(KillPoint, u32, u64)] = &[
 
 /// Where one dies who counts the tasks of another one as lost.
 const COUNTER: &[KillPoint] =
-    &[KillPoint::TaskLossNoted, KillPoint::TaskBellRung, KillPoint::TaskCommitted];
+    &[KillPoint::TaskLossNoted, KillPoint::TaskNotified, KillPoint::TaskCommitted];
 
 /// Works until nothing is left, and says how many tasks that were.
 fn work(queue: &RawQueue) -> u64 {
@@ -95,7 +95,7 @@ fn a_join_goes_on_wherever_a_worker_dies_and_counts_what_it_had() {
 #[test]
 fn the_last_task_is_reported_by_one_who_dies() {
     let _watchdog = watchdog();
-    for (point, lost) in [(KillPoint::TaskBellRung, 1), (KillPoint::TaskCommitted, 0)] {
+    for (point, lost) in [(KillPoint::TaskNotified, 1), (KillPoint::TaskCommitted, 0)] {
         let queue = joinable();
         put_tasks(&queue, 1);
         let words = Words::new(3);

@@ -99,7 +99,7 @@ fn table(point: KillPoint) -> Tried {
         | KillPoint::PutHalfWritten
         | KillPoint::PutWritten
         | KillPoint::PutHandlesSent
-        | KillPoint::PutBellRung => Here(&[
+        | KillPoint::PutNotified => Here(&[
             Put(SMALL, NeverPut),
             Put(MIDDLE, NeverPut),
             Put(BLOCK, NeverPut),
@@ -119,7 +119,7 @@ fn table(point: KillPoint) -> Tried {
         KillPoint::GetLocked
         | KillPoint::GetCopied
         | KillPoint::GetInHand
-        | KillPoint::GetBellRung => Here(&[
+        | KillPoint::GetNotified => Here(&[
             Get(SMALL, Delivered),
             Get(MIDDLE, Delivered),
             Get(BLOCK, Delivered),
@@ -144,7 +144,7 @@ fn table(point: KillPoint) -> Tried {
         KillPoint::TrimUnlinked => Here(&[Drain(MIDDLE, Lost)]),
         KillPoint::UserLockTaken => Here(&[Lock(Section::Poisoned)]),
         KillPoint::UserLockFreed => Here(&[Lock(Section::Complete)]),
-        KillPoint::EndClosed | KillPoint::EndCounted | KillPoint::EndHalfRung => {
+        KillPoint::EndClosed | KillPoint::EndCounted | KillPoint::EndHalfNotified => {
             In("crash_channel.rs")
         }
         KillPoint::ConditionEntered
@@ -174,7 +174,7 @@ fn table(point: KillPoint) -> Tried {
         KillPoint::SharedMemoryFilled | KillPoint::SharedMemoryNamed => {
             In("shared_memory_system.rs")
         }
-        KillPoint::SemaphoreAnnounced
+        KillPoint::SemaphorePrepared
         | KillPoint::SemaphoreTaken
         | KillPoint::SemaphoreTakenBare
         | KillPoint::SemaphoreDisowned
@@ -182,7 +182,7 @@ fn table(point: KillPoint) -> Tried {
         | KillPoint::SemaphoreNoted
         | KillPoint::SemaphoreReclaimed => In("crash_semaphore.rs"),
         KillPoint::PipeHalfWritten
-        | KillPoint::PipeRung
+        | KillPoint::PipeHandlesSent
         | KillPoint::PipeLighting
         | KillPoint::PipeLit
         | KillPoint::PipeDarkening
@@ -213,7 +213,7 @@ fn table(point: KillPoint) -> Tried {
         KillPoint::PutSomeQueued | KillPoint::GetSomeHeld => In("crash_batch.rs"),
         KillPoint::GetTallied
         | KillPoint::TaskTallied
-        | KillPoint::TaskBellRung
+        | KillPoint::TaskNotified
         | KillPoint::TaskCommitted
         | KillPoint::TaskRowCleared
         | KillPoint::TaskLossNoted => In("crash_joining.rs"),
@@ -567,7 +567,7 @@ fn slot_holder_dies(point: KillPoint, nth: u32) {
 #[test]
 fn whoever_repairs_may_be_killed_as_well() {
     let _watchdog = watchdog();
-    for point in [KillPoint::PutHalfWritten, KillPoint::PutBellRung, KillPoint::PutChunkLinked] {
+    for point in [KillPoint::PutHalfWritten, KillPoint::PutNotified, KillPoint::PutChunkLinked] {
         let queue = queue_of(None);
         let ledger = Ledger::new(7, 1000);
         dies_at(point, 1, || put_and_note(&queue, &ledger, 0, MIDDLE, 0, 1000));

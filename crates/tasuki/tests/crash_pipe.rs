@@ -95,7 +95,7 @@ fn a_killed_sender_leaves_whole_messages_and_wakes_who_sleeps() {
             ],
         ),
         (
-            KillPoint::PipeRung,
+            KillPoint::PipeHandlesSent,
             &[
                 (Kind::Handles, SMALL, 1, Gone),
                 (Kind::Handles, SMALL, 4, Gone),
@@ -358,7 +358,7 @@ fn no_kill_leaves_the_descriptor_dark_with_a_message_in_the_pipe() {
     let _watchdog = watchdog_of(Duration::from_secs(600));
     for point in [
         PipeHalfWritten,
-        PipeRung,
+        PipeHandlesSent,
         PipeLighting,
         PipeLit,
         PipeWritten,
@@ -385,7 +385,7 @@ fn no_kill_leaves_the_descriptor_dark_with_a_message_in_the_pipe() {
                     }
                 });
                 let ended = victim.wait();
-                if kind == Kind::Polled && point == PipeRung {
+                if kind == Kind::Polled && point == PipeHandlesSent {
                     assert_eq!(ended, Ended::WELL);
                     continue;
                 }
@@ -416,7 +416,7 @@ fn a_stopped_sender_holds_up_no_call_with_a_deadline() {
     let _watchdog = watchdog_of(Duration::from_secs(600));
     let points = [
         PipeHalfWritten,
-        PipeRung,
+        PipeHandlesSent,
         PipeLighting,
         PipeLit,
         PipeWritten,
@@ -478,7 +478,7 @@ fn senders_killed_with_descriptors_on_their_way_leave_room_for_others() {
         let (receiver, sender) = simplex();
         for _ in 0..300 {
             let mut victim = fork(|| {
-                arm(KillPoint::PipeRung, 1);
+                arm(KillPoint::PipeHandlesSent, 1);
                 let fds = [OwnedFd::from(std::fs::File::open("/dev/null").unwrap())];
                 let _ =
                     sender.send(RAW, &[b"x"], &fds, &mut Wait::timeout(Duration::from_millis(1)));

@@ -92,7 +92,7 @@ fn blocks_of_a_message_that_was_never_put_are_freed_by_who_can() {
         });
         // More blocks of one size than have their entries in the part that everybody has mapped.
         (0..34).for_each(|number| put(&queue, &message(0, number, LEN), &[]));
-        die_at(KillPoint::PutBellRung, || put(&queue, &message(0, 34, LEN), &[]));
+        die_at(KillPoint::PutNotified, || put(&queue, &message(0, 34, LEN), &[]));
         poor.work();
         put(&queue, &message(0, 99, 24), &[]);
         while get(&queue, &mut Wait::now()).is_some() {}

@@ -30,7 +30,7 @@ fn assert_gave_up<R: std::fmt::Debug>(result: Result<R, TransportFailure>) {
 #[test]
 fn nobody_waits_for_a_stopped_producer_longer_than_he_wants() {
     let _watchdog = watchdog();
-    for point in [KillPoint::PutLocked, KillPoint::PutHalfWritten, KillPoint::PutBellRung] {
+    for point in [KillPoint::PutLocked, KillPoint::PutHalfWritten, KillPoint::PutNotified] {
         let queue = RawQueue::create(QueueOptions { capacity: Some(9), ..Default::default() });
         let queue = queue.unwrap();
         let mut producer = stopped(point, || put(&queue, &message(0, 0, 24), &[]));
@@ -54,7 +54,7 @@ fn nobody_waits_for_a_stopped_producer_longer_than_he_wants() {
 #[test]
 fn nobody_waits_for_a_stopped_consumer_longer_than_he_wants() {
     let _watchdog = watchdog();
-    for point in [KillPoint::GetLocked, KillPoint::GetCopied, KillPoint::GetBellRung] {
+    for point in [KillPoint::GetLocked, KillPoint::GetCopied, KillPoint::GetNotified] {
         let queue = RawQueue::create(QueueOptions { capacity: Some(9), ..Default::default() });
         let queue = queue.unwrap();
         (0..2).for_each(|number| put(&queue, &message(0, number, 24), &[]));

@@ -176,7 +176,7 @@ fn two_signals_at_once_or_one_after_the_other_wake_both() {
 }
 
 #[test]
-fn who_sleeps_again_after_a_ring_for_nothing_is_not_forgotten() {
+fn a_waiter_that_sleeps_again_after_a_notification_for_nothing_is_not_forgotten() {
     explore(5, || {
         let model = Model::new(0);
         let waiter = model.run(1, |process| process.acquire(Permit::Bare));
@@ -216,7 +216,7 @@ fn who_sleeps_while_a_releaser_dies_is_woken() {
             victim.acquire(victim.mine());
             let waiter = model.run(0, Process::enter);
             victim.release_and_die(dies);
-            model.words.bell.ring_all(); // stands for the end of a slice
+            model.words.waiters.notify_all(); // stands for the end of a slice
             waiter.join().unwrap();
             assert_eq!(model.process(0).view().value(), 1);
         });

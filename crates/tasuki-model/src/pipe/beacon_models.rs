@@ -5,13 +5,13 @@ use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::thread;
 
 use super::beacon::{Beacon, Lamp};
-use super::bell::{self, Bell, Frame, Wake};
+use super::wait_word::{self, Frame, WaitWord, Wake};
 
 /// A direction whose turn to send is the user's lock as far as `acquire_or_mark` and `release_telling` see it.
 struct Direction {
     stamps: [AtomicU32; 2],
     head: AtomicU32,
-    bell: Bell,
+    waiters: WaitWord,
     beacon: Beacon,
     lamp: Eventfd,
     turn: AtomicU32,
@@ -47,7 +47,7 @@ impl Direction {
         Arc::new(Direction {
             stamps: [AtomicU32::new(0), AtomicU32::new(0)],
             head: AtomicU32::new(0),
-            bell: Bell::new(),
+            waiters: WaitWord::new(),
             beacon: Beacon::new(),
             lamp: Eventfd(AtomicU32::new(0)),
             turn: AtomicU32::new(FREE),
@@ -55,8 +55,8 @@ impl Direction {
     }
 
     fn has_frame(&self) -> bool {
-        let head = bell::stamp(&self.head) as usize;
-        head < self.stamps.len() && bell::stamp(&self.stamps[head]) != 0
+        let head = wait_word::stamp(&self.head) as usize;
+        head < self.stamps.len() && wait_word::stamp(&self.stamps[head]) != 0
     }
 
     fn is_lit(&self) -> bool {
@@ -70,7 +70,7 @@ impl Direction {
     fn give_back(&self) {
         if self.turn.swap(FREE, Ordering::Release) & MARKED != 0 {
             fence(Ordering::SeqCst);
-            if self.bell.is_polled() {
+            if self.waiters.is_polled() {
                 self.settle();
             }
         }
@@ -80,7 +80,7 @@ impl Direction {
     fn settle(&self) {
         loop {
             if self.try_turn() {
-                self.beacon.settle(&self.bell, || self.has_frame(), &self.lamp);
+                self.beacon.settle(&self.waiters, || self.has_frame(), &self.lamp);
                 self.give_back();
                 return;
             }
@@ -101,20 +101,20 @@ impl Direction {
         while !self.try_turn() {
             thread::yield_now();
         }
-        if self.bell.is_polled() {
+        if self.waiters.is_polled() {
             self.beacon.light(&self.lamp);
         }
         if dies == Dies::Lit {
             return;
         }
-        bell::commit(&self.stamps[frame], 1);
+        wait_word::commit(&self.stamps[frame], 1);
         if dies == Dies::Committed {
             return;
         }
         self.give_back();
-        if self.bell.take(Frame::First) == Wake(true) {
+        if self.waiters.take(Frame::First) == Wake(true) {
             self.beacon.light_without_turn(&self.lamp);
-            if self.bell.is_polled() {
+            if self.waiters.is_polled() {
                 self.settle();
             }
         }
@@ -123,8 +123,8 @@ impl Direction {
     /// Takes a message if there is one. One thread at a time has the turn to receive.
     fn receive(&self) {
         if self.has_frame() {
-            bell::commit(&self.head, bell::stamp(&self.head) + 1);
-            if self.bell.is_polled() && !self.has_frame() {
+            wait_word::commit(&self.head, wait_word::stamp(&self.head) + 1);
+            if self.waiters.is_polled() && !self.has_frame() {
                 self.settle();
             }
         }
@@ -132,7 +132,7 @@ impl Direction {
 
     /// `pollable`.
     fn ask(&self) {
-        self.bell.set_polled();
+        self.waiters.set_polled();
         self.lamp.light();
         self.settle();
     }
@@ -173,7 +173,7 @@ fn when_all_is_quiet_the_beacon_says_what_the_ring_does() {
 fn a_light_for_sleepers_does_not_last_when_somebody_asks() {
     explore(|| {
         let direction = Direction::new();
-        direction.bell.announce_asleep();
+        direction.waiters.prepare_asleep();
         let asker = run(&direction, Direction::ask);
         let receiver = run(&direction, Direction::receive);
         direction.send(0, Dies::Not);

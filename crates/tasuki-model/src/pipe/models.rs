@@ -1,20 +1,20 @@
-//! The pipe's bells: whatever the order, who sleeps is woken by what it waits for.
+//! The pipe's wait words: whatever the order, a sleeper is woken by what it waits for.
 
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use super::beacon::{Beacon, Lamp};
-use super::bell::{self, Bell, Frame, Wake};
+use super::wait_word::{self, Frame, WaitWord, Wake};
 use crate::sync::Wait;
 
 /// A direction with room for two frames.
 struct Direction {
     stamps: [AtomicU32; 2],
-    bell: Bell,
+    waiters: WaitWord,
     beacon: Beacon,
     lamp: Eventfd,
-    room: Bell,
+    room: WaitWord,
     head: AtomicU32,
     turn_taken: AtomicU32,
     sending: Mutex<()>,
@@ -42,10 +42,10 @@ impl Direction {
     fn new() -> Arc<Direction> {
         Arc::new(Direction {
             stamps: [AtomicU32::new(0), AtomicU32::new(0)],
-            bell: Bell::new(),
+            waiters: WaitWord::new(),
             beacon: Beacon::new(),
             lamp: Eventfd { lit: Mutex::new(false), changed: Condvar::new() },
-            room: Bell::new(),
+            room: WaitWord::new(),
             head: AtomicU32::new(0),
             turn_taken: AtomicU32::new(1),
             sending: Mutex::new(()),
@@ -54,21 +54,21 @@ impl Direction {
     }
 
     fn is_there(&self, frame: usize) -> bool {
-        bell::stamp(&self.stamps[frame]) != 0
+        wait_word::stamp(&self.stamps[frame]) != 0
     }
 
     /// S6 to S8, for a frame that begins a message.
     fn send(&self, frame: usize) {
         let _turn = self.sending.lock().unwrap();
-        bell::commit(&self.stamps[frame], 1);
-        if self.bell.take(Frame::First) == Wake(true) {
+        wait_word::commit(&self.stamps[frame], 1);
+        if self.waiters.take(Frame::First) == Wake(true) {
             self.beacon.light(&self.lamp);
         }
     }
 
     /// Whether there is a frame at the head.
     fn has_frame(&self) -> bool {
-        let head = bell::stamp(&self.head) as usize;
+        let head = wait_word::stamp(&self.head) as usize;
         head < self.stamps.len() && self.is_there(head)
     }
 
@@ -78,14 +78,14 @@ impl Direction {
             {
                 let _turn = self.receiving.lock().unwrap();
                 if self.has_frame() {
-                    bell::commit(&self.head, bell::stamp(&self.head) + 1);
+                    wait_word::commit(&self.head, wait_word::stamp(&self.head) + 1);
                     return;
                 }
             }
             if self.beacon.may_be_lit() {
                 self.settle();
             }
-            self.bell.announce_asleep();
+            self.waiters.prepare_asleep();
             if self.has_frame() {
                 continue;
             }
@@ -104,29 +104,29 @@ impl Direction {
     /// A1. What is done while the turn is another's, `beacon_models` explores.
     fn settle(&self) {
         let _turn = self.sending.lock().unwrap();
-        self.beacon.settle(&self.bell, || self.has_frame(), &self.lamp);
+        self.beacon.settle(&self.waiters, || self.has_frame(), &self.lamp);
     }
 
     fn set_head(&self, head: u32) {
-        bell::commit(&self.head, head);
-        self.room.wake_here();
+        wait_word::commit(&self.head, head);
+        self.room.notify_here();
     }
 
     /// Sleeps until that much was consumed.
     fn wait_for_room(&self, head: u32) {
-        while bell::stamp(&self.head) < head {
-            let announced = self.room.announce_here();
-            if bell::stamp(&self.head) >= head {
+        while wait_word::stamp(&self.head) < head {
+            let prepared = self.room.prepare_here();
+            if wait_word::stamp(&self.head) >= head {
                 return;
             }
-            self.room.sleep_here(announced, &mut Wait::forever()).unwrap();
+            self.room.wait_here(prepared, &mut Wait::forever()).unwrap();
         }
     }
 
     /// Waits for the next frame of a message; false: it is torn.
     fn wait_midway(&self, frame: usize) -> bool {
         loop {
-            let announced = self.bell.announce_here();
+            let prepared = self.waiters.prepare_here();
             loom::sync::atomic::fence(Ordering::SeqCst);
             let nobody_sends = self.turn_taken.load(Ordering::Relaxed) == 0;
             loom::sync::atomic::fence(Ordering::Acquire);
@@ -136,7 +136,7 @@ impl Direction {
             if nobody_sends {
                 return false;
             }
-            self.bell.sleep_here(announced, &mut Wait::forever()).unwrap();
+            self.waiters.wait_here(prepared, &mut Wait::forever()).unwrap();
         }
     }
 }
@@ -180,7 +180,7 @@ fn two_who_sleep_on_one_end_are_both_woken() {
     });
 }
 
-/// Who darkens the beacon that one was about to poll announces a sleeper again: without that the second message wakes
+/// Who darkens the beacon that one was about to poll sets the flag of sleepers again: without that the second message wakes
 /// nobody.
 #[test]
 fn one_that_only_looks_takes_no_wake_up_along() {
@@ -190,7 +190,7 @@ fn one_that_only_looks_takes_no_wake_up_along() {
         let looker = run(&direction, |direction| {
             let _turn = direction.receiving.lock().unwrap();
             if direction.has_frame() {
-                bell::commit(&direction.head, bell::stamp(&direction.head) + 1);
+                wait_word::commit(&direction.head, wait_word::stamp(&direction.head) + 1);
             }
             direction.settle();
         });
@@ -206,8 +206,8 @@ fn a_receiver_that_sleeps_midway_is_woken_by_the_next_frame() {
     explore(|| {
         let direction = Direction::new();
         let receiver = run(&direction, |direction| assert!(direction.wait_midway(0)));
-        bell::commit(&direction.stamps[0], 1);
-        let _ = direction.bell.take(Frame::Later);
+        wait_word::commit(&direction.stamps[0], 1);
+        let _ = direction.waiters.take(Frame::Later);
         receiver.join().unwrap();
     });
 }
@@ -220,17 +220,17 @@ fn a_receiver_that_sleeps_midway_learns_that_the_sender_gave_up() {
             assert!(direction.wait_midway(0), "it was committed before the turn was given back");
             assert!(!direction.wait_midway(1));
         });
-        bell::commit(&direction.stamps[0], 1);
-        let _ = direction.bell.take(Frame::Later);
+        wait_word::commit(&direction.stamps[0], 1);
+        let _ = direction.waiters.take(Frame::Later);
         // The lock's release.
         direction.turn_taken.store(0, Ordering::Release);
         loom::sync::atomic::fence(Ordering::SeqCst);
-        direction.bell.wake_here();
+        direction.waiters.notify_here();
         receiver.join().unwrap();
     });
 }
 
-/// The first version slept on a `SleepWord` here, and missed the second wake-up.
+/// The first version slept on a `EventCount` here, and missed the second wake-up.
 #[test]
 fn a_sender_is_woken_again_until_there_is_enough_room() {
     explore(|| {

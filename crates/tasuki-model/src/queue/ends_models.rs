@@ -9,12 +9,12 @@ use loom::thread;
 
 use super::models::explore;
 use super::side::{Position, Side, sleep_until};
-use crate::sync::{GaveUp, SleepWord, Wait};
+use crate::sync::{EventCount, GaveUp, Wait};
 
 struct Channel {
     put: Side,
     get: Side,
-    nonempty: SleepWord,
+    nonempty: EventCount,
     /// Copies of the senders' socket.
     copies: AtomicU32,
     numbers: [AtomicU64; 2],
@@ -25,7 +25,7 @@ impl Channel {
         Arc::new(Channel {
             put: Side::new(),
             get: Side::new(),
-            nonempty: SleepWord::new(),
+            nonempty: EventCount::new(),
             copies: AtomicU32::new(senders),
             numbers: [AtomicU64::new(0), AtomicU64::new(0)],
         })
@@ -35,7 +35,7 @@ impl Channel {
         let held = self.put.lock.lock();
         let tail = self.put.position();
         self.numbers[tail.ticket as usize].store(number, Ordering::Relaxed);
-        self.nonempty.ring(1);
+        self.nonempty.notify(1);
         self.put.commit(&held, next(tail));
         drop(held);
     }
@@ -43,7 +43,7 @@ impl Channel {
     /// Steps D1 and D3.
     fn close(&self) {
         self.copies.fetch_sub(1, Ordering::SeqCst);
-        self.nonempty.ring_all();
+        self.nonempty.notify_all();
     }
 
     /// The next number, or None at the end.

@@ -10,7 +10,7 @@ use loom::thread;
 use super::models::explore;
 use super::side::{Position, Side, sleep_until};
 use super::tally::Tally;
-use crate::sync::{GaveUp, Held, RobustLock, SleepWord, Wait};
+use crate::sync::{EventCount, GaveUp, Held, RobustLock, Wait};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Dies {
@@ -26,7 +26,7 @@ struct Model {
     put: AtomicU64,
     get: Side,
     done: AtomicU64,
-    alldone: SleepWord,
+    alldone: EventCount,
     taken: [Tally; 2],
     of: [Tally; 2],
     lost: Tally,
@@ -39,7 +39,7 @@ impl Model {
             put: AtomicU64::new(tasks),
             get: Side::new(),
             done: AtomicU64::new(0),
-            alldone: SleepWord::new(),
+            alldone: EventCount::new(),
             taken: [Tally::new(), Tally::new()],
             of: [Tally::new(), Tally::new()],
             lost: Tally::new(),
@@ -54,7 +54,7 @@ impl Model {
             self.taken.iter().for_each(|tally| tally.void_prepared(head));
             self.of.iter().for_each(|tally| tally.void_prepared(done));
             self.lost.void_prepared(done);
-            self.alldone.ring_all();
+            self.alldone.notify_all();
         }
         held
     }
@@ -99,7 +99,7 @@ impl Model {
         let done = self.done();
         self.of[worker].prepare(done, 1);
         if done + 1 == self.put.load(Ordering::Acquire) {
-            self.alldone.ring(u32::MAX);
+            self.alldone.notify(u32::MAX);
         }
         if dies == Dies::DoneBeforeCommit {
             self.dies(held);
@@ -116,9 +116,9 @@ impl Model {
     fn join(&self) {
         while !self.all_done() {
             let enter = |_: &mut Wait<'_>| Ok::<_, GaveUp>(self.lock());
-            let (bell, ringer) = (&self.alldone, &self.get.lock);
+            let (event, notifier) = (&self.alldone, &self.get.lock);
             let wait = &mut Wait::forever();
-            sleep_until(bell, ringer, || self.all_done(), enter, wait).unwrap();
+            sleep_until(event, notifier, || self.all_done(), enter, wait).unwrap();
         }
     }
 
@@ -133,7 +133,7 @@ impl Model {
         if lost > 0 {
             self.lost.prepare(done, lost);
             self.of[0].prepare(done, lost);
-            self.alldone.ring(u32::MAX);
+            self.alldone.notify(u32::MAX);
             self.done.store(done + lost, Ordering::Release);
         }
         drop(held);

@@ -5,7 +5,7 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 
 use super::side::{Position, Side, sleep_until};
-use crate::sync::{GaveUp, RobustLock, SleepWord, Wait};
+use crate::sync::{EventCount, GaveUp, RobustLock, Wait};
 
 const ROOM: usize = 4;
 
@@ -13,7 +13,7 @@ const ROOM: usize = 4;
 #[derive(Clone, Copy, PartialEq)]
 enum Dies {
     Never,
-    BeforeBell,
+    BeforeNotify,
     BeforeCommit,
     BeforeUnlock,
 }
@@ -21,8 +21,8 @@ enum Dies {
 struct Model {
     put: Side,
     get: Side,
-    nonempty: SleepWord,
-    nonfull: SleepWord,
+    nonempty: EventCount,
+    nonfull: EventCount,
     capacity: u64,
     frames: [AtomicU64; ROOM],
 }
@@ -32,8 +32,8 @@ impl Model {
         Arc::new(Model {
             put: Side::new(),
             get: Side::new(),
-            nonempty: SleepWord::new(),
-            nonfull: SleepWord::new(),
+            nonempty: EventCount::new(),
+            nonfull: EventCount::new(),
             capacity,
             frames: std::array::from_fn(|_| AtomicU64::new(0)),
         })
@@ -47,10 +47,10 @@ impl Model {
             let head = self.get.ticket.load(Ordering::Acquire);
             if tail.ticket - head < self.capacity {
                 self.frames[tail.offset as usize % ROOM].store(number, Ordering::Relaxed);
-                if dies == Dies::BeforeBell {
+                if dies == Dies::BeforeNotify {
                     return RobustLock::owner_dies(held);
                 }
-                self.nonempty.ring(1);
+                self.nonempty.notify(1);
                 if dies == Dies::BeforeCommit {
                     return RobustLock::owner_dies(held);
                 }
@@ -127,7 +127,7 @@ impl Model {
                 continue;
             }
             let number = self.frames[head.offset as usize % ROOM].load(Ordering::Relaxed);
-            self.nonfull.ring(1);
+            self.nonfull.notify(1);
             if dies == Dies::BeforeCommit {
                 RobustLock::owner_dies(held);
                 return 0;
@@ -140,9 +140,9 @@ impl Model {
         }
     }
 
-    fn repair(&self, needed: bool, bell: &SleepWord) {
+    fn repair(&self, needed: bool, event: &EventCount) {
         if needed {
-            bell.ring_all();
+            event.notify_all();
         }
     }
 }
@@ -247,12 +247,12 @@ fn producer_dies(dies: Dies) {
 }
 
 #[test]
-fn a_producer_killed_before_the_bell_delays_nobody() {
-    producer_dies(Dies::BeforeBell);
+fn a_producer_killed_before_it_notifies_delays_nobody() {
+    producer_dies(Dies::BeforeNotify);
 }
 
 #[test]
-fn a_producer_killed_between_bell_and_commit_delays_nobody() {
+fn a_producer_killed_between_notify_and_commit_delays_nobody() {
     producer_dies(Dies::BeforeCommit);
 }
 

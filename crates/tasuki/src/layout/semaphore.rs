@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock     a robust lock: the ledger changes under it
-//! bell     a counted bell: permits came
+//! waiters  a counted event count: permits came
 //! permits  u64: bits 0-31 pool, permits that no bare acquire took | bits 32-63 owned, the sum of the ledger
 //! looked   the half second in which a sleeper last looked for dead owners
 //! died     a death that nobody has been told of yet
@@ -17,9 +17,9 @@ use crate::layout::lock::Acquired;
 use crate::segment::death::DeathWords;
 use crate::segment::{Segment, Shared, Token};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::counted_bell::Counted;
+use crate::sync::counted_event_count::Prepared;
 use crate::sync::wait::is_first_to_look;
-use crate::sync::{CountedBell, GaveUp, Held, RobustLock, Spin, Wait, kill_point};
+use crate::sync::{CountedEventCount, GaveUp, Held, RobustLock, Spin, Wait, kill_point};
 
 /// The most permits that a semaphore can have: the standard library's `SEM_VALUE_MAX`.
 pub(crate) const MOST: u32 = i32::MAX as u32;
@@ -38,13 +38,13 @@ pub(crate) const MOST_OWNERS: usize = 500;
 #[repr(C, align(8))]
 pub(crate) struct SemaphoreWords {
     pub(super) lock: RobustLock,
-    pub(super) bell: CountedBell,
+    pub(super) waiters: CountedEventCount,
     pub(super) permits: AtomicU64,
     looked: AtomicU32,
     died: DeathWords,
 }
 
-// SAFETY: atomics, a lock and a bell only.
+// SAFETY: atomics, a lock and an event count only.
 unsafe impl Shared for SemaphoreWords {}
 
 /// Whose a permit is that is being acquired.
@@ -115,7 +115,7 @@ impl SemaphoreWords {
     pub(crate) fn new() -> SemaphoreWords {
         SemaphoreWords {
             lock: RobustLock::new(),
-            bell: CountedBell::new(),
+            waiters: CountedEventCount::new(),
             permits: AtomicU64::new(0),
             looked: AtomicU32::new(0),
             died: DeathWords::new(),
@@ -187,7 +187,7 @@ impl SemaphoreView<'_> {
             return Err(TooMany);
         }
         kill_point!(SemaphoreGiven);
-        self.words.bell.ring(count);
+        self.words.waiters.notify(count);
         Ok(())
     }
 
@@ -234,7 +234,7 @@ impl SemaphoreView<'_> {
             return Err(TooMany);
         }
         kill_point!(SemaphoreGiven);
-        self.words.bell.ring(1);
+        self.words.waiters.notify(1);
         Ok(())
     }
 
@@ -268,10 +268,10 @@ impl SemaphoreView<'_> {
             let taken = self.take_if_available(permit, wait)?;
             return taken.ok_or(AcquireFailure::GaveUp(GaveUp::TimedOut));
         }
-        let mut counted = self.words.bell.announce();
-        let taken = self.sleep_for_one(permit, &mut counted, &mut looked, wait);
+        let mut prepared = self.words.waiters.prepare();
+        let taken = self.sleep_for_one(permit, &mut prepared, &mut looked, wait);
         if !wait.has_forked() {
-            self.words.bell.retract(counted);
+            self.words.waiters.cancel(prepared);
         }
         taken.or_else(|why| self.give_up(permit, why, looked))
     }
@@ -279,21 +279,21 @@ impl SemaphoreView<'_> {
     fn sleep_for_one(
         self,
         permit: Permit,
-        counted: &mut Counted,
+        prepared: &mut Prepared,
         looked: &mut bool,
         wait: &mut Wait<'_>,
     ) -> Result<Acquired, GaveUp> {
         loop {
-            kill_point!(SemaphoreAnnounced);
+            kill_point!(SemaphorePrepared);
             if let Some(acquired) = self.take_if_available(permit, wait)? {
                 return Ok(acquired);
             }
             let slice = if *looked { wait.slice()? } else { wait.first_slice()? };
-            self.words.bell.sleep(*counted, slice);
+            self.words.waiters.wait(*prepared, slice);
             if let Some(acquired) = self.take_after_sleep(permit, looked, wait)? {
                 return Ok(acquired);
             }
-            *counted = self.words.bell.announce_again(*counted);
+            *prepared = self.words.waiters.prepare_again(*prepared);
         }
     }
 
@@ -332,9 +332,9 @@ impl SemaphoreView<'_> {
                 return Ok(acquired);
             }
         }
-        // The ring that this one may have used up goes on: a ring comes after its permits.
+        // The notification that this one may have used up goes on: it comes after its permits.
         if self.available() > 0 {
-            self.words.bell.ring(1);
+            self.words.waiters.notify(1);
         }
         Err(why.into())
     }
@@ -363,13 +363,13 @@ impl SemaphoreView<'_> {
             let count = |entry: &AtomicU64| count_of(entry.load(Ordering::Relaxed));
             let owned = self.ledger.iter().map(count).fold(0, u32::saturating_add);
             self.change(|permits| Some(Permits { owned, ..permits }.disowned(0, self.max)));
-            self.words.bell.ring_all();
+            self.words.waiters.notify_all();
         }
     }
 
     #[inline]
     fn permits(&self) -> Permits {
-        // SYNC: SeqCst, after `announce` of a sleeper and before `ring` of a releaser; Acquire is with the swap in `change`.
+        // SYNC: SeqCst, after `prepare` of a sleeper and before `notify` of a releaser; Acquire is with the swap in `change`.
         Permits::new(self.words.permits.load(Ordering::SeqCst))
     }
 
@@ -382,12 +382,12 @@ impl SemaphoreView<'_> {
     #[inline]
     fn change(&self, next: impl Fn(Permits) -> Option<Permits>) -> Option<Permits> {
         let word = &self.words.permits;
-        // SYNC: SeqCst, after `announce` of a sleeper.
+        // SYNC: SeqCst, after `prepare` of a sleeper.
         let mut seen = word.load(Ordering::SeqCst);
         loop {
             let permits = Permits::new(seen);
             let changed = next(permits)?.word();
-            // SYNC: SeqCst, with the load in `permits`: a release is seen by who announced itself before it rings.
+            // SYNC: SeqCst, with the load in `permits`: a release is seen by a waiter that prepared before it notifies.
             match word.compare_exchange_weak(seen, changed, Ordering::SeqCst, Ordering::SeqCst) {
                 Ok(_) => return Some(permits),
                 Err(other) => seen = other,
@@ -494,7 +494,7 @@ impl SemaphoreView<'_> {
             kill_point!(SemaphoreReclaimed);
             self.disown(count_of(seen));
             drop(held);
-            self.words.bell.ring(count_of(seen));
+            self.words.waiters.notify(count_of(seen));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Many messages in one call: the queue's lock, bell and commit are paid once for all of them.
+//! Many messages in one call: the queue's lock, notification and commit are paid once for all of them.
 
 use std::fmt;
 use std::marker::PhantomData;

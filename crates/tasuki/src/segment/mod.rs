@@ -37,7 +37,7 @@ pub(crate) use roster::{Roster, Token};
 ///
 /// # Safety
 /// Another process, perhaps a broken one, may write any bytes into a value of this type at any moment. So every field
-/// must be an atomic integer, `RobustLock`, `SleepWord` or an array or struct of such; no `bool`, no enum, no
+/// must be an atomic integer, `RobustLock`, `EventCount` or an array or struct of such; no `bool`, no enum, no
 /// reference, no plain integer.
 pub(crate) unsafe trait Shared {}
 
@@ -50,7 +50,7 @@ unsafe impl Shared for AtomicU64 {}
 // SAFETY: a transparent atomic word.
 unsafe impl Shared for crate::sync::RobustLock {}
 // SAFETY: a transparent atomic word.
-unsafe impl Shared for crate::sync::SleepWord {}
+unsafe impl Shared for crate::sync::EventCount {}
 // SAFETY: an array of what may be shared may be shared.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 

@@ -46,7 +46,7 @@ kill_points! {
     /// put: the descriptors are on their way, the frame not committed.
     PutHandlesSent,
     /// put: sleepers were woken, the frame is not committed.
-    PutBellRung,
+    PutNotified,
     /// put: the frame is committed and the lock still held.
     PutCommitted,
     /// put: all done, before the call returns.
@@ -58,7 +58,7 @@ kill_points! {
     /// get: the row says what is in hand, the head not moved.
     GetInHand,
     /// get: waiting producers were woken, the head not moved.
-    GetBellRung,
+    GetNotified,
     /// get: the head has moved, the lock still held.
     GetCommitted,
     /// get: the block is marked as held by this process, the lock still held.
@@ -127,8 +127,8 @@ kill_points! {
     SharedMemoryFilled,
     /// named shared memory: it has its name, the call has not returned.
     SharedMemoryNamed,
-    /// semaphore: a waiter has announced itself and does not sleep yet.
-    SemaphoreAnnounced,
+    /// semaphore: a waiter has counted itself and does not sleep yet.
+    SemaphorePrepared,
     /// semaphore: the sum says that this process owns a permit, the ledger does not.
     SemaphoreTaken,
     /// semaphore: a permit that nobody owns was just taken.
@@ -148,7 +148,7 @@ kill_points! {
     /// channel: the closed end is counted, nobody was woken.
     EndCounted,
     /// channel: sleepers of one side were woken, not those of the other.
-    EndHalfRung,
+    EndHalfNotified,
     // layout/queue/side.rs
     /// beacon: the descriptor is lit, the word does not say so.
     BeaconLighting,
@@ -181,7 +181,7 @@ kill_points! {
     /// task_done: this process's tally is prepared, the task not counted.
     TaskTallied,
     /// task_done: whoever joins was woken, the task is not counted.
-    TaskBellRung,
+    TaskNotified,
     /// task_done: the task is counted, the lock still held.
     TaskCommitted,
     /// joining: the row of a dead process is nobody's and not yet this one's.
@@ -192,7 +192,7 @@ kill_points! {
     /// pipe, send: the frame's bytes are written, its header is not.
     PipeHalfWritten,
     /// pipe, send: the datagram with the message's descriptors is sent, the frame not committed.
-    PipeRung,
+    PipeHandlesSent,
     /// pipe, beacon: the descriptor is lit, its word does not say so.
     PipeLighting,
     /// pipe, send: the beacon is lit for a selector, the frame not committed.
@@ -215,11 +215,11 @@ kill_points! {
     PipeCopied,
     /// pipe, receive: the head has moved; datagram, senders and beacon are as they were.
     PipeHeadMoved,
-    /// pipe, receive: announced, about to look once more and sleep.
+    /// pipe, receive: prepared, about to look once more and sleep.
     PipeAsleep,
-    /// pipe, receive: announced, about to sleep until a sender gives its turn back.
+    /// pipe, receive: prepared, about to sleep until a sender gives its turn back.
     PipeAsleepHere,
-    /// pipe, receive: announced, about to sleep until the message goes on.
+    /// pipe, receive: prepared, about to sleep until the message goes on.
     PipeMidway,
     /// pipe, selectors: the beacon is lit for each message from now on; those before were not looked at.
     PipePolled,

@@ -4,18 +4,18 @@
 //! exhaustively (`tests/loom_*.rs`). `README.md` beside this file holds the state tables and the proofs.
 
 pub(crate) mod atomic;
-pub(crate) mod counted_bell;
+pub(crate) mod counted_event_count;
+pub(crate) mod event_count;
 pub(crate) mod futex;
 pub(crate) mod kill_point;
 pub(crate) mod private;
 pub(crate) mod robust_lock;
-pub(crate) mod sleep_word;
 pub(crate) mod spin;
 pub(crate) mod wait;
 
-pub(crate) use counted_bell::CountedBell;
+pub(crate) use counted_event_count::CountedEventCount;
+pub(crate) use event_count::EventCount;
 pub(crate) use kill_point::kill_point;
 pub(crate) use robust_lock::{Awaited, Held, RobustLock};
-pub(crate) use sleep_word::SleepWord;
 pub(crate) use spin::Spin;
 pub use wait::{GaveUp, Wait};

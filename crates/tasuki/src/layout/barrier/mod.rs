@@ -6,7 +6,7 @@
 //!             bits 32-63 the round's number
 //! seat u64    bits 0-31 token of the process that waits there | bits 32-63 the round in which it sat down
 //!             free unless the round is the current one; seats of even and of odd rounds lie apart
-//! bell u32    counts changes of `state`; what sleepers sleep on
+//! changes u32 counts changes of `state`; what sleepers sleep on
 //! ```
 //! The number of a seat is the index that `wait` returns, so no index comes twice. Who may do what, what a death at each
 //! step leaves behind and why nobody waits for the dead is in `README.md`, "Barrier". `dead.rs` looks for them.
@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_millis(20);
 #[repr(C)]
 pub(crate) struct BarrierWords {
     lock: RobustLock,
-    bell: AtomicU32,
+    changes: AtomicU32,
     state: AtomicU64,
     /// Token of the process that has the lock, so that its death inside has a name.
     inside: AtomicU32,
@@ -354,9 +354,9 @@ impl<'a> BarrierView<'a> {
 
     /// Sleeps while the state is `state`, at most for a slice; looks for the dead before.
     fn sleep_while(self, state: u64, wait: &mut Wait<'_>) -> Result<(), NotPassed> {
-        // SYNC: Acquire, with the Release in `ring`: a bell that rang shows the state it rang for. Read before
+        // SYNC: Acquire, with the Release in `count_change`: a count that went up shows the state it went up for. Read before
         // the state, so that a change after this one makes the futex not sleep.
-        let bell = self.words.bell.load(Ordering::Acquire);
+        let changes = self.words.changes.load(Ordering::Acquire);
         if self.state() != state {
             return Ok(());
         }
@@ -369,7 +369,7 @@ impl<'a> BarrierView<'a> {
             other => other,
         };
         kill_point!(BarrierAsleep);
-        futex::wait(&self.words.bell, bell, Some(slice.map_err(NotPassed::GaveUp)?));
+        futex::wait(&self.words.changes, changes, Some(slice.map_err(NotPassed::GaveUp)?));
         Ok(())
     }
 
@@ -431,15 +431,15 @@ impl<'a> BarrierView<'a> {
         if must_repair {
             let death = self.death_of(Token::from_bits(before));
             self.note_broken(self.state(), Broken::Died(death));
-            self.ring();
-            futex::wake(&self.words.bell, u32::MAX);
+            self.count_change();
+            futex::wake(&self.words.changes, u32::MAX);
         }
         if self.words.abandoned.load(Ordering::Relaxed) != 0 {
             let state = self.state();
             if let Some(broken) = self.abandoned(state) {
                 self.note_broken(state, broken);
-                self.ring();
-                futex::wake(&self.words.bell, u32::MAX);
+                self.count_change();
+                futex::wake(&self.words.changes, u32::MAX);
             }
         }
         inside
@@ -475,9 +475,9 @@ impl<'a> BarrierView<'a> {
     /// Breaks the round, if it is neither over nor broken, and wakes everybody.
     fn break_round(self, state: u64, why: Broken, inside: Inside<'_>) {
         self.note_broken(state, why);
-        self.ring();
+        self.count_change();
         drop(inside);
-        futex::wake(&self.words.bell, u32::MAX);
+        futex::wake(&self.words.changes, u32::MAX);
     }
 
     fn note_broken(self, state: u64, broken: Broken) {
@@ -506,15 +506,15 @@ impl<'a> BarrierView<'a> {
         self.words.arrived.store(0, Ordering::Relaxed);
         self.words.state.store(state, Ordering::Release);
         kill_point!(BarrierCommitted);
-        self.ring();
+        self.count_change();
         drop(inside);
         kill_point!(BarrierUnlocked);
-        futex::wake(&self.words.bell, u32::MAX);
+        futex::wake(&self.words.changes, u32::MAX);
     }
 
-    fn ring(self) {
+    fn count_change(self) {
         // SYNC: Release, with the Acquire in `sleep_while`.
-        self.words.bell.fetch_add(1, Ordering::Release);
+        self.words.changes.fetch_add(1, Ordering::Release);
     }
 
     fn seat(self, round: u32, index: u32) -> &'a AtomicU64 {
@@ -550,7 +550,7 @@ impl BarrierWords {
     pub(crate) fn new() -> BarrierWords {
         BarrierWords {
             lock: RobustLock::new(),
-            bell: AtomicU32::new(0),
+            changes: AtomicU32::new(0),
             state: AtomicU64::new(0),
             inside: AtomicU32::new(0),
             runner: AtomicU32::new(0),

@@ -1,4 +1,4 @@
-//! A receiver waits until there may be a frame, or the end: asleep on the socket and the beacon, or on the bell while a
+//! A receiver waits until there may be a frame, or the end: asleep on the socket and the beacon, or on the wait word while a
 //! sender is at work.
 
 use std::os::fd::AsFd as _;
@@ -63,7 +63,7 @@ impl PipeEnd {
         }
         // Before it says so: what nobody has made, nobody lights.
         self.made()?;
-        direction.words.seldom.bell.announce_asleep();
+        direction.words.seldom.waiters.prepare_asleep();
         kill_point!(PipeAsleep);
         if direction.has_frame() {
             return Ok(());
@@ -93,14 +93,14 @@ impl PipeEnd {
         direction: Direction<'_>,
         wait: &mut Wait<'_>,
     ) -> Result<(), TransportFailure> {
-        let bell = &direction.words.seldom.bell;
-        let announced = bell.announce_here();
+        let waiters = &direction.words.seldom.waiters;
+        let prepared = waiters.prepare_here();
         kill_point!(PipeAsleepHere);
-        // Marked after the announcement: who gives the turn back sees it.
+        // Marked after `prepare_here`: the process that gives the turn back sees it.
         if self.settle_incoming(direction)? == Settled::Now || direction.has_frame() {
             return Ok(());
         }
-        Ok(bell.sleep_here(announced, wait)?)
+        Ok(waiters.wait_here(prepared, wait)?)
     }
 
     /// What the socket and the beacon say, at most `time` from now.
@@ -144,7 +144,7 @@ impl PipeEnd {
     /// A sender found the socket full and there is no frame: drops the datagrams of those who died before they committed.
     #[inline]
     fn drop_void(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
-        match direction.words.seldom.bell.is_crowded() {
+        match direction.words.seldom.waiters.is_crowded() {
             true => self.drop_void_datagrams(direction),
             false => Ok(()),
         }
@@ -158,7 +158,7 @@ impl PipeEnd {
             Err(TransportFailure::GaveUp(_)) => return Ok(()), // who has it finds the ring empty later
             Err(why) => return Err(why),
         };
-        words.seldom.bell.clear_crowded();
+        words.seldom.waiters.clear_crowded();
         let socket = self.socket()?;
         let mut dropped = false;
         while let Some(label) = socket_pair::first(socket) {
@@ -172,7 +172,7 @@ impl PipeEnd {
             dropped = true;
         }
         if dropped {
-            words.room.0.wake_here();
+            words.room.0.notify_here();
         }
         Ok(())
     }

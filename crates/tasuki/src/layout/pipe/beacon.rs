@@ -10,7 +10,7 @@
 //!
 //! Nothing here knows descriptors, so that loom can explore it as it is (`crates/tasuki-model`).
 
-use super::bell::Bell;
+use super::wait_word::WaitWord;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::kill_point;
 
@@ -64,8 +64,13 @@ impl Beacon {
 
     /// Makes the descriptor say what the ring does. The caller has the turn to send, so that an empty ring stays empty.
     #[cold]
-    pub(super) fn settle(&self, bell: &Bell, has_frame: impl FnOnce() -> bool, lamp: &impl Lamp) {
-        let polled = bell.is_polled();
+    pub(super) fn settle(
+        &self,
+        waiters: &WaitWord,
+        has_frame: impl FnOnce() -> bool,
+        lamp: &impl Lamp,
+    ) {
+        let polled = waiters.is_polled();
         if has_frame() {
             if polled {
                 self.light_again(lamp);
@@ -73,8 +78,8 @@ impl Beacon {
             return;
         }
         if !polled {
-            // Others may have announced themselves, been told by this very light, and not begun to poll.
-            bell.announce_asleep();
+            // Others may have prepared to sleep, been told by this very light, and not begun to poll.
+            waiters.prepare_asleep();
         }
         self.0.store(0, Ordering::Relaxed);
         kill_point!(PipeDarkening);

@@ -160,7 +160,7 @@ impl PipeEnd {
                     Err(why) if wait.has_forked() => return Err(why),
                     Err(why) => {
                         self.unfinished.put(turn, midway);
-                        if direction.words.seldom.bell.is_polled() {
+                        if direction.words.seldom.waiters.is_polled() {
                             // Whoever sends tells when it is done; when it waits for room, it does anyway.
                             let _ = direction.settle(&self.turns);
                         }
@@ -200,11 +200,11 @@ impl PipeEnd {
             return Ok(true);
         }
         let sending = direction.sending(&self.turns);
-        let bell = &direction.words.seldom.bell;
+        let waiters = &direction.words.seldom.waiters;
         loop {
-            let announced = bell.announce_here();
+            let prepared = waiters.prepare_here();
             kill_point!(PipeMidway);
-            // SYNC: with the fence in `send`: either this sees the turn free, or that wakes who announced itself.
+            // SYNC: with the fence in `send`: either this sees the turn free, or that wakes the waiter, which has prepared.
             fence(Ordering::SeqCst);
             // The sender first: who gave the turn back has committed all that it ever will.
             let nobody_sends = !sending.is_locked() || sending.owner_is_dead() || self.is_gone()?;
@@ -216,7 +216,7 @@ impl PipeEnd {
             if nobody_sends {
                 return Ok(false);
             }
-            turn.while_others_run(|| bell.sleep_here(announced, wait))?;
+            turn.while_others_run(|| waiters.wait_here(prepared, wait))?;
         }
     }
 }

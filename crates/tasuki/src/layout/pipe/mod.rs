@@ -1,13 +1,12 @@
 //! The pipe: two ends that talk through shared memory, and a socket that knows who is there.
 //!
 //! `README.md` beside this file holds the layout, the steps and why no wake-up is lost and no message torn. [`ring`]
-//! has places and bytes, [`bell`] who sleeps and [`beacon`] on what, [`descriptors`] when there are any, [`turn`] whose
+//! has places and bytes, [`wait_word`] whether somebody sleeps and [`beacon`] on what, [`descriptors`] when there are any, [`turn`] whose
 //! turn it is, [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
 #![allow(unsafe_code)] // keeps what a receiver left unfinished, and a descriptor made once, behind pointers
 
 mod await_frame;
 mod beacon;
-mod bell;
 mod descriptors;
 mod midway;
 mod poll;
@@ -15,6 +14,7 @@ mod receive;
 mod ring;
 mod send;
 mod turn;
+mod wait_word;
 
 use std::io;
 use std::ops::Deref;
@@ -175,7 +175,7 @@ impl Memory {
             let words = Words::of(&self.slot, number);
             // SYNC: Release, with the load in `ask_sometimes`: who sees it finds the socket closed.
             words.seldom.closed.fetch_add(1, Ordering::Release);
-            words.room.0.wake_here();
+            words.room.0.notify_here();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! For those who wait for several things at once: a look, a sleep announced, and a descriptor for selectors.
+//! For those who wait for several things at once: a look, a sleep prepared, and a descriptor for selectors.
 //!
 //! Nothing here waits for anybody's turn.
 
@@ -115,7 +115,7 @@ impl PipeEnd {
             return Ok(Armed::Ready);
         }
         let made = self.made()?;
-        direction.words.seldom.bell.announce_asleep();
+        direction.words.seldom.waiters.prepare_asleep();
         kill_point!(PipeAsleep);
         if self.poll(&mut Wait::now())? {
             return Ok(Armed::Ready);
@@ -143,7 +143,7 @@ impl PipeEnd {
         let made = self.made()?;
         let readiness = Readiness::of(made.socket(), direction.beacon_of(made).as_fd())
             .map_err(|e| Error::os("make a descriptor for selectors", e))?;
-        direction.words.seldom.bell.set_polled();
+        direction.words.seldom.waiters.set_polled();
         kill_point!(PipePolled);
         // Nobody knows whether a sender has looked for POLLED and not committed yet: what is unsure is lit.
         direction.light();

@@ -140,8 +140,8 @@ impl PipeEnd {
             self.drop_datagram(frame);
         }
         let words = direction.words;
-        words.room.0.wake_here();
-        if words.seldom.bell.is_polled() {
+        words.room.0.notify_here();
+        if words.seldom.waiters.is_polled() {
             self.darken_if_empty(direction);
         }
     }

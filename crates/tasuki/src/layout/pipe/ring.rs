@@ -7,9 +7,9 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use super::beacon::{Beacon, Lamp};
-use super::bell::{self, Bell};
 use super::corrupt;
 use super::descriptors::{Descriptors, Made};
+use super::wait_word::{self, WaitWord};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::layout::lock::{LockView, LockWords};
@@ -68,7 +68,7 @@ pub(super) struct Sender {
 /// What changes rarely.
 #[repr(C, align(64))]
 pub(super) struct Seldom {
-    pub(super) bell: Bell,
+    pub(super) waiters: WaitWord,
     pub(super) beacon: Beacon,
     /// How often a receiving end was closed.
     pub(super) closed: AtomicU32,
@@ -82,7 +82,7 @@ pub(super) struct Words {
     pub(super) receiving: Line<LockWords>,
     pub(super) head: Line<AtomicU64>,
     pub(super) seldom: Seldom,
-    pub(super) room: Line<Bell>,
+    pub(super) room: Line<WaitWord>,
 }
 
 impl Words {
@@ -232,7 +232,7 @@ impl<'a> Direction<'a> {
     #[inline]
     pub(super) fn set_head(self, head: u64) {
         // SYNC: SeqCst, with the load in `head` (the frame was read before it is written again), and before the look of
-        // `room.wake_here`: either it sees a sleeper's announcement, or the sleeper's look sees this.
+        // `room.notify_here`: either it sees a waiter's flag, or the waiter's look sees this.
         self.words.head.0.store(head, Ordering::SeqCst);
     }
 
@@ -240,7 +240,7 @@ impl<'a> Direction<'a> {
     #[inline]
     pub(super) fn has_frame(self) -> bool {
         let head = self.head();
-        match bell::stamp(&self.header(head).stamp) {
+        match wait_word::stamp(&self.header(head).stamp) {
             0 => false,
             stamp if stamp == stamp_of(head) => true,
             // Others took it meanwhile, or it was overwritten, which who has the turn will find.
@@ -252,7 +252,7 @@ impl<'a> Direction<'a> {
     #[inline]
     pub(super) fn frame_at(self, position: u64) -> Result<Option<Frame>, TransportFailure> {
         let header = self.header(position);
-        match bell::stamp(&header.stamp) {
+        match wait_word::stamp(&header.stamp) {
             0 => return Ok(None),
             stamp if stamp == stamp_of(position) => {}
             _ => return Err(corrupt("a frame's stamp")),
@@ -332,7 +332,7 @@ impl<'a> Direction<'a> {
 
     #[inline]
     pub(super) fn commit(self, position: u64) {
-        bell::commit(&self.header(position).stamp, stamp_of(position));
+        wait_word::commit(&self.header(position).stamp, stamp_of(position));
     }
 
     /// After a commit: the line behind the one where the next frame begins is fetched while nobody waits for that.

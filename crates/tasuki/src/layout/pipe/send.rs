@@ -1,10 +1,10 @@
-//! The sending side: take the turn, write, ring, commit, give the turn back, wake.
+//! The sending side: take the turn, write, commit, give the turn back, wake.
 
 use std::os::fd::OwnedFd;
 
-use super::bell;
 use super::ring::{self, Direction, FIRST, Frame, LAST, PIECE, RING};
 use super::turn::Turn;
+use super::wait_word;
 use super::{MOST_HANDLES, PipeEnd};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
@@ -67,10 +67,10 @@ impl PipeEnd {
         // A receiver that has a part of it looks whether it goes on.
         // SYNC: with the fence in `wait_midway`, and after the turn is free.
         fence(Ordering::SeqCst);
-        let bell = &direction.words.seldom.bell;
-        bell.wake_here();
+        let waiters = &direction.words.seldom.waiters;
+        waiters.notify_here();
         // The beacon may be lit for what does not come.
-        if bell.is_polled() && !direction.has_frame() {
+        if waiters.is_polled() && !direction.has_frame() {
             let _ = direction.settle(&self.turns); // what is wrong with the pipe, the next call tells
         }
     }
@@ -144,9 +144,9 @@ impl PipeEnd {
             tail = self.finish(direction, turn, tail, piece, flags, message, wait)?;
             // At once: only a receiver makes room for what is still to come.
             direction.wake(if flags & FIRST != 0 {
-                bell::Frame::First
+                wait_word::Frame::First
             } else {
-                bell::Frame::Later
+                wait_word::Frame::Later
             });
             flags = 0;
         }
@@ -175,7 +175,7 @@ impl PipeEnd {
             }
             // Later frames find it lit: nobody darkens it as long as this turn lasts.
             let seldom = &direction.words.seldom;
-            if seldom.bell.is_polled() {
+            if seldom.waiters.is_polled() {
                 seldom.beacon.light(&direction);
                 kill_point!(PipeLit);
             }
@@ -206,17 +206,17 @@ impl PipeEnd {
         words.sender.attempt.store(attempt, Ordering::Release);
         let label = Label { ticket: position, attempt };
         loop {
-            // Before the try: who makes room rings after it.
-            let announced = words.room.0.announce_here();
+            // Before the try: the receiver that makes room notifies after it.
+            let prepared = words.room.0.prepare_here();
             match socket_pair::send(socket, label, fds) {
                 Ok(Sent::Done) => break,
                 Ok(Sent::Gone) => return Err(TransportFailure::Disconnected(None)),
                 Ok(Sent::Full) => {
                     // Those may be of senders that were killed. Only a receiver can drop them, though it has nothing to receive.
-                    words.seldom.bell.set_crowded();
-                    words.seldom.bell.wake_here();
+                    words.seldom.waiters.set_crowded();
+                    words.seldom.waiters.notify_here();
                     words.seldom.beacon.light(&direction);
-                    turn.while_others_run(|| words.room.0.sleep_here(announced, wait))?;
+                    turn.while_others_run(|| words.room.0.wait_here(prepared, wait))?;
                 }
                 Err(error) => return Err(Error::os("send the handles of a message", error).into()),
             }
@@ -224,7 +224,7 @@ impl PipeEnd {
                 return Err(TransportFailure::Disconnected(None));
             }
         }
-        kill_point!(PipeRung);
+        kill_point!(PipeHandlesSent);
         Ok(attempt)
     }
 
@@ -273,17 +273,17 @@ impl PipeEnd {
             if self.is_gone()? {
                 return Err(TransportFailure::Disconnected(None));
             }
-            let announced = words.room.0.announce_here();
+            let prepared = words.room.0.prepare_here();
             if fits()? {
                 break;
             }
             kill_point!(PipeFull);
             let seldom = &words.seldom;
-            if seldom.bell.is_polled() {
+            if seldom.waiters.is_polled() {
                 // Who polls with edges may have taken what was there, and heard nothing since.
                 seldom.beacon.light_again(&direction);
             }
-            turn.while_others_run(|| words.room.0.sleep_here(announced, wait))?;
+            turn.while_others_run(|| words.room.0.wait_here(prepared, wait))?;
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use std::mem::ManuallyDrop;
 
-use super::bell::Frame;
 use super::ring::Direction;
+use super::wait_word::Frame;
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::layout::lock::{Acquired, LockView};
@@ -142,10 +142,10 @@ impl<'a> Turn<'a> {
     fn sender_was_awaited(direction: Direction<'a>, spin: &'a Spin) {
         let seldom = &direction.words.seldom;
         loop {
-            // SYNC: with the mark in `acquire_or_mark`: who set it announced itself before, and has moved the head.
+            // SYNC: with the mark in `acquire_or_mark`: the process that set it prepared before, and has moved the head.
             fence(Ordering::SeqCst);
-            seldom.bell.wake_here();
-            if !seldom.bell.is_polled() {
+            seldom.waiters.notify_here();
+            if !seldom.waiters.is_polled() {
                 return;
             }
             // An error: what is wrong with the pipe, the next call tells.
@@ -161,7 +161,7 @@ impl<'a> Turn<'a> {
     fn settle(&self) {
         let direction = self.direction;
         let seldom = &direction.words.seldom;
-        seldom.beacon.settle(&seldom.bell, || direction.has_frame(), &direction);
+        seldom.beacon.settle(&seldom.waiters, || direction.has_frame(), &direction);
     }
 }
 
@@ -192,11 +192,11 @@ impl<'a> Direction<'a> {
     #[inline]
     pub(super) fn wake_without_turn(self, spin: &'a Spin) {
         let seldom = &self.words.seldom;
-        if seldom.bell.take(Frame::First).0 {
+        if seldom.waiters.take(Frame::First).0 {
             crate::sync::kill_point!(PipeSleepersTaken);
             seldom.beacon.light_without_turn(&self);
             // SYNC: with the fetch_or in `set_polled`: either this sees it, or who begins to poll settles after that light.
-            if seldom.bell.is_polled() {
+            if seldom.waiters.is_polled() {
                 let _ = self.settle(spin); // what is wrong with the pipe, the next call tells
             }
         }
@@ -206,7 +206,7 @@ impl<'a> Direction<'a> {
     #[inline]
     pub(super) fn wake(self, what: Frame) {
         let seldom = &self.words.seldom;
-        if seldom.bell.take(what).0 {
+        if seldom.waiters.take(what).0 {
             crate::sync::kill_point!(PipeSleepersTaken);
             seldom.beacon.light(&self);
         }

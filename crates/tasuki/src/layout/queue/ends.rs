@@ -49,9 +49,9 @@ impl Drop for End {
         // SYNC: with the load in `is_disconnected`: who sees this count, and asks the socket then, finds it closed.
         head.settings.closed_ends.fetch_add(1, Ordering::SeqCst);
         kill_point!(EndCounted);
-        head.nonempty.0.ring_all();
-        kill_point!(EndHalfRung);
-        head.nonfull.0.ring_all();
+        head.nonempty.0.notify_all();
+        kill_point!(EndHalfNotified);
+        head.nonfull.0.notify_all();
     }
 }
 

@@ -117,7 +117,7 @@ impl SharedQueue {
         kill_point!(PutLocked);
         let (tail, unused) = head.put.held_marks(&held);
         let flags = head.put.flags();
-        // The bell may be looked at anywhere in the section before the commit.
+        // Whether somebody waits may be looked at anywhere in the section before the commit.
         if flags & (SHUT | UNREPAIRED | LIGHTS) != 0 || head.nonempty.0.has_sleepers() {
             self.leave_put_undone(held);
             return false;
@@ -139,7 +139,7 @@ impl SharedQueue {
         body.write(bytes);
         kill_point!(PutWritten);
         kill_point!(PutHandlesSent);
-        kill_point!(PutBellRung);
+        kill_point!(PutNotified);
         head.put.commit_in(unused, after(tail, len));
         kill_point!(PutCommitted);
         let awaited = held.leave();
@@ -228,7 +228,7 @@ impl SharedQueue {
         kill_point!(GetCopied);
         row.note_in_hand(from.ticket, 1, len as u64);
         kill_point!(GetInHand);
-        kill_point!(GetBellRung);
+        kill_point!(GetNotified);
         head.get.commit_in(unused, after(from, len));
         kill_point!(GetCommitted);
         kill_point!(GetBlockHeld);

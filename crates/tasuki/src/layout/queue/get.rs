@@ -1,4 +1,4 @@
-//! The consumers' side: copy out, say what is in hand, ring, commit.
+//! The consumers' side: copy out, say what is in hand, notify, commit.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -185,11 +185,11 @@ impl SharedQueue {
             self.prepare_taken(held, me, from.ticket, count);
         }
         kill_point!(GetInHand);
-        // The bell before the commit, as in put.
+        // Notify before the commit, as in put.
         // Where bytes are counted, one large message may make room for many small ones.
         let woken = if self.byte_limit == u64::MAX { count as u32 } else { u32::MAX };
-        head.nonfull.0.ring(woken);
-        kill_point!(GetBellRung);
+        head.nonfull.0.notify(woken);
+        kill_point!(GetNotified);
         if head.get.flags() & LIGHTS != 0 {
             self.light_room(held);
         }

@@ -21,7 +21,7 @@ use crate::segment::death::{Death, DeathWords};
 use crate::segment::roster::ROWS;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::wait::look_number;
-use crate::sync::{GaveUp, SleepWord, Wait, kill_point};
+use crate::sync::{EventCount, GaveUp, Wait, kill_point};
 use crate::sys::memory::PAGE;
 
 const PAGES: usize = ROWS * size_of::<TaskRow>() / PAGE;
@@ -31,8 +31,8 @@ const PAGES: usize = ROWS * size_of::<TaskRow>() / PAGE;
 #[repr(C, align(64))]
 pub(super) struct Words {
     done: AtomicU64,
-    /// Rung before `done` reaches the put ticket, and before a loss is noted.
-    pub(super) alldone: SleepWord,
+    /// Notified before `done` reaches the put ticket, and before a loss is noted.
+    pub(super) alldone: EventCount,
     /// In which look at the dead the last one looked: one look for all who join.
     looked: AtomicU32,
     told: AtomicU64,
@@ -199,8 +199,8 @@ impl SharedQueue {
                 return Err(GaveUp::TimedOut.into());
             }
             let enter = |wait: &mut Wait<'_>| self.visit_get(wait);
-            let (alldone, ringer) = (&self.head().joining.alldone, &self.head().get.lock);
-            sleep_until::<_, GaveUp>(alldone, ringer, ready, enter, wait)?;
+            let (alldone, notifier) = (&self.head().joining.alldone, &self.head().get.lock);
+            sleep_until::<_, GaveUp>(alldone, notifier, ready, enter, wait)?;
         }
     }
 
@@ -262,7 +262,7 @@ impl SharedQueue {
         words.thrown_done.void_prepared(done);
         words.lost.void_prepared(done);
         self.count_thrown(held);
-        words.alldone.ring_all();
+        words.alldone.notify_all();
     }
 
     fn done(&self) -> u64 {
@@ -271,11 +271,11 @@ impl SharedQueue {
 
     fn commit_done(&self, _held: &GetHeld<'_>, done: u64) {
         let words = &self.head().joining;
-        // The bell before the commit, as everywhere.
+        // Notify before the commit, as everywhere.
         if done == self.head().put.ticket.load(Ordering::Acquire) {
-            words.alldone.ring(u32::MAX);
+            words.alldone.notify(u32::MAX);
         }
-        kill_point!(TaskBellRung);
+        kill_point!(TaskNotified);
         // SYNC: Release, for readers of the tallies; sleepers see the lock held or this, see `Side::commit`.
         words.done.store(done, Ordering::Release);
         kill_point!(TaskCommitted);
@@ -360,7 +360,7 @@ impl SharedQueue {
         words.lost.prepare(done, lost);
         row.done.prepare(done, lost);
         kill_point!(TaskLossNoted);
-        words.alldone.ring(u32::MAX);
+        words.alldone.notify(u32::MAX);
         self.commit_done(held, done.wrapping_add(lost));
     }
 

@@ -56,7 +56,7 @@ use crate::segment::placed::Placed;
 use crate::segment::roster::rows_for;
 use crate::segment::{Kind, Segment, Shape, Shared, pieces};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{SleepWord, Spin};
+use crate::sync::{EventCount, Spin};
 use crate::sys::memory::{self, PAGE};
 use crate::sys::{eventfd, sidecar};
 
@@ -83,9 +83,9 @@ pub(crate) struct Options {
     pub(crate) label: String,
 }
 
-/// A sleep word on a cache line of its own.
+/// An event count on a cache line of its own.
 #[repr(C, align(64))]
-struct Bell(SleepWord);
+struct Waiters(EventCount);
 
 /// What is written once, before the queue is shared, or seldom.
 #[repr(C, align(64))]
@@ -108,8 +108,8 @@ struct Settings {
 struct Head {
     put: Side,
     get: Side,
-    nonempty: Bell,
-    nonfull: Bell,
+    nonempty: Waiters,
+    nonfull: Waiters,
     settings: Settings,
     ring: ring::Control,
     blocks: blocks::Control,

@@ -1,4 +1,4 @@
-//! The producers' side: reserve a place, write, ring, commit.
+//! The producers' side: reserve a place, write, notify, commit.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -241,9 +241,9 @@ impl SharedQueue {
     #[inline]
     pub(super) fn commit_put(&self, held: &PutHeld<'_>, next: Position, count: u32) {
         let head = self.head();
-        // The bell before the commit: a killed producer has woken whoever its message is for, or committed nothing.
-        head.nonempty.0.ring(count);
-        kill_point!(PutBellRung);
+        // Notify before the commit: a killed producer has woken a consumer for its message, or committed nothing.
+        head.nonempty.0.notify(count);
+        kill_point!(PutNotified);
         if head.put.flags() & LIGHTS != 0 {
             self.light_messages(held);
         }

@@ -85,15 +85,15 @@ impl Remains {
     /// Waits until everything that was put has been reported done: what others put after this process had closed the queue with
     /// nothing unfinished. It is an error when nobody is left who could report it.
     pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), JoinFailure> {
-        let bell = &self.head().joining.alldone;
+        let event = &self.head().joining.alldone;
         let mut naps = 0;
         while self.unfinished() > 0 {
             if wait.is_brief() {
                 return Err(GaveUp::TimedOut.into());
             }
-            let announced = bell.announce();
+            let prepared = event.prepare();
             if self.unfinished() > 0 {
-                bell.sleep_for(announced, wait, NAP)?;
+                event.wait_for(prepared, wait, NAP)?;
             }
             naps += 1;
             if naps % PATIENCE == 0

@@ -18,7 +18,7 @@ impl SharedQueue {
         let (put, get) = (&self.head().put, &self.head().get);
         // First those who wait: that needs nothing which could be refused.
         put.seen.store(get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
-        self.head().nonempty.0.ring_all();
+        self.head().nonempty.0.notify_all();
         if put.flags() & LIGHTS != 0 {
             self.settle_messages(held);
         }
@@ -71,7 +71,7 @@ impl SharedQueue {
         if self.joinable {
             self.repair_joining(held);
         }
-        self.head().nonfull.0.ring_all();
+        self.head().nonfull.0.notify_all();
         if self.head().get.flags() & LIGHTS != 0 {
             self.settle_room(held);
         }

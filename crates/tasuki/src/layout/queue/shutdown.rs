@@ -35,7 +35,7 @@ impl SharedQueue {
     ) -> Result<(), TransportFailure> {
         let head = self.head();
         let held = self.lock_put(wait)?;
-        head.nonempty.0.ring_all();
+        head.nonempty.0.notify_all();
         head.put.flag(&held, SHUT);
         if head.put.flags() & LIGHTS != 0 {
             self.settle_messages(&held);
@@ -44,7 +44,7 @@ impl SharedQueue {
         kill_point!(ShutDownHalf);
 
         let held = self.lock_get(wait)?;
-        head.nonfull.0.ring_all();
+        head.nonfull.0.notify_all();
         head.get.flag(&held, SHUT);
         if head.get.flags() & LIGHTS != 0 {
             self.settle_room(&held);

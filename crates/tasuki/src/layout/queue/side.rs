@@ -3,7 +3,7 @@
 //! Nothing here knows bytes or chunks, so that loom can explore it as it is (`crates/tasuki-model`).
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence, in_single_order};
-use crate::sync::{GaveUp, Held, RobustLock, SleepWord, Wait, kill_point};
+use crate::sync::{EventCount, GaveUp, Held, RobustLock, Wait, kill_point};
 
 /// What one side changes. `ticket` is the one word that commits: it says which mark counts.
 #[repr(C, align(64))]
@@ -249,43 +249,44 @@ impl Side {
     }
 }
 
-/// How often one looks whether a ringer commits, before going through its lock: some 5 us.
+/// How often one looks whether a notifier commits, before going through its lock: some 5 us.
 const LOOKS: u32 = if cfg!(loom) { 1 } else { 200 };
 
-/// Sleeps until `ready`, which the holder of `ringer` makes true after it rang `bell`; may return early for no reason.
+/// Sleeps until `ready`, which the holder of the lock `notifier` makes true after it notified `event`; may return early for
+/// no reason.
 ///
-/// `enter` enters the ringer's section, to leave it at once: a ringer inside may have rung and not yet committed, or be
+/// `enter` enters the notifier's section, to leave it at once: a notifier inside may have notified and not yet committed, or be
 /// dead; having been through, one knows which.
 pub(super) fn sleep_until<Entered, E: From<GaveUp>>(
-    bell: &SleepWord,
-    ringer: &RobustLock,
+    event: &EventCount,
+    notifier: &RobustLock,
     ready: impl Fn() -> bool,
     enter: impl FnOnce(&mut Wait<'_>) -> Result<Entered, E>,
     wait: &mut Wait<'_>,
 ) -> Result<(), E> {
-    // A ringer rings and then commits: who was just woken mostly comes in between, and need not go to its lock.
+    // A notifier notifies and then commits: the waiter that was just woken mostly comes in between, and need not go to its lock.
     let mut looks = LOOKS;
-    while looks > 0 && ringer.is_held() {
+    while looks > 0 && notifier.is_held() {
         if ready() {
             return Ok(());
         }
         looks -= 1;
         std::hint::spin_loop();
     }
-    let announced = bell.announce();
-    if ringer.is_held() {
+    let prepared = event.prepare();
+    if notifier.is_held() {
         drop(enter(wait)?);
     }
-    // After the lock, never before: a ringer that found nobody announced may commit and leave between the two looks.
+    // After the lock, never before: a notifier that found no waiter may commit and leave between the two looks.
     if ready() {
         return Ok(());
     }
-    match bell.sleep(announced, wait) {
+    match event.wait(prepared, wait) {
         Ok(()) => Ok(()),
         Err(GaveUp::TimedOut) if ready() => Ok(()),
         Err(why) => {
             if ready() {
-                bell.ring_all(); // the wake-up may have been meant for another sleeper
+                event.notify_all(); // the wake-up may have been meant for another sleeper
             }
             Err(why.into())
         }

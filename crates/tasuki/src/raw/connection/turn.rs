@@ -7,13 +7,13 @@ use std::ops::{Deref, DerefMut};
 
 use crate::raw::fork_epoch;
 use crate::sync::private::Private;
-use crate::sync::{GaveUp, SleepWord, Wait};
+use crate::sync::{EventCount, GaveUp, Wait};
 
 /// See the file's head.
 pub(super) struct Turn<T> {
     state: Private<State<T>>,
-    /// Rung when the value comes back.
-    back: SleepWord,
+    /// Notified when the value comes back.
+    back: EventCount,
 }
 
 enum State<T> {
@@ -31,7 +31,7 @@ pub(super) enum NoTurn {
 
 impl<T> Turn<T> {
     pub(super) fn new(value: T) -> Turn<T> {
-        Turn { state: Private::new(State::Here(value)), back: SleepWord::new() }
+        Turn { state: Private::new(State::Here(value)), back: EventCount::new() }
     }
 
     /// Takes the value, waiting for whoever has it.
@@ -40,15 +40,15 @@ impl<T> Turn<T> {
             if let Some(taken) = self.try_take()? {
                 return Ok(taken);
             }
-            // SYNC: the second look goes through the lock under which `drop` puts the value back and rings. Either the
-            // look comes after that and finds the value, unless a third one was faster, who will ring in turn; or
-            // `drop` sees the announcement. A bell that rings after the lock is free could take an announcement back
-            // that was made, and looked after, for the third one.
-            let announced = self.back.announce();
+            // SYNC: the second look goes through the lock under which `drop` puts the value back and notifies. Either the
+            // look comes after that and finds the value, unless a third thread was faster, which will notify in turn; or
+            // `drop` sees the waiter's flag. A notification after the lock is free could take back a flag that was set,
+            // and looked after, for the third one.
+            let prepared = self.back.prepare();
             if let Some(taken) = self.try_take()? {
                 return Ok(taken);
             }
-            self.back.sleep(announced, wait).map_err(NoTurn::GaveUp)?;
+            self.back.wait(prepared, wait).map_err(NoTurn::GaveUp)?;
         }
     }
 
@@ -91,8 +91,8 @@ impl<T> Drop for Taken<'_, T> {
         if let Some(value) = self.value.take() {
             let mut state = self.of.state.lock();
             *state = State::Here(value);
-            // SYNC: with `announce` in `take`, before the lock is free.
-            self.of.back.ring(1);
+            // SYNC: with `prepare` in `take`, before the lock is free.
+            self.of.back.notify(1);
             drop(state);
         }
     }

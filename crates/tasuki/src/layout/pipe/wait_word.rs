@@ -1,13 +1,13 @@
-//! Who sleeps, and on what: the word between what one side commits and the sleep of the other.
+//! Whether somebody sleeps, and on what: the word between what one side commits and the sleep of the other.
 //!
 //! ```text
-//! bit 0  ASLEEP   somebody may sleep on the beacon: set before the last look, taken by who wakes by lighting it
-//! bit 1  HERE     somebody may sleep on this word: set before the last look, taken by who wakes
+//! bit 0  ASLEEP   somebody may sleep on the beacon: set before the last look, taken by the waker, which lights it
+//! bit 1  HERE     somebody may sleep on this word: set before the last look, taken by the waker
 //! bit 2  POLLED   a selector watches: the beacon is lit before a message is committed; never cleared
-//! bit 3  CROWDED  a sender waits for room in the socket: who finds the ring empty drops datagrams that no frame has
+//! bit 3  CROWDED  a sender waits for room in the socket: a receiver that finds the ring empty drops datagrams without a frame
 //! ```
-//! A direction has two: one for those who receive, and one on which senders wait for room, with HERE alone. It is no
-//! `SleepWord`: that one's ringers commit under a lock that its sleepers go through, and here they commit before they ring.
+//! A direction has two: one for receivers, and one on which senders wait for room, with HERE alone. It is no
+//! `EventCount`: there notifiers commit under a lock that waiters go through, and here they commit before they notify.
 //!
 //! Nothing here knows bytes or descriptors, so that loom can explore it as it is (`crates/tasuki-model`).
 
@@ -22,17 +22,17 @@ const CROWDED: u32 = 8;
 /// See the file's head.
 #[derive(Debug)]
 #[repr(transparent)]
-pub(super) struct Bell(AtomicU32);
+pub(super) struct WaitWord(AtomicU32);
 
-/// Evidence that a sleeper on the word announced itself, and what the word was then.
+/// Evidence that a waiter called `prepare_here`, and what the word was then.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Announced(u32);
+pub(super) struct Prepared(u32);
 
 /// Makes a frame visible.
 #[inline]
 pub(super) fn commit(stamp: &AtomicU32, value: u32) {
     // SYNC: SeqCst, with `is_committed` for the frame's bytes, and before the load in `take`: either that one sees a
-    // sleeper's announcement, or the sleeper's look sees this.
+    // waiter's flag, or the waiter's look sees this.
     stamp.store(value, Ordering::SeqCst);
     in_single_order();
 }
@@ -45,41 +45,37 @@ pub(super) fn stamp(stamp: &AtomicU32) -> u32 {
     stamp.load(Ordering::SeqCst)
 }
 
-impl Bell {
+impl WaitWord {
     #[cfg(loom)]
-    pub(super) fn new() -> Bell {
-        Bell(AtomicU32::new(0))
+    pub(super) fn new() -> WaitWord {
+        WaitWord(AtomicU32::new(0))
     }
 
     /// Says that the caller is about to sleep on the beacon. It must look once more after this.
-    pub(super) fn announce_asleep(&self) {
+    pub(super) fn prepare_asleep(&self) {
         // SYNC: SeqCst, with the load in `take`.
         self.0.fetch_or(ASLEEP, Ordering::SeqCst);
         in_single_order();
     }
 
     /// Says that the caller is about to sleep on this word. It must look once more after this.
-    pub(super) fn announce_here(&self) -> Announced {
+    pub(super) fn prepare_here(&self) -> Prepared {
         // SYNC: SeqCst, with the load in `take`.
-        let announced = Announced(self.0.fetch_or(HERE, Ordering::SeqCst) | HERE);
+        let prepared = Prepared(self.0.fetch_or(HERE, Ordering::SeqCst) | HERE);
         in_single_order();
-        announced
+        prepared
     }
 
-    /// Sleeps unless the word changed since `announce_here`; returns after a change, a slice of time, or for no reason.
-    pub(super) fn sleep_here(
-        &self,
-        announced: Announced,
-        wait: &mut Wait<'_>,
-    ) -> Result<(), GaveUp> {
+    /// Sleeps unless the word changed since `prepare_here`; returns after a change, a slice of time, or for no reason.
+    pub(super) fn wait_here(&self, prepared: Prepared, wait: &mut Wait<'_>) -> Result<(), GaveUp> {
         let slice = wait.slice()?;
-        futex::wait(&self.0, announced.0, Some(slice));
+        futex::wait(&self.0, prepared.0, Some(slice));
         Ok(())
     }
 
     /// From now on the beacon is lit before a message is committed.
     pub(super) fn set_polled(&self) {
-        // SYNC: SeqCst, with the load in `is_polled`; who looked before has the turn to send, see `README.md`.
+        // SYNC: SeqCst, with the load in `is_polled`; a sender that looked before has the turn to send, see `README.md`.
         self.0.fetch_or(POLLED, Ordering::SeqCst);
         in_single_order();
     }
@@ -108,17 +104,17 @@ impl Bell {
         self.0.fetch_and(!CROWDED, Ordering::SeqCst);
     }
 
-    /// After a commit: wakes who sleeps on this word.
+    /// After a commit: wakes the waiters that sleep on this word.
     #[inline]
-    pub(super) fn wake_here(&self) {
+    pub(super) fn notify_here(&self) {
         let _: Wake = self.take(Frame::Later);
     }
 
-    /// After a commit: wakes who sleeps on this word, and says whether somebody sleeps on the beacon, which the caller lights. To
-    /// those the begin of a message matters.
+    /// After a commit: wakes the waiters that sleep on this word, and says whether some sleep on the beacon, which the caller
+    /// lights. To those the begin of a message matters.
     #[inline]
     pub(super) fn take(&self, what: Frame) -> Wake {
-        // SYNC: SeqCst, after `commit` and with the announcements.
+        // SYNC: SeqCst, after `commit`, and with the flags of waiters.
         in_single_order();
         let seen = self.0.load(Ordering::SeqCst);
         let concerned = match what {
