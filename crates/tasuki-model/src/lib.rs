@@ -16,20 +16,20 @@ mod queue {
     #[path = "../../../tasuki/src/layout/queue/tally.rs"]
     mod tally;
 
-    mod beacon_models;
     mod ends_models;
     mod joining_models;
     mod models;
+    mod readiness_models;
 }
 /// The part of `layout/pipe` that is protocol alone.
 mod pipe {
-    #[path = "../../../tasuki/src/layout/pipe/beacon.rs"]
-    mod beacon;
+    #[path = "../../../tasuki/src/layout/pipe/readiness.rs"]
+    mod readiness;
     #[path = "../../../tasuki/src/layout/pipe/wait_word.rs"]
     mod wait_word;
 
-    mod beacon_models;
     mod models;
+    mod readiness_models;
 }
 #[path = "../../tasuki/src/layout/event.rs"]
 mod event;

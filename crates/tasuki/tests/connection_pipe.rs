@@ -409,7 +409,7 @@ fn a_hundred_pipes_cost_four_descriptors_each_once_somebody_waits_and_leave_none
             let nothing = other.poll(&mut Wait::timeout(Duration::from_millis(1)));
             assert!(matches!(nothing, Ok(false)));
         }
-        // Two ends, and the beacon of each direction, which both ends have.
+        // Two ends, and the eventfd of each direction, which both ends have.
         assert_eq!(descriptor_count(), before + 400 + 3);
         drop(pipes);
         assert_eq!(descriptor_count(), before);

@@ -183,10 +183,10 @@ fn table(point: KillPoint) -> Tried {
         | KillPoint::SemaphoreReclaimed => In("crash_semaphore.rs"),
         KillPoint::PipeHalfWritten
         | KillPoint::PipeHandlesSent
-        | KillPoint::PipeLighting
-        | KillPoint::PipeLit
-        | KillPoint::PipeDarkening
-        | KillPoint::PipeDark
+        | KillPoint::PipeReadinessSetting
+        | KillPoint::PipeReadinessSet
+        | KillPoint::PipeReadinessClearing
+        | KillPoint::PipeReadinessClear
         | KillPoint::PipeWritten
         | KillPoint::PipeCommitted
         | KillPoint::PipeTailMoved
@@ -198,17 +198,17 @@ fn table(point: KillPoint) -> Tried {
         | KillPoint::PipeAsleepHere
         | KillPoint::PipeMidway
         | KillPoint::PipePolled
-        | KillPoint::PipePolledLit => In("crash_pipe.rs"),
+        | KillPoint::PipePolledSet => In("crash_pipe.rs"),
         KillPoint::PutPlaceTaken | KillPoint::PutGapMoved | KillPoint::PutPlaceCut => {
             In("queue_room.rs")
         }
-        KillPoint::BeaconLighting
-        | KillPoint::BeaconLit
-        | KillPoint::BeaconDarkening
-        | KillPoint::BeaconDark
-        | KillPoint::BeaconHalfAsked
-        | KillPoint::BeaconRoomSeen
-        | KillPoint::BeaconLeft => In("crash_beacon.rs"),
+        KillPoint::ReadinessSetting
+        | KillPoint::ReadinessSet
+        | KillPoint::ReadinessClearing
+        | KillPoint::ReadinessClear
+        | KillPoint::ReadinessHalfAsked
+        | KillPoint::ReadinessRoomSeen
+        | KillPoint::ReadinessClearLeft => In("crash_readiness.rs"),
         KillPoint::ShutDownHalf | KillPoint::ShutDownThrown => In("crash_shutdown.rs"),
         KillPoint::PutSomeQueued | KillPoint::GetSomeHeld => In("crash_batch.rs"),
         KillPoint::GetTallied

@@ -25,7 +25,7 @@ const MARKER: &[u8] = b"the end of this test";
 enum Fate {
     Delivered,
     Gone,
-    /// Whole or not at all: the beacon is lit before the commit, and once more after it if it was darkened in between.
+    /// Whole or not at all: the readiness is set before the commit, and once more after it if it was cleared in between.
     Either,
 }
 
@@ -102,9 +102,9 @@ fn a_killed_sender_leaves_whole_messages_and_wakes_who_sleeps() {
                 (Kind::Handles, LARGE, 2, Gone),
             ],
         ),
-        // A beacon that is lit for nothing is lit once more by the next message, or not.
+        // An eventfd that is readable for nothing is written once more by the next message, or not.
         (
-            KillPoint::PipeLighting,
+            KillPoint::PipeReadinessSetting,
             &[
                 (Kind::Polled, SMALL, 1, Gone),
                 (Kind::Polled, LARGE, 2, Either),
@@ -112,7 +112,10 @@ fn a_killed_sender_leaves_whole_messages_and_wakes_who_sleeps() {
                 (Kind::Plain, SMALL, 3, Delivered),
             ],
         ),
-        (KillPoint::PipeLit, &[(Kind::Polled, SMALL, 1, Gone), (Kind::Polled, SMALL, 3, Gone)]),
+        (
+            KillPoint::PipeReadinessSet,
+            &[(Kind::Polled, SMALL, 1, Gone), (Kind::Polled, SMALL, 3, Gone)],
+        ),
         (
             KillPoint::PipeWritten,
             &[
@@ -295,8 +298,8 @@ fn who_is_killed_asleep_concerns_nobody() {
 fn who_is_killed_asleep_until_a_sender_gives_its_turn_back_concerns_nobody() {
     let _watchdog = watchdog();
     let (receiver, sender) = simplex();
-    receiver.pollable().unwrap(); // from now on a sender lights it before it commits
-    let busy = stopped_at(KillPoint::PipeLit, || send(&sender, MARKER, Kind::Plain));
+    receiver.pollable().unwrap(); // from now on a sender sets it before it commits
+    let busy = stopped_at(KillPoint::PipeReadinessSet, || send(&sender, MARKER, Kind::Plain));
     dies_at(KillPoint::PipeAsleepHere, 1, || drop(recv(&receiver, &mut Wait::forever())));
     goes_on(busy);
     assert_eq!(recv(&receiver, &mut Wait::forever()).unwrap().0, MARKER);
@@ -325,11 +328,15 @@ fn a_message_half_received_by_a_killed_process_is_passed_over() {
 
 #[test]
 fn who_is_killed_while_it_asks_for_the_descriptor_leaves_the_pipe_whole() {
-    use KillPoint::{PipeDark, PipeDarkening, PipeLighting, PipePolled, PipePolledLit};
+    use KillPoint::{
+        PipePolled, PipePolledSet, PipeReadinessClear, PipeReadinessClearing, PipeReadinessSetting,
+    };
     let _watchdog = watchdog();
-    for point in [PipePolled, PipePolledLit, PipeLighting, PipeDarkening, PipeDark] {
+    for point in
+        [PipePolled, PipePolledSet, PipeReadinessSetting, PipeReadinessClearing, PipeReadinessClear]
+    {
         let (receiver, sender) = simplex();
-        let is_empty = matches!(point, PipeDarkening | PipeDark);
+        let is_empty = matches!(point, PipeReadinessClearing | PipeReadinessClear);
         if !is_empty {
             send(&sender, &message(0, SMALL), Kind::Plain);
         }
@@ -359,15 +366,15 @@ fn no_kill_leaves_the_descriptor_dark_with_a_message_in_the_pipe() {
     for point in [
         PipeHalfWritten,
         PipeHandlesSent,
-        PipeLighting,
-        PipeLit,
+        PipeReadinessSetting,
+        PipeReadinessSet,
         PipeWritten,
         PipeCommitted,
         PipeTailMoved,
         PipeCopied,
         PipeHeadMoved,
-        PipeDarkening,
-        PipeDark,
+        PipeReadinessClearing,
+        PipeReadinessClear,
     ] {
         for nth in 1..4 {
             for kind in [Kind::Polled, Kind::Handles] {
@@ -417,8 +424,8 @@ fn a_stopped_sender_holds_up_no_call_with_a_deadline() {
     let points = [
         PipeHalfWritten,
         PipeHandlesSent,
-        PipeLighting,
-        PipeLit,
+        PipeReadinessSetting,
+        PipeReadinessSet,
         PipeWritten,
         PipeCommitted,
         PipeTailMoved,

@@ -35,8 +35,8 @@ const POINTS: [(KillPoint, u32); 6] = [
     (KillPoint::ShutDownHalf, 1),
     (KillPoint::LockTaken, 2),
     (KillPoint::ShutDownThrown, 1),
-    (KillPoint::BeaconLit, 1),
-    (KillPoint::BeaconLit, 2),
+    (KillPoint::ReadinessSet, 1),
+    (KillPoint::ReadinessSet, 2),
 ];
 
 #[test]
@@ -44,7 +44,7 @@ fn who_waits_is_woken_and_a_second_call_makes_it_whole() {
     let _watchdog = watchdog();
     for (point, nth) in POINTS {
         for polled in [false, true] {
-            if point == KillPoint::BeaconLit && !polled {
+            if point == KillPoint::ReadinessSet && !polled {
                 continue;
             }
             eprintln!("{point:?} {nth} {polled}");
@@ -67,8 +67,8 @@ fn who_waits_is_woken_and_a_second_call_makes_it_whole() {
             producer.wait_until_asleep();
             consumer.wait_until_asleep();
             dies_shutting_down(&queue, point, nth, Shutdown::Immediate);
-            // What only the consumers' side passes is not passed where that has nothing to light.
-            if !(point == KillPoint::BeaconLit && nth == 2) {
+            // What only the consumers' side passes is not passed where that has nothing to set.
+            if !(point == KillPoint::ReadinessSet && nth == 2) {
                 dies_shutting_down(&empty, point, nth, Shutdown::Immediate);
             }
             let begun = queue.is_shut_down();
@@ -97,7 +97,7 @@ fn who_waits_is_woken_and_a_second_call_makes_it_whole() {
 fn messages_are_taken_once_or_thrown_away() {
     let _watchdog = watchdog();
     for (point, nth) in POINTS {
-        if point == KillPoint::BeaconLit {
+        if point == KillPoint::ReadinessSet {
             continue;
         }
         let queue = full_queue();

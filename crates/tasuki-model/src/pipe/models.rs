@@ -4,7 +4,7 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use super::beacon::{Beacon, Lamp};
+use super::readiness::{Readiness, ReadinessFd};
 use super::wait_word::{self, Frame, WaitWord, Wake};
 use crate::sync::Wait;
 
@@ -12,8 +12,8 @@ use crate::sync::Wait;
 struct Direction {
     stamps: [AtomicU32; 2],
     waiters: WaitWord,
-    beacon: Beacon,
-    lamp: Eventfd,
+    readiness: Readiness,
+    eventfd: Eventfd,
     room: WaitWord,
     head: AtomicU32,
     turn_taken: AtomicU32,
@@ -21,20 +21,20 @@ struct Direction {
     receiving: Mutex<()>,
 }
 
-/// The beacon's descriptor, for who sleeps on it.
+/// The descriptor, for a receiver that sleeps on it.
 struct Eventfd {
-    lit: Mutex<bool>,
+    readable: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Lamp for Eventfd {
-    fn light(&self) {
-        *self.lit.lock().unwrap() = true;
+impl ReadinessFd for Eventfd {
+    fn set_readable(&self) {
+        *self.readable.lock().unwrap() = true;
         self.changed.notify_all();
     }
 
-    fn darken(&self) {
-        *self.lit.lock().unwrap() = false;
+    fn clear_readable(&self) {
+        *self.readable.lock().unwrap() = false;
     }
 }
 
@@ -43,8 +43,8 @@ impl Direction {
         Arc::new(Direction {
             stamps: [AtomicU32::new(0), AtomicU32::new(0)],
             waiters: WaitWord::new(),
-            beacon: Beacon::new(),
-            lamp: Eventfd { lit: Mutex::new(false), changed: Condvar::new() },
+            readiness: Readiness::new(),
+            eventfd: Eventfd { readable: Mutex::new(false), changed: Condvar::new() },
             room: WaitWord::new(),
             head: AtomicU32::new(0),
             turn_taken: AtomicU32::new(1),
@@ -62,7 +62,7 @@ impl Direction {
         let _turn = self.sending.lock().unwrap();
         wait_word::commit(&self.stamps[frame], 1);
         if self.waiters.take(Frame::First) == Wake(true) {
-            self.beacon.light(&self.lamp);
+            self.readiness.set(&self.eventfd);
         }
     }
 
@@ -72,7 +72,7 @@ impl Direction {
         head < self.stamps.len() && self.is_there(head)
     }
 
-    /// Takes the next message, sleeping on the beacon as long as there is none.
+    /// Takes the next message, sleeping on the eventfd as long as there is none.
     fn receive(&self) {
         loop {
             {
@@ -82,29 +82,29 @@ impl Direction {
                     return;
                 }
             }
-            if self.beacon.may_be_lit() {
-                self.settle();
+            if self.readiness.may_be_set() {
+                self.resync();
             }
             self.waiters.prepare_asleep();
             if self.has_frame() {
                 continue;
             }
             // The poll.
-            let mut lit = self.lamp.lit.lock().unwrap();
-            while !*lit {
-                lit = self.lamp.changed.wait(lit).unwrap();
+            let mut readable = self.eventfd.readable.lock().unwrap();
+            while !*readable {
+                readable = self.eventfd.changed.wait(readable).unwrap();
             }
-            drop(lit);
+            drop(readable);
             if !self.has_frame() {
-                self.settle();
+                self.resync();
             }
         }
     }
 
-    /// A1. What is done while the turn is another's, `beacon_models` explores.
-    fn settle(&self) {
+    /// A1. What is done while the turn is another's, `readiness_models` explores.
+    fn resync(&self) {
         let _turn = self.sending.lock().unwrap();
-        self.beacon.settle(&self.waiters, || self.has_frame(), &self.lamp);
+        self.readiness.resync(&self.waiters, || self.has_frame(), &self.eventfd);
     }
 
     fn set_head(&self, head: u32) {
@@ -156,7 +156,7 @@ fn explore(work: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn a_receiver_that_sleeps_on_the_beacon_is_woken_by_each_message() {
+fn a_receiver_that_sleeps_on_the_eventfd_is_woken_by_each_message() {
     explore(|| {
         let direction = Direction::new();
         let receiver = run(&direction, |direction| {
@@ -180,7 +180,7 @@ fn two_who_sleep_on_one_end_are_both_woken() {
     });
 }
 
-/// Who darkens the beacon that one was about to poll sets the flag of sleepers again: without that the second message wakes
+/// A receiver that clears the readiness which another was about to poll sets the flag of sleepers again: without that the second message wakes
 /// nobody.
 #[test]
 fn one_that_only_looks_takes_no_wake_up_along() {
@@ -192,7 +192,7 @@ fn one_that_only_looks_takes_no_wake_up_along() {
             if direction.has_frame() {
                 wait_word::commit(&direction.head, wait_word::stamp(&direction.head) + 1);
             }
-            direction.settle();
+            direction.resync();
         });
         direction.send(0);
         direction.send(1);

@@ -83,7 +83,7 @@ pub fn wait_for_descriptors(
     ends: &[BorrowedFd<'_>],
     wait: &mut Wait<'_>,
 ) -> std::io::Result<Result<Vec<bool>, GaveUp>> {
-    use crate::sys::readiness::{self, Interest};
+    use crate::sys::poll::{self, Interest};
     let readers = readers.iter().map(|fd| (*fd, Interest::Readable));
     let asked: Vec<_> = readers.chain(ends.iter().map(|fd| (*fd, Interest::HungUp))).collect();
     let mut ready = Vec::new();
@@ -93,7 +93,7 @@ pub fn wait_for_descriptors(
             Err(GaveUp::TimedOut) => (std::time::Duration::ZERO, Some(GaveUp::TimedOut)),
             Err(GaveUp::Interrupted) => return Ok(Err(GaveUp::Interrupted)),
         };
-        readiness::poll(&asked, time, &mut ready)?;
+        poll::poll(&asked, time, &mut ready)?;
         match gave_up {
             _ if ready.contains(&true) => return Ok(Ok(ready)),
             Some(why) => return Ok(Err(why)),

@@ -20,7 +20,7 @@ use crate::process::ChildProcess;
 use crate::queues::Queue;
 use crate::raw::Wait;
 use crate::sync::Spin;
-use crate::sys::readiness::Interest;
+use crate::sys::poll::Interest;
 
 /// A set of sources; says which one is ready, by the index under which it was added.
 ///

@@ -7,7 +7,7 @@ use crate::connection::Transport;
 use crate::error::Error;
 use crate::raw::connection::Armed;
 use crate::raw::{RawQueue, RawReceiver, RawSender, Wait};
-use crate::sys::readiness::{self, Interest};
+use crate::sys::poll::{self, Interest};
 
 /// One thing to wait for. The table in `README.md` says when it is ready.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +134,7 @@ impl<'a> Watched<'a> {
         if self.asked.is_empty() && time.is_zero() {
             return Ok(None);
         }
-        readiness::poll(&self.asked, time, &mut self.ready)
+        poll::poll(&self.asked, time, &mut self.ready)
             .map_err(|e| Error::os("wait for descriptors", e))?;
         Ok(self.ready.iter().position(|&ready| ready).map(|at| self.sources[at]))
     }

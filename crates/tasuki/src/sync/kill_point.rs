@@ -150,21 +150,21 @@ kill_points! {
     /// channel: sleepers of one side were woken, not those of the other.
     EndHalfNotified,
     // layout/queue/side.rs
-    /// beacon: the descriptor is lit, the word does not say so.
-    BeaconLighting,
-    /// beacon: lit, what it is lit for is not committed.
-    BeaconLit,
-    /// beacon: the word says dark, the descriptor is lit.
-    BeaconDarkening,
-    /// beacon: dark, the lock still held.
-    BeaconDark,
-    // layout/queue/beacon.rs
-    /// beacon: the other side knows that it is polled, its own side does not.
-    BeaconHalfAsked,
-    /// beacon: after a put, between the looks that decide whether room is to be darkened.
-    BeaconRoomSeen,
-    /// beacon: to be darkened, and left to whoever holds the lock.
-    BeaconLeft,
+    /// readiness: the descriptor is set, the word does not say so.
+    ReadinessSetting,
+    /// readiness: set, what it is set for is not committed.
+    ReadinessSet,
+    /// readiness: the word says clear, the descriptor is set.
+    ReadinessClearing,
+    /// readiness: clear, the lock still held.
+    ReadinessClear,
+    // layout/queue/readiness.rs
+    /// readiness: the other side knows that it is polled, its own side does not.
+    ReadinessHalfAsked,
+    /// readiness: after a put, between the looks that decide whether room is to be cleared.
+    ReadinessRoomSeen,
+    /// readiness: to be cleared, and left to whoever holds the lock.
+    ReadinessClearLeft,
     // layout/queue/shutdown.rs
     /// shutdown: no message is put any more, the consumers' side does not know.
     ShutDownHalf,
@@ -193,14 +193,14 @@ kill_points! {
     PipeHalfWritten,
     /// pipe, send: the datagram with the message's descriptors is sent, the frame not committed.
     PipeHandlesSent,
-    /// pipe, beacon: the descriptor is lit, its word does not say so.
-    PipeLighting,
-    /// pipe, send: the beacon is lit for a selector, the frame not committed.
-    PipeLit,
-    /// pipe, beacon: its word says that nobody knows, the descriptor is lit.
-    PipeDarkening,
-    /// pipe, beacon: dark, the turn to send not yet given back.
-    PipeDark,
+    /// pipe, readiness: the descriptor is set, its word does not say so.
+    PipeReadinessSetting,
+    /// pipe, send: the readiness is set for a selector, the frame not committed.
+    PipeReadinessSet,
+    /// pipe, readiness: its word says that nobody knows, the descriptor is set.
+    PipeReadinessClearing,
+    /// pipe, readiness: clear, the turn to send not yet given back.
+    PipeReadinessClear,
     /// pipe, send: the frame is complete and not committed.
     PipeWritten,
     /// pipe, send: the frame is committed, the tail still before it.
@@ -213,7 +213,7 @@ kill_points! {
     PipeFull,
     /// pipe, receive: a frame is copied, the head not moved.
     PipeCopied,
-    /// pipe, receive: the head has moved; datagram, senders and beacon are as they were.
+    /// pipe, receive: the head has moved; datagram, senders and readiness are as they were.
     PipeHeadMoved,
     /// pipe, receive: prepared, about to look once more and sleep.
     PipeAsleep,
@@ -221,10 +221,10 @@ kill_points! {
     PipeAsleepHere,
     /// pipe, receive: prepared, about to sleep until the message goes on.
     PipeMidway,
-    /// pipe, selectors: the beacon is lit for each message from now on; those before were not looked at.
+    /// pipe, selectors: the readiness is set for each message from now on; those before were not looked at.
     PipePolled,
-    /// pipe, selectors: the beacon is lit whatever there is.
-    PipePolledLit,
+    /// pipe, selectors: the readiness is set whatever there is.
+    PipePolledSet,
 }
 
 macro_rules! kill_point {

@@ -110,7 +110,7 @@ pub(crate) fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<(Label, Vec<Owne
             fds.extend(received);
         }
     }
-    if received.bytes == 0 && super::readiness::peer(socket).is_gone {
+    if received.bytes == 0 && super::poll::peer(socket).is_gone {
         return Ok(None); // the end of a channel's socket
     }
     if received.bytes != bytes.len() {

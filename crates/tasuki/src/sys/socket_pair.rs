@@ -2,7 +2,7 @@
 //!
 //! A `SOCK_SEQPACKET` pair. The kernel counts the copies of each end, those in forked children and in flight too, and says
 //! at the one end when the last copy of the other is gone. Its datagrams are the sidecar's: a label, and descriptors.
-//! That there is one wakes nobody; a beacon beside it does.
+//! That there is one wakes nobody; an eventfd beside it does.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -84,7 +84,7 @@ pub(crate) fn drop_first(socket: BorrowedFd<'_>) {
 pub(crate) struct State {
     /// Nobody has the other end.
     pub(crate) gone: bool,
-    /// The beacon is readable.
+    /// The eventfd is readable.
     pub(crate) readable: bool,
 }
 
@@ -95,15 +95,15 @@ pub(crate) fn is_gone(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(!fds[0].revents().is_empty())
 }
 
-/// Sleeps until nobody has the other end, the beacon is readable, or the time over; a signal ends it early.
+/// Sleeps until nobody has the other end, the eventfd is readable, or the time over; a signal ends it early.
 pub(crate) fn sleep(
     socket: BorrowedFd<'_>,
-    beacon: BorrowedFd<'_>,
+    eventfd: BorrowedFd<'_>,
     time: Duration,
 ) -> io::Result<State> {
     let mut fds = [
         PollFd::from_borrowed_fd(socket, PollFlags::empty()),
-        PollFd::from_borrowed_fd(beacon, PollFlags::IN),
+        PollFd::from_borrowed_fd(eventfd, PollFlags::IN),
     ];
     poll(&mut fds, time)?;
     let [gone, readable] = fds.map(|fd| !fd.revents().is_empty());
@@ -127,14 +127,14 @@ mod tests {
     #[test]
     fn the_end_is_told_and_what_was_sent_before_it_stays() {
         let (one, other) = create().unwrap();
-        let beacon = crate::sys::eventfd::create().unwrap();
-        let look = || sleep(one.as_fd(), beacon.as_fd(), Duration::ZERO).unwrap();
+        let eventfd = crate::sys::eventfd::create().unwrap();
+        let look = || sleep(one.as_fd(), eventfd.as_fd(), Duration::ZERO).unwrap();
         assert_eq!(look(), State { gone: false, readable: false });
         assert_eq!(first(one.as_fd()), None);
         let label = Label { ticket: 5, attempt: 1 };
         assert_eq!(send(other.as_fd(), label, &[]).unwrap(), Sent::Done);
         assert_eq!(look(), State { gone: false, readable: false }, "what came is not the end");
-        crate::sys::eventfd::make_readable(&beacon);
+        crate::sys::eventfd::make_readable(&eventfd);
         assert_eq!(look(), State { gone: false, readable: true });
         drop(other);
         assert_eq!(look(), State { gone: true, readable: true });

@@ -1,4 +1,4 @@
-//! A receiver waits until there may be a frame, or the end: asleep on the socket and the beacon, or on the wait word while a
+//! A receiver waits until there may be a frame, or the end: asleep on the socket and the eventfd, or on the wait word while a
 //! sender is at work.
 
 use std::os::fd::AsFd as _;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::PipeEnd;
 use super::ring::Direction;
-use super::turn::{Settled, Turn};
+use super::turn::{Resynced, Turn};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
@@ -32,10 +32,10 @@ impl PipeEnd {
             Turn::is_not_mine(direction.receiving(&self.turns), false)?;
             self.drop_void(direction)?;
             let seldom = &direction.words.seldom;
-            let lit = self.lit.load(Ordering::Relaxed) || seldom.beacon.may_be_lit();
-            let busy = lit && self.settle_incoming(direction)? == Settled::BySender;
+            let is_set = self.seems_set.load(Ordering::Relaxed) || seldom.readiness.may_be_set();
+            let busy = is_set && self.resync_incoming(direction)? == Resynced::BySender;
             let slept = match busy {
-                false => self.sleep_on_beacon(direction, wait),
+                false => self.sleep_on_eventfd(direction, wait),
                 true => self.sleep_until_given_back(direction, wait),
             };
             match slept {
@@ -51,8 +51,8 @@ impl PipeEnd {
         }
     }
 
-    /// Sleeps until there may be a frame, or the end. The beacon may be lit nevertheless, for nothing.
-    fn sleep_on_beacon(
+    /// Sleeps until there may be a frame, or the end. The readiness may be set nevertheless, for nothing.
+    fn sleep_on_eventfd(
         &self,
         direction: Direction<'_>,
         wait: &mut Wait<'_>,
@@ -61,32 +61,32 @@ impl PipeEnd {
             // Who has come to the end needs none.
             self.end_if_gone(direction, State { gone: self.is_gone()?, readable: false })?;
         }
-        // Before it says so: what nobody has made, nobody lights.
+        // Before it says so: an eventfd that nobody has made, nobody sets.
         self.made()?;
         direction.words.seldom.waiters.prepare_asleep();
         kill_point!(PipeAsleep);
         if direction.has_frame() {
             return Ok(());
         }
-        let state = self.end_or_beacon(direction, wait.slice()?)?;
+        let state = self.end_or_readiness(direction, wait.slice()?)?;
         self.end_if_gone(direction, state)?;
-        // Without a frame, it was lit for another's message, or by one who was killed. With one, it is settled before the next sleep.
-        self.lit.store(state.readable, Ordering::Relaxed);
+        // Without a frame, it was set for another's message, or by one who was killed. With one, it is resynced before the next sleep.
+        self.seems_set.store(state.readable, Ordering::Relaxed);
         Ok(())
     }
 
-    pub(super) fn settle_incoming(
+    pub(super) fn resync_incoming(
         &self,
         direction: Direction<'_>,
-    ) -> Result<Settled, TransportFailure> {
-        let settled = direction.settle(&self.turns)?;
-        if settled == Settled::Now {
-            self.lit.store(false, Ordering::Relaxed);
+    ) -> Result<Resynced, TransportFailure> {
+        let resynced = direction.resync(&self.turns)?;
+        if resynced == Resynced::Now {
+            self.seems_set.store(false, Ordering::Relaxed);
         }
-        Ok(settled)
+        Ok(resynced)
     }
 
-    /// A sender is at work, and the beacon lit: what it commits wakes here, and so does its end.
+    /// A sender is at work, and the readiness set: what it commits wakes here, and so does its end.
     #[cold]
     fn sleep_until_given_back(
         &self,
@@ -97,14 +97,14 @@ impl PipeEnd {
         let prepared = waiters.prepare_here();
         kill_point!(PipeAsleepHere);
         // Marked after `prepare_here`: the process that gives the turn back sees it.
-        if self.settle_incoming(direction)? == Settled::Now || direction.has_frame() {
+        if self.resync_incoming(direction)? == Resynced::Now || direction.has_frame() {
             return Ok(());
         }
         Ok(waiters.wait_here(prepared, wait)?)
     }
 
-    /// What the socket and the beacon say, at most `time` from now.
-    fn end_or_beacon(
+    /// What the socket and the eventfd say, at most `time` from now.
+    fn end_or_readiness(
         &self,
         direction: Direction<'_>,
         time: Duration,
@@ -113,7 +113,7 @@ impl PipeEnd {
             return Ok(State { gone: self.is_gone()?, readable: false });
         }
         let made = self.made()?;
-        Ok(socket_pair::sleep(made.socket(), direction.beacon_of(made).as_fd(), time)
+        Ok(socket_pair::sleep(made.socket(), direction.eventfd_of(made).as_fd(), time)
             .map_err(|error| Error::os("sleep on a socket", error))?)
     }
 
@@ -129,11 +129,11 @@ impl PipeEnd {
     /// Whether there is a frame now.
     fn look_for_frame(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
         self.drop_void(direction)?;
-        let state = self.end_or_beacon(direction, Duration::ZERO)?;
+        let state = self.end_or_readiness(direction, Duration::ZERO)?;
         self.end_if_gone(direction, state)?;
-        self.lit.store(state.readable, Ordering::Relaxed);
+        self.seems_set.store(state.readable, Ordering::Relaxed);
         if !direction.has_frame() && state.readable {
-            self.settle_incoming(direction)?;
+            self.resync_incoming(direction)?;
         }
         match direction.has_frame() {
             true => Ok(()),

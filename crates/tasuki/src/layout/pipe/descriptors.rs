@@ -1,4 +1,4 @@
-//! What an end has of the kernel: its socket and the beacons, made when they are needed, which most pipes of a program
+//! What an end has of the kernel: its socket and the eventfds of readiness, made when they are needed, which most pipes of a program
 //! need not be before another process gets an end.
 //!
 //! As long as both ends are in the process that made them, that process knows who is there. `README.md`, "At home",
@@ -35,7 +35,7 @@ type Place = OnceLock<Result<Made, i32>>;
 pub(super) struct Made {
     socket: OwnedFd,
     /// Both ends that a process makes have the same ones, since nothing depends on how many copies there are.
-    beacons: Arc<[OwnedFd]>,
+    eventfds: Arc<[OwnedFd]>,
 }
 
 impl Made {
@@ -43,9 +43,9 @@ impl Made {
         self.socket.as_fd()
     }
 
-    /// The beacons of all directions, in their order.
-    pub(super) fn beacons(&self) -> &[OwnedFd] {
-        &self.beacons
+    /// The eventfds of all directions, in their order.
+    pub(super) fn eventfds(&self) -> &[OwnedFd] {
+        &self.eventfds
     }
 }
 
@@ -62,9 +62,9 @@ impl Descriptors {
     }
 
     /// Of an end that came to this process.
-    pub(super) fn arrived(socket: OwnedFd, beacons: Vec<OwnedFd>) -> Descriptors {
-        let directions = beacons.len();
-        let made = Made { socket, beacons: beacons.into() };
+    pub(super) fn arrived(socket: OwnedFd, eventfds: Vec<OwnedFd>) -> Descriptors {
+        let directions = eventfds.len();
+        let made = Made { socket, eventfds: eventfds.into() };
         let place = Some(Arc::new(Place::from(Ok(made))));
         Descriptors { place, other: Weak::new(), directions, epoch: 0 }
     }
@@ -141,10 +141,10 @@ impl Drop for Descriptors {
 
 fn make(directions: usize) -> io::Result<(Made, Made)> {
     let (one, other) = socket_pair::create()?;
-    let beacons: Arc<[OwnedFd]> = (0..directions)
+    let eventfds: Arc<[OwnedFd]> = (0..directions)
         .map(|_| eventfd::create().and_then(above_standard_streams))
         .collect::<io::Result<_>>()?;
-    Ok((Made { socket: one, beacons: beacons.clone() }, Made { socket: other, beacons }))
+    Ok((Made { socket: one, eventfds: eventfds.clone() }, Made { socket: other, eventfds }))
 }
 
 /// A pipe that may have no descriptors yet.

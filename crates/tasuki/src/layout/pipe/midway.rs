@@ -162,7 +162,7 @@ impl PipeEnd {
                         self.unfinished.put(turn, midway);
                         if direction.words.seldom.waiters.is_polled() {
                             // Whoever sends tells when it is done; when it waits for room, it does anyway.
-                            let _ = direction.settle(&self.turns);
+                            let _ = direction.resync(&self.turns);
                         }
                         return Err(why);
                     }

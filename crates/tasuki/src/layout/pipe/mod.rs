@@ -1,15 +1,15 @@
 //! The pipe: two ends that talk through shared memory, and a socket that knows who is there.
 //!
 //! `README.md` beside this file holds the layout, the steps and why no wake-up is lost and no message torn. [`ring`]
-//! has places and bytes, [`wait_word`] whether somebody sleeps and [`beacon`] on what, [`descriptors`] when there are any, [`turn`] whose
+//! has places and bytes, [`wait_word`] whether somebody sleeps and [`readiness`] on what, [`descriptors`] when there are any, [`turn`] whose
 //! turn it is, [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
 #![allow(unsafe_code)] // keeps what a receiver left unfinished, and a descriptor made once, behind pointers
 
 mod await_frame;
-mod beacon;
 mod descriptors;
 mod midway;
 mod poll;
+mod readiness;
 mod receive;
 mod ring;
 mod send;
@@ -151,8 +151,8 @@ pub struct OpenEnd {
     turns: Spin,
     messages: Spin,
     room: Spin,
-    /// This end was woken by the beacon, which is lit since then, most likely: a hint.
-    lit: AtomicBool,
+    /// This end was woken by the eventfd, which is set since then, most likely: a hint.
+    seems_set: AtomicBool,
 }
 
 /// The memory of a pipe; dropping it tells senders to look who is there.
@@ -213,18 +213,18 @@ impl PipeEnd {
         arena: OwnedFd,
         address: SlotAddress,
         socket: OwnedFd,
-        beacons: Vec<OwnedFd>,
+        eventfds: Vec<OwnedFd>,
         role: Role,
     ) -> Result<PipeEnd, Error> {
         if !socket_pair::is_end(socket.as_fd()) {
             return Err(Error::Invalid("a pipe's second descriptor is not its socket".into()));
         }
-        if !beacons.iter().all(|beacon| eventfd::is_eventfd(beacon.as_fd())) {
-            return Err(Error::Invalid("a pipe's last descriptors are not its beacons".into()));
+        if !eventfds.iter().all(|eventfd| eventfd::is_eventfd(eventfd.as_fd())) {
+            return Err(Error::Invalid("a pipe's last descriptors are not its eventfds".into()));
         }
         let (kind, len) = role.kind();
         let slot = Slot::open(arena, kind, address, len)?;
-        Ok(PipeEnd::new(slot, Descriptors::arrived(socket, beacons), role))
+        Ok(PipeEnd::new(slot, Descriptors::arrived(socket, eventfds), role))
     }
 
     fn new(slot: Slot, descriptors: Descriptors, role: Role) -> PipeEnd {
@@ -239,7 +239,7 @@ impl PipeEnd {
             turns: Spin::new(),
             messages: Spin::new(),
             room: Spin::new(),
-            lit: AtomicBool::new(false),
+            seems_set: AtomicBool::new(false),
         }))
     }
 
@@ -263,10 +263,10 @@ impl PipeEnd {
         Ok(self.made()?.socket())
     }
 
-    /// The socket and the beacons of all directions, in their order: what an end elsewhere needs.
+    /// The socket and the eventfds of all directions, in their order: what an end elsewhere needs.
     pub(crate) fn to_share(&self) -> io::Result<impl Iterator<Item = BorrowedFd<'_>>> {
         let made = self.descriptors.get()?;
-        Ok(std::iter::once(made.socket()).chain(made.beacons().iter().map(AsFd::as_fd)))
+        Ok(std::iter::once(made.socket()).chain(made.eventfds().iter().map(AsFd::as_fd)))
     }
 
     fn made(&self) -> Result<&Made, Error> {

@@ -7,14 +7,14 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::PipeEnd;
-use super::beacon::Lamp as _;
+use super::readiness::ReadinessFd as _;
 use super::receive::Looked;
 use super::ring::{Direction, FIRST};
-use super::turn::{Settled, Turn};
+use super::turn::{Resynced, Turn};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::{GaveUp, Wait, kill_point};
-use crate::sys::epoll::Readiness;
+use crate::sys::epoll::Combined;
 
 /// What the end of a wait for several things depends on; see [`PipeEnd::arm`].
 #[derive(Debug)]
@@ -24,25 +24,25 @@ pub enum Armed<'a> {
     /// Poll the first descriptor for reading and the other one for nothing but its end (`POLLHUP`), half a second at most, then
     /// ask again.
     Sleep(BorrowedFd<'a>, Option<BorrowedFd<'a>>),
-    /// Somebody is sending at this moment, and the beacon cannot be darkened. Ask again in a millisecond or so.
+    /// Somebody is sending at this moment, and the readiness cannot be cleared. Ask again in a millisecond or so.
     Soon,
 }
 
-/// The descriptor for selectors, once somebody asked for it: of the socket's end and the beacon. Children that are forked
+/// The descriptor for selectors, once somebody asked for it: of the socket's end and the readiness. Children that are forked
 /// later share it, and what it says is as true for them.
 #[derive(Debug, Default)]
-pub(super) struct Selector(AtomicPtr<Readiness>);
+pub(super) struct Selector(AtomicPtr<Combined>);
 
 impl Selector {
-    fn get(&self) -> Option<&Readiness> {
+    fn get(&self) -> Option<&Combined> {
         // SAFETY: null, or from `Box::into_raw` in `set`, and freed only where `self` ends.
         // SYNC: Acquire, with the exchange in `set`.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
     /// Keeps it, unless another thread was faster, and gives the one that is kept.
-    fn set(&self, readiness: Readiness) -> &Readiness {
-        let new = Box::into_raw(Box::new(readiness));
+    fn set(&self, combined: Combined) -> &Combined {
+        let new = Box::into_raw(Box::new(combined));
         // SYNC: Release, with the load in `get`.
         let kept = match self.0.compare_exchange(
             ptr::null_mut(),
@@ -64,10 +64,10 @@ impl Selector {
 
 impl Drop for Selector {
     fn drop(&mut self) {
-        let readiness = *self.0.get_mut();
-        if !readiness.is_null() {
+        let combined = *self.0.get_mut();
+        if !combined.is_null() {
             // SAFETY: from `Box::into_raw`, and nobody else has `self`.
-            drop(unsafe { Box::from_raw(readiness) });
+            drop(unsafe { Box::from_raw(combined) });
         }
     }
 }
@@ -120,16 +120,16 @@ impl PipeEnd {
         if self.poll(&mut Wait::now())? {
             return Ok(Armed::Ready);
         }
-        if self.lit.load(Ordering::Relaxed) || direction.words.seldom.beacon.may_be_lit() {
-            let settled = self.settle_incoming(direction)?;
+        if self.seems_set.load(Ordering::Relaxed) || direction.words.seldom.readiness.may_be_set() {
+            let resynced = self.resync_incoming(direction)?;
             if direction.has_frame() {
                 return Ok(Armed::Ready);
             }
-            if settled == Settled::BySender {
+            if resynced == Resynced::BySender {
                 return Ok(Armed::Soon);
             }
         }
-        Ok(Armed::Sleep(direction.beacon_of(made).as_fd(), Some(made.socket())))
+        Ok(Armed::Sleep(direction.eventfd_of(made).as_fd(), Some(made.socket())))
     }
 
     /// A descriptor for selectors and event loops that is readable exactly if a receive would not block. The same one at
@@ -137,19 +137,19 @@ impl PipeEnd {
     /// [`arm`](PipeEnd::arm) does not do that. Waits for nobody.
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, TransportFailure> {
         let Ok(direction) = self.incoming() else { return Ok(self.socket()?) };
-        if let Some(readiness) = self.selector.get() {
-            return Ok(readiness.as_fd());
+        if let Some(combined) = self.selector.get() {
+            return Ok(combined.as_fd());
         }
         let made = self.made()?;
-        let readiness = Readiness::of(made.socket(), direction.beacon_of(made).as_fd())
+        let combined = Combined::of(made.socket(), direction.eventfd_of(made).as_fd())
             .map_err(|e| Error::os("make a descriptor for selectors", e))?;
         direction.words.seldom.waiters.set_polled();
         kill_point!(PipePolled);
-        // Nobody knows whether a sender has looked for POLLED and not committed yet: what is unsure is lit.
-        direction.light();
-        kill_point!(PipePolledLit);
-        direction.settle(&self.turns)?;
-        Ok(self.selector.set(readiness).as_fd())
+        // Nobody knows whether a sender has looked for POLLED and not committed yet: what is unsure is set.
+        direction.set_readable();
+        kill_point!(PipePolledSet);
+        direction.resync(&self.turns)?;
+        Ok(self.selector.set(combined).as_fd())
     }
 }
 

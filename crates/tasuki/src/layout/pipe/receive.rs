@@ -142,15 +142,15 @@ impl PipeEnd {
         let words = direction.words;
         words.room.0.notify_here();
         if words.seldom.waiters.is_polled() {
-            self.darken_if_empty(direction);
+            self.clear_if_empty(direction);
         }
     }
 
     #[cold]
-    fn darken_if_empty(&self, direction: Direction<'_>) {
+    fn clear_if_empty(&self, direction: Direction<'_>) {
         if !direction.has_frame() {
             // The message is taken, so this must not fail; what is wrong with the pipe, the next call tells.
-            let _ = direction.settle(&self.turns);
+            let _ = direction.resync(&self.turns);
         }
     }
 

@@ -6,9 +6,9 @@
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
-use super::beacon::{Beacon, Lamp};
 use super::corrupt;
 use super::descriptors::{Descriptors, Made};
+use super::readiness::{Readiness, ReadinessFd};
 use super::wait_word::{self, WaitWord};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
@@ -69,7 +69,7 @@ pub(super) struct Sender {
 #[repr(C, align(64))]
 pub(super) struct Seldom {
     pub(super) waiters: WaitWord,
-    pub(super) beacon: Beacon,
+    pub(super) readiness: Readiness,
     /// How often a receiving end was closed.
     pub(super) closed: AtomicU32,
 }
@@ -114,17 +114,17 @@ pub(super) struct Direction<'a> {
     number: usize,
 }
 
-/// Without descriptors it is dark: whoever sleeps or polls has them made before.
-impl Lamp for Direction<'_> {
-    fn light(&self) {
+/// Without descriptors it is clear: a process that sleeps or polls has them made before.
+impl ReadinessFd for Direction<'_> {
+    fn set_readable(&self) {
         if let Some(made) = self.descriptors.made() {
-            eventfd::make_readable(self.beacon_of(made));
+            eventfd::make_readable(self.eventfd_of(made));
         }
     }
 
-    fn darken(&self) {
+    fn clear_readable(&self) {
         if let Some(made) = self.descriptors.made() {
-            eventfd::make_writable(self.beacon_of(made));
+            eventfd::make_writable(self.eventfd_of(made));
         }
     }
 }
@@ -188,9 +188,9 @@ impl<'a> Direction<'a> {
         PAGE + self.number * RING as usize
     }
 
-    /// The direction's beacon, of these descriptors.
-    pub(super) fn beacon_of(self, made: &Made) -> &OwnedFd {
-        &made.beacons()[self.number]
+    /// The direction's eventfd, of these descriptors.
+    pub(super) fn eventfd_of(self, made: &Made) -> &OwnedFd {
+        &made.eventfds()[self.number]
     }
 
     /// Gives the first bytes of a new ring their memory: who looks for the first frame reads them.

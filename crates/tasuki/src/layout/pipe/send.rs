@@ -69,9 +69,9 @@ impl PipeEnd {
         fence(Ordering::SeqCst);
         let waiters = &direction.words.seldom.waiters;
         waiters.notify_here();
-        // The beacon may be lit for what does not come.
+        // The readiness may be set for what does not come.
         if waiters.is_polled() && !direction.has_frame() {
-            let _ = direction.settle(&self.turns); // what is wrong with the pipe, the next call tells
+            let _ = direction.resync(&self.turns); // what is wrong with the pipe, the next call tells
         }
     }
 
@@ -173,11 +173,11 @@ impl PipeEnd {
                 frame.attempt = self.send_descriptors(direction, turn, tail, message.fds, wait)?;
                 frame.flags |= ring::handles_flag(message.fds.len());
             }
-            // Later frames find it lit: nobody darkens it as long as this turn lasts.
+            // Later frames find it set: nobody clears it as long as this turn lasts.
             let seldom = &direction.words.seldom;
             if seldom.waiters.is_polled() {
-                seldom.beacon.light(&direction);
-                kill_point!(PipeLit);
+                seldom.readiness.set(&direction);
+                kill_point!(PipeReadinessSet);
             }
         }
         direction.write_header(frame);
@@ -215,7 +215,7 @@ impl PipeEnd {
                     // Those may be of senders that were killed. Only a receiver can drop them, though it has nothing to receive.
                     words.seldom.waiters.set_crowded();
                     words.seldom.waiters.notify_here();
-                    words.seldom.beacon.light(&direction);
+                    words.seldom.readiness.set(&direction);
                     turn.while_others_run(|| words.room.0.wait_here(prepared, wait))?;
                 }
                 Err(error) => return Err(Error::os("send the handles of a message", error).into()),
@@ -281,7 +281,7 @@ impl PipeEnd {
             let seldom = &words.seldom;
             if seldom.waiters.is_polled() {
                 // Who polls with edges may have taken what was there, and heard nothing since.
-                seldom.beacon.light_again(&direction);
+                seldom.readiness.set_again(&direction);
             }
             turn.while_others_run(|| words.room.0.wait_here(prepared, wait))?;
         }

@@ -18,12 +18,12 @@ pub(super) struct Turn<'a> {
     sends: bool,
 }
 
-/// What became of the wish that the beacon says what the ring does.
+/// What became of the wish that the readiness says what the ring does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(super) enum Resynced {
     /// It does.
     Now,
-    /// It will when the turn to send is given back, by who has it. Until then it is lit, or no message is there.
+    /// It will when the turn to send is given back, by its owner. Until then it is set, or no message is there.
     BySender,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Turn<'a> {
         Ok(turn)
     }
 
-    /// The turn to send if nobody alive has it; else its owner is going to settle the beacon.
+    /// The turn to send if nobody alive has it; else its owner is going to resync the readiness.
     fn to_send_or_told(
         direction: Direction<'a>,
         spin: &'a Spin,
@@ -150,18 +150,18 @@ impl<'a> Turn<'a> {
             }
             // An error: what is wrong with the pipe, the next call tells.
             let Ok(Some(turn)) = Turn::to_send_or_told(direction, spin) else { return };
-            turn.settle();
+            turn.resync();
             if !ManuallyDrop::new(turn).lock.release_telling() {
                 return;
             }
         }
     }
 
-    /// Makes the beacon say what the ring does. This is the turn to send.
-    fn settle(&self) {
+    /// Makes the readiness say what the ring does. This is the turn to send.
+    fn resync(&self) {
         let direction = self.direction;
         let seldom = &direction.words.seldom;
-        seldom.beacon.settle(&seldom.waiters, || direction.has_frame(), &direction);
+        seldom.readiness.resync(&seldom.waiters, || direction.has_frame(), &direction);
     }
 }
 
@@ -176,15 +176,15 @@ impl Drop for Turn<'_> {
 }
 
 impl<'a> Direction<'a> {
-    /// Makes the beacon say what the ring does, without waiting for anybody.
+    /// Makes the readiness say what the ring does, without waiting for anybody.
     #[cold]
-    pub(super) fn settle(self, spin: &'a Spin) -> Result<Settled, TransportFailure> {
+    pub(super) fn resync(self, spin: &'a Spin) -> Result<Resynced, TransportFailure> {
         match Turn::to_send_or_told(self, spin)? {
             Some(turn) => {
-                turn.settle();
-                Ok(Settled::Now)
+                turn.resync();
+                Ok(Resynced::Now)
             }
-            None => Ok(Settled::BySender),
+            None => Ok(Resynced::BySender),
         }
     }
 
@@ -194,10 +194,10 @@ impl<'a> Direction<'a> {
         let seldom = &self.words.seldom;
         if seldom.waiters.take(Frame::First).0 {
             crate::sync::kill_point!(PipeSleepersTaken);
-            seldom.beacon.light_without_turn(&self);
-            // SYNC: with the fetch_or in `set_polled`: either this sees it, or who begins to poll settles after that light.
+            seldom.readiness.set_without_turn(&self);
+            // SYNC: with the fetch_or in `set_polled`: either this sees it, or the process that begins to poll resyncs after that write.
             if seldom.waiters.is_polled() {
-                let _ = self.settle(spin); // what is wrong with the pipe, the next call tells
+                let _ = self.resync(spin); // what is wrong with the pipe, the next call tells
             }
         }
     }
@@ -208,7 +208,7 @@ impl<'a> Direction<'a> {
         let seldom = &self.words.seldom;
         if seldom.waiters.take(what).0 {
             crate::sync::kill_point!(PipeSleepersTaken);
-            seldom.beacon.light(&self);
+            seldom.readiness.set(&self);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Whether somebody sleeps, and on what: the word between what one side commits and the sleep of the other.
 //!
 //! ```text
-//! bit 0  ASLEEP   somebody may sleep on the beacon: set before the last look, taken by the waker, which lights it
+//! bit 0  ASLEEP   somebody may sleep on the eventfd: set before the last look, taken by the waker, which sets it
 //! bit 1  HERE     somebody may sleep on this word: set before the last look, taken by the waker
-//! bit 2  POLLED   a selector watches: the beacon is lit before a message is committed; never cleared
+//! bit 2  POLLED   a selector watches: the readiness is set before a message is committed; never cleared
 //! bit 3  CROWDED  a sender waits for room in the socket: a receiver that finds the ring empty drops datagrams without a frame
 //! ```
 //! A direction has two: one for receivers, and one on which senders wait for room, with HERE alone. It is no
@@ -51,7 +51,7 @@ impl WaitWord {
         WaitWord(AtomicU32::new(0))
     }
 
-    /// Says that the caller is about to sleep on the beacon. It must look once more after this.
+    /// Says that the caller is about to sleep on the eventfd. It must look once more after this.
     pub(super) fn prepare_asleep(&self) {
         // SYNC: SeqCst, with the load in `take`.
         self.0.fetch_or(ASLEEP, Ordering::SeqCst);
@@ -73,7 +73,7 @@ impl WaitWord {
         Ok(())
     }
 
-    /// From now on the beacon is lit before a message is committed.
+    /// From now on the readiness is set before a message is committed.
     pub(super) fn set_polled(&self) {
         // SYNC: SeqCst, with the load in `is_polled`; a sender that looked before has the turn to send, see `README.md`.
         self.0.fetch_or(POLLED, Ordering::SeqCst);
@@ -110,8 +110,8 @@ impl WaitWord {
         let _: Wake = self.take(Frame::Later);
     }
 
-    /// After a commit: wakes the waiters that sleep on this word, and says whether some sleep on the beacon, which the caller
-    /// lights. To those the begin of a message matters.
+    /// After a commit: wakes the waiters that sleep on this word, and says whether some sleep on the eventfd, which the caller
+    /// sets. To those the begin of a message matters.
     #[inline]
     pub(super) fn take(&self, what: Frame) -> Wake {
         // SYNC: SeqCst, after `commit`, and with the flags of waiters.
@@ -134,7 +134,7 @@ impl WaitWord {
     }
 }
 
-/// What was committed, for those who sleep on the beacon.
+/// What was committed, for those who sleep on the eventfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     /// The first frame of a message.
@@ -143,7 +143,7 @@ pub(super) enum Frame {
     Later,
 }
 
-/// Whether somebody may sleep on the beacon.
+/// Whether somebody may sleep on the eventfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) struct Wake(pub(super) bool);

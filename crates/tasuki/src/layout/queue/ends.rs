@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::segment::Segment;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Wait, kill_point, wait};
-use crate::sys::readiness::{self, Peer};
+use crate::sys::poll::{self, Peer};
 use crate::sys::{clock, sidecar};
 
 /// What a queue that is one end of a channel has besides. It is the queue's last field: dropped when the socket is
@@ -118,7 +118,7 @@ impl AttachedQueue {
         // SYNC: SeqCst, with the count in `End::drop`, and before the socket is asked: a count that is read here belongs
         // to an end that is closed.
         let closed = self.head().settings.closed_ends.load(Ordering::SeqCst);
-        let peer = readiness::peer(self.sidecar.as_fd());
+        let peer = poll::peer(self.sidecar.as_fd());
         end.closed.store(closed, Ordering::Relaxed);
         if peer.is_gone {
             // SYNC: Release, with the loads above: whoever learns it from here sees what this thread saw, which is all

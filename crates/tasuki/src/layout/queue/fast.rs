@@ -9,7 +9,7 @@
 use std::num::NonZeroU64;
 
 use super::ring::{self, JUMP, What};
-use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, WATCHED};
+use super::side::{CLEARS_READINESS, SETS_READINESS, SHUT, UNREPAIRED, WATCHED};
 use super::{INLINE, Position, SharedQueue};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Awaited, Held, kill_point};
@@ -118,7 +118,7 @@ impl SharedQueue {
         let (tail, unused) = head.put.held_marks(&held);
         let flags = head.put.flags();
         // Whether somebody waits may be looked at anywhere in the section before the commit.
-        if flags & (SHUT | UNREPAIRED | LIGHTS) != 0 || head.nonempty.0.has_sleepers() {
+        if flags & (SHUT | UNREPAIRED | SETS_READINESS) != 0 || head.nonempty.0.has_sleepers() {
             self.leave_put_undone(held);
             return false;
         }
@@ -143,7 +143,7 @@ impl SharedQueue {
         head.put.commit_in(unused, after(tail, len));
         kill_point!(PutCommitted);
         let awaited = held.leave();
-        if awaited.is_some() || flags & (DARKENS | WATCHED) != 0 {
+        if awaited.is_some() || flags & (CLEARS_READINESS | WATCHED) != 0 {
             self.finish_put(awaited, flags);
         }
         kill_point!(PutUnlocked);
@@ -205,7 +205,9 @@ impl SharedQueue {
         kill_point!(GetLocked);
         let (from, unused) = head.get.held_marks(&held);
         let flags = head.get.flags();
-        if flags & LIGHTS != 0 || head.nonfull.0.has_sleepers() || !self.is_behind_tail(from.ticket)
+        if flags & SETS_READINESS != 0
+            || head.nonfull.0.has_sleepers()
+            || !self.is_behind_tail(from.ticket)
         {
             self.leave_get_undone(held);
             return None;
@@ -233,7 +235,7 @@ impl SharedQueue {
         kill_point!(GetCommitted);
         kill_point!(GetBlockHeld);
         let awaited = held.leave();
-        if awaited.is_some() || flags & (DARKENS | UNREPAIRED) != 0 {
+        if awaited.is_some() || flags & (CLEARS_READINESS | UNREPAIRED) != 0 {
             return Some(self.finish_get(awaited, flags, result));
         }
         kill_point!(GetUnlocked);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::blocks::{Block, BlockId};
 use super::held::GetHeld;
 use super::ring::{self, BLOCK, HANDLES, JUMP};
-use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, sleep_until};
+use super::side::{CLEARS_READINESS, SETS_READINESS, SHUT, UNREPAIRED, sleep_until};
 use super::{Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
@@ -190,8 +190,8 @@ impl SharedQueue {
         let woken = if self.byte_limit == u64::MAX { count as u32 } else { u32::MAX };
         head.nonfull.0.notify(woken);
         kill_point!(GetNotified);
-        if head.get.flags() & LIGHTS != 0 {
-            self.light_room(held);
+        if head.get.flags() & SETS_READINESS != 0 {
+            self.set_writable(held);
         }
         head.get.commit(held, next);
         kill_point!(GetCommitted);
@@ -289,7 +289,7 @@ impl SharedQueue {
     pub(super) fn leave_get(&self, held: GetHeld<'_>) {
         let flags = self.head().get.flags();
         drop(held);
-        if flags & (DARKENS | UNREPAIRED) != 0 {
+        if flags & (CLEARS_READINESS | UNREPAIRED) != 0 {
             self.after_get(flags);
         }
     }
@@ -297,8 +297,8 @@ impl SharedQueue {
     /// What few queues need, without a lock. The message is taken, so this must neither fail nor wait.
     #[cold]
     pub(super) fn after_get(&self, flags: u32) {
-        if flags & DARKENS != 0 {
-            self.darken_messages_if_empty();
+        if flags & CLEARS_READINESS != 0 {
+            self.clear_readable_if_empty();
         }
         if flags & UNREPAIRED != 0 {
             self.free_blocks_of_the_dead();
@@ -335,8 +335,8 @@ impl SharedQueue {
     #[cold]
     pub(super) fn wait_for_put(&self, wait: &mut Wait<'_>) -> Result<(), TransportFailure> {
         let head = self.head();
-        if head.get.flags() & DARKENS != 0 {
-            self.darken_messages_seen_empty(wait)?;
+        if head.get.flags() & CLEARS_READINESS != 0 {
+            self.clear_readable_seen_empty(wait)?;
         }
         let is_shut = || head.put.flags() & SHUT != 0;
         let over = || self.has_message() || is_shut();

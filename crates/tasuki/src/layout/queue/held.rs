@@ -1,10 +1,10 @@
 //! The right to be in the producers' section of a queue, or in the consumers'. Whoever leaves one does what others, who found it
-//! busy, left to it: step D0 of the beacons in `README.md`.
+//! busy, left to it: step D0 of readiness in `README.md`.
 
 use std::ops::Deref;
 
 use super::SharedQueue;
-use super::side::LIGHTS;
+use super::side::SETS_READINESS;
 use crate::sync::Held;
 
 /// See the file's head.
@@ -36,24 +36,24 @@ impl SharedQueue {
     /// `held` is the lock of the put side.
     #[inline(always)]
     pub(super) fn put_held<'a>(&'a self, held: Held<'a>) -> PutHeld<'a> {
-        let is_polled = self.head().put.flags() & LIGHTS != 0;
+        let is_polled = self.head().put.flags() & SETS_READINESS != 0;
         PutHeld { held, _leaving: LeavingPut { queue: self, is_polled } }
     }
 
     /// As `put_held`, for a caller that does what was left to the holder itself.
-    pub(super) fn put_held_to_darken<'a>(&'a self, held: Held<'a>) -> PutHeld<'a> {
+    pub(super) fn put_held_to_clear<'a>(&'a self, held: Held<'a>) -> PutHeld<'a> {
         PutHeld { held, _leaving: LeavingPut { queue: self, is_polled: false } }
     }
 
     /// `held` is the lock of the get side.
     #[inline(always)]
     pub(super) fn get_held<'a>(&'a self, held: Held<'a>) -> GetHeld<'a> {
-        let is_polled = self.head().get.flags() & LIGHTS != 0;
+        let is_polled = self.head().get.flags() & SETS_READINESS != 0;
         GetHeld { held, _leaving: LeavingGet { queue: self, is_polled } }
     }
 
     /// As `get_held`, for a caller that does what was left to the holder itself.
-    pub(super) fn get_held_to_darken<'a>(&'a self, held: Held<'a>) -> GetHeld<'a> {
+    pub(super) fn get_held_to_clear<'a>(&'a self, held: Held<'a>) -> GetHeld<'a> {
         GetHeld { held, _leaving: LeavingGet { queue: self, is_polled: false } }
     }
 }
@@ -78,7 +78,7 @@ impl Drop for LeavingPut<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.is_polled {
-            self.queue.darken_messages_left();
+            self.queue.clear_readable_left();
         }
     }
 }
@@ -87,7 +87,7 @@ impl Drop for LeavingGet<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.is_polled {
-            self.queue.darken_room_left();
+            self.queue.clear_writable_left();
         }
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`geometry`] says
 //! where things lie, [`ring`] finds places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two
-//! sides, [`fast`] is their short way, [`beacon`] is for those who poll, [`joining`] counts tasks, [`repair`] is what
+//! sides, [`fast`] is their short way, [`readiness`] is for those who poll, [`joining`] counts tasks, [`repair`] is what
 //! is done after a death.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 mod batch;
-mod beacon;
 mod blocks;
 mod channel;
 mod ends;
@@ -21,6 +20,7 @@ mod parts;
 mod peers;
 mod private;
 mod put;
+mod readiness;
 mod remains;
 mod repair;
 mod ring;
@@ -152,9 +152,9 @@ pub struct AttachedQueue {
     segment: Arc<Segment>,
     head: Placed<Head>,
     sidecar: OwnedFd,
-    /// The beacon that producers light.
+    /// The eventfd whose readiness producers set.
     messages: OwnedFd,
-    /// The beacon that consumers light, if the queue can ever be full.
+    /// The eventfd whose readiness consumers set, if the queue can ever be full.
     room: Option<OwnedFd>,
     geometry: geometry::Geometry,
     /// The chunks of the core.
@@ -200,9 +200,9 @@ impl SharedQueue {
         let shape = Shape { rows: rows_for(longest_file), capacity: largest.min(longest) };
         let segment = Segment::create(Kind::Queue, &options.label, shape)?;
         geometry::Geometry::new(&segment)?; // before anything is written where it would not fit
-        let beacon = || eventfd::create().map_err(|e| Error::os("make a queue's beacon", e));
+        let create = || eventfd::create().map_err(|e| Error::os("make a queue's eventfd", e));
         let limited = options.capacity.is_some() || options.byte_limit.is_some();
-        let (messages, room) = (beacon()?, limited.then(beacon).transpose()?);
+        let (messages, room) = (create()?, limited.then(create).transpose()?);
         segment.commit(segment.payload(), PAGE)?;
         let head: &Head = segment.place(segment.payload());
         let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
@@ -228,7 +228,7 @@ impl SharedQueue {
     fn attach_with(parts: Parts<OwnedFd>) -> Result<SharedQueue, Error> {
         let Parts { segment, sidecar, messages, room } = parts;
         if !iter::once(&messages).chain(&room).all(|fd| eventfd::is_eventfd(fd.as_fd())) {
-            return Err(Error::Invalid("a queue's third descriptor is not its beacon".into()));
+            return Err(Error::Invalid("a queue's third descriptor is not its eventfd".into()));
         }
         let segment = Segment::attach(segment, Kind::Queue)?;
         let queue = SharedQueue::open(segment, sidecar, messages, room)?;

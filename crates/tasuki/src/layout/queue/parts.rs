@@ -11,9 +11,9 @@ pub(crate) struct Parts<Fd> {
     pub(crate) segment: Fd,
     /// The socket that carries descriptors of messages.
     pub(crate) sidecar: Fd,
-    /// The beacon that producers light.
+    /// The eventfd whose readiness producers set.
     pub(crate) messages: Fd,
-    /// The beacon that consumers light, of a queue that can be full.
+    /// The eventfd whose readiness consumers set, of a queue that can be full.
     pub(crate) room: Option<Fd>,
 }
 

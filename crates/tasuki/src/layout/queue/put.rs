@@ -6,7 +6,7 @@ use super::blocks::{Block, BlockId};
 use super::entries::CHUNK;
 use super::held::PutHeld;
 use super::ring::{self, BLOCK, HANDLES, JUMP, What};
-use super::side::{DARKENS, LIGHTS, SHUT, UNREPAIRED, WATCHED, sleep_until};
+use super::side::{CLEARS_READINESS, SETS_READINESS, SHUT, UNREPAIRED, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
@@ -244,8 +244,8 @@ impl SharedQueue {
         // Notify before the commit: a killed producer has woken a consumer for its message, or committed nothing.
         head.nonempty.0.notify(count);
         kill_point!(PutNotified);
-        if head.put.flags() & LIGHTS != 0 {
-            self.light_messages(held);
+        if head.put.flags() & SETS_READINESS != 0 {
+            self.set_readable(held);
         }
         head.put.commit(held, next);
         kill_point!(PutCommitted);
@@ -319,7 +319,7 @@ impl SharedQueue {
     pub(super) fn leave_put(&self, held: PutHeld<'_>) {
         let flags = self.head().put.flags();
         drop(held);
-        if flags & (DARKENS | WATCHED) != 0 {
+        if flags & (CLEARS_READINESS | WATCHED) != 0 {
             self.after_put(flags);
         }
     }
@@ -327,8 +327,8 @@ impl SharedQueue {
     /// What few queues need, without a lock.
     #[cold]
     pub(super) fn after_put(&self, flags: u32) {
-        if flags & DARKENS != 0 {
-            self.darken_room_if_full();
+        if flags & CLEARS_READINESS != 0 {
+            self.clear_writable_if_full();
         }
         if flags & WATCHED != 0 {
             self.note_writer();
@@ -374,7 +374,7 @@ impl SharedQueue {
         if changed() {
             return Ok(());
         }
-        if head.put.flags() & DARKENS != 0 && self.darken_room_seen(seen, wait)? {
+        if head.put.flags() & CLEARS_READINESS != 0 && self.clear_writable_seen(seen, wait)? {
             return Ok(());
         }
         if wait.is_brief() {

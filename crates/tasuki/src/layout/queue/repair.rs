@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use super::SharedQueue;
 use super::held::{GetHeld, PutHeld};
-use super::side::{LIGHTS, UNREPAIRED};
+use super::side::{SETS_READINESS, UNREPAIRED};
 use crate::error::Error;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Wait};
@@ -19,8 +19,8 @@ impl SharedQueue {
         // First those who wait: that needs nothing which could be refused.
         put.seen.store(get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
         self.head().nonempty.0.notify_all();
-        if put.flags() & LIGHTS != 0 {
-            self.settle_messages(held);
+        if put.flags() & SETS_READINESS != 0 {
+            self.resync_readable(held);
         }
         let tail = put.ticket.load(Ordering::SeqCst);
         if !self.free_queued_blocks(|ticket| (ticket.wrapping_sub(tail) as i64) >= 0).is_complete {
@@ -72,8 +72,8 @@ impl SharedQueue {
             self.repair_joining(held);
         }
         self.head().nonfull.0.notify_all();
-        if self.head().get.flags() & LIGHTS != 0 {
-            self.settle_room(held);
+        if self.head().get.flags() & SETS_READINESS != 0 {
+            self.resync_writable(held);
         }
         let head = self.free_what_was_taken(held);
         self.head().get.seen.store(head, Ordering::Relaxed);

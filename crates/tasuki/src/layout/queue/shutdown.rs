@@ -2,7 +2,7 @@
 //! `README.md`.
 
 use super::SharedQueue;
-use super::side::{LIGHTS, SHUT};
+use super::side::{SETS_READINESS, SHUT};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
@@ -37,8 +37,8 @@ impl SharedQueue {
         let held = self.lock_put(wait)?;
         head.nonempty.0.notify_all();
         head.put.flag(&held, SHUT);
-        if head.put.flags() & LIGHTS != 0 {
-            self.settle_messages(&held);
+        if head.put.flags() & SETS_READINESS != 0 {
+            self.resync_readable(&held);
         }
         drop(held);
         kill_point!(ShutDownHalf);
@@ -46,8 +46,8 @@ impl SharedQueue {
         let held = self.lock_get(wait)?;
         head.nonfull.0.notify_all();
         head.get.flag(&held, SHUT);
-        if head.get.flags() & LIGHTS != 0 {
-            self.settle_room(&held);
+        if head.get.flags() & SETS_READINESS != 0 {
+            self.resync_writable(&held);
         }
         if how == Shutdown::Immediate {
             // Nobody commits behind it any more.

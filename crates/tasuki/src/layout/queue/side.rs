@@ -9,7 +9,7 @@ use crate::sync::{EventCount, GaveUp, Held, RobustLock, Wait, kill_point};
 #[repr(C, align(64))]
 pub(super) struct Side {
     pub(super) lock: RobustLock,
-    /// [`LIGHTS`] and so on; changed under the lock, but for [`WATCHED`].
+    /// [`SETS_READINESS`] and so on; changed under the lock, but for [`WATCHED`].
     flags: AtomicU32,
     /// How many messages this side has completed, ever.
     pub(super) ticket: AtomicU64,
@@ -21,14 +21,14 @@ pub(super) struct Side {
     marks: [Mark; 2],
 }
 
-/// Flag: somebody polls this side's beacon, so that it is lit before a commit.
-pub(super) const LIGHTS: u32 = 1;
-/// Flag: somebody polls the other side's beacon, so that after a commit one looks whether it is to be darkened.
-pub(super) const DARKENS: u32 = 2;
-/// Flag: this side commits nothing any more, and its beacon stays lit.
+/// Flag: somebody polls this side's readiness, so that it is set before a commit.
+pub(super) const SETS_READINESS: u32 = 1;
+/// Flag: somebody polls the other side's readiness, so that after a commit one looks whether it is to be cleared.
+pub(super) const CLEARS_READINESS: u32 = 2;
+/// Flag: this side commits nothing any more, and its readiness stays set.
 pub(super) const SHUT: u32 = 4;
-/// Flag: this side's beacon is lit. As [`UNREPAIRED`], taken back.
-const LIT: u32 = 8;
+/// Flag: this side's readiness is set. As [`UNREPAIRED`], taken back.
+const READY: u32 = 8;
 /// Flag: somebody may ask who uses this side, so that whoever does takes a row in the roster. Set without the lock, since
 /// who misses it is found another way.
 pub(super) const WATCHED: u32 = 16;
@@ -37,14 +37,14 @@ pub(super) const WATCHED: u32 = 16;
 /// chunks, without which nobody puts; for the get side, blocks that may belong to no message. Taken back under the lock.
 pub(super) const UNREPAIRED: u32 = 32;
 
-/// Flag: this side's beacon may be lit for nothing, and whoever saw that found the lock held: it is left to the holder. Set without the
+/// Flag: this side's readiness may be set for nothing, and the process that saw that found the lock held: it is left to the holder. Set without the
 /// lock, taken back under it.
-const LEFT: u32 = 64;
+const CLEAR_LEFT: u32 = 64;
 
-/// The kernel's half of a beacon: a descriptor that can be polled. See `README.md`.
-pub(super) trait Beacon {
-    fn light(&self);
-    fn darken(&self);
+/// The kernel's half of it: a descriptor that can be polled. See `README.md`.
+pub(super) trait Readiness {
+    fn set(&self);
+    fn clear(&self);
 }
 
 /// The mark of no ticket, at the beginning: the ticket that has this low half comes after 2^32 commits or more.
@@ -120,62 +120,67 @@ impl Side {
         self.flags.fetch_or(WATCHED, Ordering::Relaxed);
     }
 
-    /// Lights this side's beacon, for a commit that comes under the same lock.
-    pub(super) fn light(&self, held: &Held<'_>, beacon: &impl Beacon) {
-        if self.flags() & LIT == 0 {
-            self.settle(held, true, beacon);
+    /// Sets this side's readiness, for a commit that comes under the same lock.
+    pub(super) fn set_readiness(&self, held: &Held<'_>, readiness: &impl Readiness) {
+        if self.flags() & READY == 0 {
+            self.resync_readiness(held, true, readiness);
         }
     }
 
-    /// Darkens this side's beacon: under the lock, the other side was seen to have nothing to wait for.
-    pub(super) fn darken(&self, held: &Held<'_>, beacon: &impl Beacon) {
-        if self.flags() & LIT != 0 {
-            self.settle(held, false, beacon);
+    /// Clears this side's readiness: under the lock, the other side was seen to have nothing to wait for.
+    pub(super) fn clear_readiness(&self, held: &Held<'_>, readiness: &impl Readiness) {
+        if self.flags() & READY != 0 {
+            self.resync_readiness(held, false, readiness);
         }
     }
 
-    /// Leaves it to the holder of this side's lock to darken the beacon. If there is none any more, the caller has to see to it.
-    pub(super) fn leave_darkening(&self) {
-        // SYNC: SeqCst, with the load in `is_darkening_left`: the holder sees this after its unlock, or the caller that it is free.
-        self.flags.fetch_or(LEFT, Ordering::SeqCst);
+    /// Leaves it to the holder of this side's lock to clear the readiness. If there is none any more, the caller has to see to it.
+    pub(super) fn leave_clearing(&self) {
+        // SYNC: SeqCst, with the load in `is_clearing_left`: the holder sees this after its unlock, or the caller that it is free.
+        self.flags.fetch_or(CLEAR_LEFT, Ordering::SeqCst);
         in_single_order();
     }
 
     /// Whether somebody left it to the caller, who has just left the section or found it busy.
     #[inline]
-    pub(super) fn is_darkening_left(&self) -> bool {
+    pub(super) fn is_clearing_left(&self) -> bool {
         in_single_order();
-        let is_left = self.flags() & LEFT != 0;
+        let is_left = self.flags() & CLEAR_LEFT != 0;
         in_single_order();
         is_left
     }
 
     /// Takes over what was left to the holder; false: another one did.
-    pub(super) fn take_darkening(&self, _held: &Held<'_>) -> bool {
-        self.flags.fetch_and(!LEFT, Ordering::SeqCst) & LEFT != 0
+    pub(super) fn take_clearing(&self, _held: &Held<'_>) -> bool {
+        self.flags.fetch_and(!CLEAR_LEFT, Ordering::SeqCst) & CLEAR_LEFT != 0
     }
 
-    /// Makes the beacon what it should be, whatever it was.
-    pub(super) fn settle(&self, _held: &Held<'_>, lit: bool, beacon: &impl Beacon) {
-        if lit {
-            beacon.light();
-            kill_point!(BeaconLighting);
-            // SYNC: SeqCst, with the load in `may_be_lit`.
-            self.flags.fetch_or(LIT, Ordering::SeqCst);
-            kill_point!(BeaconLit);
+    /// Makes the readiness what it should be, whatever it was.
+    pub(super) fn resync_readiness(
+        &self,
+        _held: &Held<'_>,
+        ready: bool,
+        readiness: &impl Readiness,
+    ) {
+        if ready {
+            readiness.set();
+            kill_point!(ReadinessSetting);
+            // SYNC: SeqCst, with the load in `may_be_set`.
+            self.flags.fetch_or(READY, Ordering::SeqCst);
+            kill_point!(ReadinessSet);
         } else {
-            self.flags.fetch_and(!LIT, Ordering::SeqCst);
-            kill_point!(BeaconDarkening);
-            beacon.darken();
-            kill_point!(BeaconDark);
+            self.flags.fetch_and(!READY, Ordering::SeqCst);
+            kill_point!(ReadinessClearing);
+            readiness.clear();
+            kill_point!(ReadinessClear);
         }
     }
 
-    /// Whether the beacon may be lit; asked after nothing was found, so that no edge of it is missed.
-    pub(super) fn may_be_lit(&self) -> bool {
-        // In this order: a section that lights and commits lies wholly after the first look, which is in time to be
+    /// Whether the readiness may be set; asked after nothing was found, so that no edge of it is missed.
+    pub(super) fn may_be_set(&self) -> bool {
+        // In this order: a section that sets and commits lies wholly after the first look, which is in time to be
         // seen by those who poll afterwards, or wholly before the second.
-        self.lock.is_held() || self.flags() & LIT != 0
+        self.lock.is_held() || self.flags() & READY != 0
     }
 
     /// Whether this side once saw the other ahead of what it has committed itself.

@@ -51,9 +51,9 @@ impl Transferable for RawConnection {
     fn read_record(record: &mut RecordReader<'_>) -> Result<RawConnection, Error> {
         let ((arena, address), socket) = (record.slot()?, record.descriptor()?);
         let role = Role::from_number(record.u8()?).ok_or_else(malformed)?;
-        let beacons =
+        let eventfds =
             (0..role.directions()).map(|_| record.descriptor()).collect::<Result<_, _>>()?;
-        RawConnection::open(arena, address, socket, beacons, role)
+        RawConnection::open(arena, address, socket, eventfds, role)
     }
 
     fn name(&self) -> &'static str {

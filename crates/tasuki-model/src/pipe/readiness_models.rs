@@ -1,10 +1,10 @@
-//! The pipe's beacon as a selector sees it: lit before a message is there, and when all is quiet exactly while one is.
+//! The pipe's readiness as a selector sees it: set before a message is there, and when all is quiet exactly while one is.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::thread;
 
-use super::beacon::{Beacon, Lamp};
+use super::readiness::{Readiness, ReadinessFd};
 use super::wait_word::{self, Frame, WaitWord, Wake};
 
 /// A direction whose turn to send is the user's lock as far as `acquire_or_mark` and `release_telling` see it.
@@ -12,20 +12,20 @@ struct Direction {
     stamps: [AtomicU32; 2],
     head: AtomicU32,
     waiters: WaitWord,
-    beacon: Beacon,
-    lamp: Eventfd,
+    readiness: Readiness,
+    eventfd: Eventfd,
     turn: AtomicU32,
 }
 
 /// A system call orders as little as the model allows.
 struct Eventfd(AtomicU32);
 
-impl Lamp for Eventfd {
-    fn light(&self) {
+impl ReadinessFd for Eventfd {
+    fn set_readable(&self) {
         self.0.swap(1, Ordering::AcqRel);
     }
 
-    fn darken(&self) {
+    fn clear_readable(&self) {
         self.0.swap(0, Ordering::AcqRel);
     }
 }
@@ -38,7 +38,7 @@ const MARKED: u32 = 2;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dies {
     Not,
-    Lit,
+    Set,
     Committed,
 }
 
@@ -48,8 +48,8 @@ impl Direction {
             stamps: [AtomicU32::new(0), AtomicU32::new(0)],
             head: AtomicU32::new(0),
             waiters: WaitWord::new(),
-            beacon: Beacon::new(),
-            lamp: Eventfd(AtomicU32::new(0)),
+            readiness: Readiness::new(),
+            eventfd: Eventfd(AtomicU32::new(0)),
             turn: AtomicU32::new(FREE),
         })
     }
@@ -59,8 +59,8 @@ impl Direction {
         head < self.stamps.len() && wait_word::stamp(&self.stamps[head]) != 0
     }
 
-    fn is_lit(&self) -> bool {
-        self.lamp.0.load(Ordering::Acquire) == 1
+    fn is_set(&self) -> bool {
+        self.eventfd.0.load(Ordering::Acquire) == 1
     }
 
     fn try_turn(&self) -> bool {
@@ -71,16 +71,16 @@ impl Direction {
         if self.turn.swap(FREE, Ordering::Release) & MARKED != 0 {
             fence(Ordering::SeqCst);
             if self.waiters.is_polled() {
-                self.settle();
+                self.resync();
             }
         }
     }
 
-    /// As `Direction::settle` of the engine.
-    fn settle(&self) {
+    /// As `Direction::resync` of the engine.
+    fn resync(&self) {
         loop {
             if self.try_turn() {
-                self.beacon.settle(&self.waiters, || self.has_frame(), &self.lamp);
+                self.readiness.resync(&self.waiters, || self.has_frame(), &self.eventfd);
                 self.give_back();
                 return;
             }
@@ -102,9 +102,9 @@ impl Direction {
             thread::yield_now();
         }
         if self.waiters.is_polled() {
-            self.beacon.light(&self.lamp);
+            self.readiness.set(&self.eventfd);
         }
-        if dies == Dies::Lit {
+        if dies == Dies::Set {
             return;
         }
         wait_word::commit(&self.stamps[frame], 1);
@@ -113,9 +113,9 @@ impl Direction {
         }
         self.give_back();
         if self.waiters.take(Frame::First) == Wake(true) {
-            self.beacon.light_without_turn(&self.lamp);
+            self.readiness.set_without_turn(&self.eventfd);
             if self.waiters.is_polled() {
-                self.settle();
+                self.resync();
             }
         }
     }
@@ -125,7 +125,7 @@ impl Direction {
         if self.has_frame() {
             wait_word::commit(&self.head, wait_word::stamp(&self.head) + 1);
             if self.waiters.is_polled() && !self.has_frame() {
-                self.settle();
+                self.resync();
             }
         }
     }
@@ -133,8 +133,8 @@ impl Direction {
     /// `pollable`.
     fn ask(&self) {
         self.waiters.set_polled();
-        self.lamp.light();
-        self.settle();
+        self.eventfd.set_readable();
+        self.resync();
     }
 }
 
@@ -153,7 +153,7 @@ fn explore(work: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn when_all_is_quiet_the_beacon_says_what_the_ring_does() {
+fn when_all_is_quiet_readiness_says_what_the_ring_does() {
     explore(|| {
         let direction = Direction::new();
         direction.ask();
@@ -164,11 +164,11 @@ fn when_all_is_quiet_the_beacon_says_what_the_ring_does() {
         direction.send(0, Dies::Not);
         direction.send(1, Dies::Not);
         receiver.join().unwrap();
-        assert_eq!(direction.is_lit(), direction.has_frame());
+        assert_eq!(direction.is_set(), direction.has_frame());
     });
 }
 
-/// One sleeps, and its light comes when the message is taken and somebody else asks.
+/// One sleeps, and the write that wakes it comes when the message is taken and somebody else asks.
 #[test]
 fn a_light_for_sleepers_does_not_last_when_somebody_asks() {
     explore(|| {
@@ -179,7 +179,7 @@ fn a_light_for_sleepers_does_not_last_when_somebody_asks() {
         direction.send(0, Dies::Not);
         asker.join().unwrap();
         receiver.join().unwrap();
-        assert_eq!(direction.is_lit(), direction.has_frame());
+        assert_eq!(direction.is_set(), direction.has_frame());
     });
 }
 
@@ -192,14 +192,14 @@ fn who_asks_while_others_send_and_receive_is_told_the_truth() {
         direction.send(0, Dies::Not);
         asker.join().unwrap();
         receiver.join().unwrap();
-        assert_eq!(direction.is_lit(), direction.has_frame());
+        assert_eq!(direction.is_set(), direction.has_frame());
     });
 }
 
-/// Whatever is between: a message in the ring, and nobody who is about to light the beacon or to look, is never in the dark.
+/// Whatever is between: the readiness is never clear with a message in the ring and nobody about to set it or to look.
 #[test]
 fn a_dead_sender_leaves_no_message_in_the_dark() {
-    for dies in [Dies::Lit, Dies::Committed] {
+    for dies in [Dies::Set, Dies::Committed] {
         explore(move || {
             let direction = Direction::new();
             let asker = run(&direction, Direction::ask);
@@ -207,11 +207,11 @@ fn a_dead_sender_leaves_no_message_in_the_dark() {
             direction.send(0, dies);
             asker.join().unwrap();
             receiver.join().unwrap();
-            assert!(direction.is_lit() || !direction.has_frame());
+            assert!(direction.is_set() || !direction.has_frame());
             // The next look takes the turn over.
             direction.turn.store(FREE, Ordering::Relaxed);
-            direction.settle();
-            assert_eq!(direction.is_lit(), direction.has_frame());
+            direction.resync();
+            assert_eq!(direction.is_set(), direction.has_frame());
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Whoever is killed while a beacon is being lit or darkened: those who only poll get every message, all the room, and are
+//! Whoever is killed while readiness is being set or cleared: those who only poll get every message, all the room, and are
 //! not told of nothing for long.
 #![cfg(feature = "kill-points")]
 
@@ -15,13 +15,13 @@ use tasuki::raw::{GaveUp, QueueOptions, RawQueue, Shutdown, TransportFailure, Wa
 const VICTIM: u32 = 0;
 const SURVIVOR: u32 = 1;
 
-/// Every step around a beacon, in a put and in a get.
+/// Every step around readiness, in a put and in a get.
 const POINTS: [KillPoint; 10] = [
     KillPoint::LockTaken,
-    KillPoint::BeaconLighting,
-    KillPoint::BeaconLit,
-    KillPoint::BeaconDarkening,
-    KillPoint::BeaconDark,
+    KillPoint::ReadinessSetting,
+    KillPoint::ReadinessSet,
+    KillPoint::ReadinessClearing,
+    KillPoint::ReadinessClear,
     KillPoint::PutNotified,
     KillPoint::PutCommitted,
     KillPoint::PutUnlocked,
@@ -102,7 +102,7 @@ fn a_polling_consumer_gets_everything() {
             }
         }
     }
-    for point in [KillPoint::BeaconLighting, KillPoint::BeaconLit, KillPoint::BeaconDark] {
+    for point in [KillPoint::ReadinessSetting, KillPoint::ReadinessSet, KillPoint::ReadinessClear] {
         assert!(died.contains(&point), "nobody came by {point:?}");
     }
 }
@@ -116,7 +116,7 @@ fn room_that_is_made_while_a_producer_looks_is_seen() {
         let queue = queue_of(Some(capacity));
         let room = queue.pollable_for_put().unwrap();
         let mut producer = fork(|| {
-            arm_stop(KillPoint::BeaconRoomSeen, capacity as u32);
+            arm_stop(KillPoint::ReadinessRoomSeen, capacity as u32);
             (0..capacity).for_each(|number| put(&queue, &message(0, number as u32, 24), &[]));
         });
         producer.wait_until_stopped();
@@ -126,7 +126,7 @@ fn room_that_is_made_while_a_producer_looks_is_seen() {
         }
         producer.signal(libc::SIGCONT);
         assert_eq!(producer.wait(), Ended::WELL);
-        assert!(!queue.is_full() && is_writable(room), "dark, and there is room");
+        assert!(!queue.is_full() && is_writable(room), "clear, and there is room");
     }
 }
 
@@ -149,7 +149,7 @@ fn a_holder_does_what_was_left_to_it() {
         holder.wait_until_stopped();
         let mut producer = fork(|| {
             if dies {
-                arm(KillPoint::BeaconLeft, 1);
+                arm(KillPoint::ReadinessClearLeft, 1);
             }
             put(&queue, &message(0, 1, 24), &[]);
         });
@@ -203,12 +203,12 @@ fn a_polling_producer_gets_its_turn() {
             }
         }
     }
-    for point in [KillPoint::BeaconLighting, KillPoint::BeaconLit, KillPoint::BeaconDark] {
+    for point in [KillPoint::ReadinessSetting, KillPoint::ReadinessSet, KillPoint::ReadinessClear] {
         assert!(died.contains(&point), "nobody came by {point:?}");
     }
 }
 
-/// Whatever a death left lit is dark once somebody came for nothing; and the queue works.
+/// Whatever a death left set is clear once somebody came for nothing; and the queue works.
 fn nobody_is_told_of_nothing(queue: &RawQueue) {
     assert!(get(queue, &mut Wait::now()).is_none());
     assert!(!is_readable(queue.pollable().unwrap()));
@@ -224,11 +224,11 @@ fn asking_can_be_interrupted_by_death_anywhere() {
         [|queue| queue.pollable().unwrap(), |queue| queue.pollable_for_put().unwrap()];
     for point in [
         KillPoint::LockTaken,
-        KillPoint::BeaconHalfAsked,
-        KillPoint::BeaconLighting,
-        KillPoint::BeaconLit,
-        KillPoint::BeaconDarkening,
-        KillPoint::BeaconDark,
+        KillPoint::ReadinessHalfAsked,
+        KillPoint::ReadinessSetting,
+        KillPoint::ReadinessSet,
+        KillPoint::ReadinessClearing,
+        KillPoint::ReadinessClear,
     ] {
         let mut died = 0;
         for ask in asks {

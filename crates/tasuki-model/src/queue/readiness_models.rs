@@ -1,18 +1,18 @@
-//! Beacons with a kernel of one word: a poller that sleeps there is told of every message, whoever dies, by level and by edge.
+//! Readiness with a kernel of one word: a poller that sleeps there is told of every message, whoever dies, by level and by edge.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::thread;
 
 use super::models::explore;
-use super::side::{Beacon, DARKENS, LIGHTS, Position, SHUT, Side};
+use super::side::{CLEARS_READINESS, Position, Readiness, SETS_READINESS, SHUT, Side};
 use crate::sync::{Held, RobustLock, futex};
 
-/// What the kernel knows of a beacon: bit 0 lit; bits 1-31 how often it was lit, which is what edges are made of.
+/// What the kernel knows of an eventfd: bit 0 set; bits 1-31 how often it was set, which is what edges are made of.
 struct Kernel(AtomicU32);
 
-impl Beacon for Kernel {
-    fn light(&self) {
+impl Readiness for Kernel {
+    fn set(&self) {
         let mut seen = self.0.load(Ordering::SeqCst);
         while let Err(now) =
             self.0.compare_exchange(seen, (seen | 1) + 2, Ordering::SeqCst, Ordering::SeqCst)
@@ -22,7 +22,7 @@ impl Beacon for Kernel {
         futex::wake(&self.0, u32::MAX);
     }
 
-    fn darken(&self) {
+    fn clear(&self) {
         self.0.fetch_and(!1, Ordering::SeqCst);
     }
 }
@@ -34,7 +34,7 @@ enum By {
 }
 
 impl Kernel {
-    /// Sleeps until it is lit, or was lit once more than `edges` times; returns how often it was lit.
+    /// Sleeps until it is set, or was set once more than `edges` times; returns how often it was set.
     fn poll(&self, by: By, edges: u32) -> u32 {
         loop {
             let seen = self.0.load(Ordering::SeqCst);
@@ -54,7 +54,7 @@ impl Kernel {
 #[derive(Clone, Copy, PartialEq)]
 enum Dies {
     Never,
-    BeforeLight,
+    BeforeSet,
     BeforeCommit,
     BeforeUnlock,
 }
@@ -85,21 +85,21 @@ impl Model {
 
     /// `SharedQueue::pollable`.
     fn ask(&self) {
-        if self.put.flags() & LIGHTS == 0 {
+        if self.put.flags() & SETS_READINESS == 0 {
             let held = self.get.lock.lock();
-            self.get.flag(&held, DARKENS);
+            self.get.flag(&held, CLEARS_READINESS);
             drop(held);
             let held = self.lock_put();
-            self.settle(&held.held);
-            self.put.flag(&held.held, LIGHTS);
+            self.resync(&held.held);
+            self.put.flag(&held.held, SETS_READINESS);
             drop(held.held);
-            self.darken_left(); // this holder did not know yet that it is polled
+            self.clear_left(); // this holder did not know yet that it is polled
         }
     }
 
-    fn settle(&self, held: &Held<'_>) {
-        let lit = self.has_message() || self.put.flags() & SHUT != 0;
-        self.put.settle(held, lit, &self.messages);
+    fn resync(&self, held: &Held<'_>) {
+        let ready = self.has_message() || self.put.flags() & SHUT != 0;
+        self.put.resync_readiness(held, ready, &self.messages);
     }
 
     fn lock_put(&self) -> PutHeld<'_> {
@@ -109,12 +109,12 @@ impl Model {
     }
 
     fn put_held<'a>(&self, held: Held<'a>) -> PutHeld<'a> {
-        PutHeld { held, is_polled: self.put.flags() & LIGHTS != 0 }
+        PutHeld { held, is_polled: self.put.flags() & SETS_READINESS != 0 }
     }
 
     fn repair_put(&self, held: &Held<'_>) {
-        if held.must_repair() && self.put.flags() & LIGHTS != 0 {
-            self.settle(held);
+        if held.must_repair() && self.put.flags() & SETS_READINESS != 0 {
+            self.resync(held);
         }
     }
 
@@ -126,11 +126,11 @@ impl Model {
         let held = self.lock_put();
         let tail = self.put.position();
         self.frames[tail.offset as usize].store(number, Ordering::Relaxed);
-        if dies == Dies::BeforeLight {
+        if dies == Dies::BeforeSet {
             return RobustLock::owner_dies(held.held);
         }
-        if self.put.flags() & LIGHTS != 0 {
-            self.put.light(&held.held, &self.messages);
+        if self.put.flags() & SETS_READINESS != 0 {
+            self.put.set_readiness(&held.held, &self.messages);
         }
         if dies == Dies::BeforeCommit {
             return RobustLock::owner_dies(held.held);
@@ -146,8 +146,8 @@ impl Model {
     fn try_get(&self) -> Option<u64> {
         loop {
             if !self.has_message() {
-                if self.get.flags() & DARKENS != 0 {
-                    self.darken_seen_empty();
+                if self.get.flags() & CLEARS_READINESS != 0 {
+                    self.clear_seen_empty();
                 }
                 if !self.has_message() {
                     return None;
@@ -163,16 +163,16 @@ impl Model {
             self.get.commit(&held, next(head));
             let flags = self.get.flags();
             drop(held);
-            if flags & DARKENS != 0 {
-                self.darken_if_empty();
+            if flags & CLEARS_READINESS != 0 {
+                self.clear_if_empty();
             }
             return Some(number);
         }
     }
 
     /// After a get, which must not wait for anybody.
-    fn darken_if_empty(&self) {
-        if self.has_message() || !self.put.may_be_lit() {
+    fn clear_if_empty(&self) {
+        if self.has_message() || !self.put.may_be_set() {
             return;
         }
         match self.put.lock.try_lock() {
@@ -180,24 +180,24 @@ impl Model {
                 let held = self.put_held(held);
                 self.repair_put(&held.held);
                 if !self.has_message() {
-                    self.put.darken(&held.held, &self.messages);
+                    self.put.clear_readiness(&held.held, &self.messages);
                 }
                 self.leave_put(held);
             }
             None => {
-                self.put.leave_darkening();
-                self.darken_left();
+                self.put.leave_clearing();
+                self.clear_left();
             }
         }
     }
 
-    /// `SharedQueue::darken_messages_left`.
-    fn darken_left(&self) {
-        while self.put.is_darkening_left() {
+    /// `SharedQueue::clear_readable_left`.
+    fn clear_left(&self) {
+        while self.put.is_clearing_left() {
             let Some(held) = self.put.lock.try_lock() else { return };
             self.repair_put(&held);
-            if self.put.take_darkening(&held) && !self.has_message() {
-                self.put.darken(&held, &self.messages);
+            if self.put.take_clearing(&held) && !self.has_message() {
+                self.put.clear_readiness(&held, &self.messages);
             }
         }
     }
@@ -205,7 +205,7 @@ impl Model {
     fn leave_put(&self, held: PutHeld<'_>) {
         drop(held.held);
         if held.is_polled {
-            self.darken_left();
+            self.clear_left();
         }
     }
 
@@ -215,11 +215,11 @@ impl Model {
         self.leave_put(held);
     }
 
-    fn darken_seen_empty(&self) {
-        if self.put.may_be_lit() {
+    fn clear_seen_empty(&self) {
+        if self.put.may_be_set() {
             let held = self.lock_put();
             if !self.has_message() {
-                self.put.darken(&held.held, &self.messages);
+                self.put.clear_readiness(&held.held, &self.messages);
             }
             self.leave_put(held);
         }
@@ -253,7 +253,7 @@ fn a_poller_gets_two_messages(by: By) {
         });
         assert_eq!(queue.take(by, 2), [1, 2]);
         producer.join().unwrap();
-        assert_eq!(queue.messages.0.load(Ordering::SeqCst) & 1, 0, "dark, as nothing is there");
+        assert_eq!(queue.messages.0.load(Ordering::SeqCst) & 1, 0, "clear, as nothing is there");
     });
 }
 
@@ -281,9 +281,9 @@ fn a_message_put_while_somebody_asks_is_told() {
     });
 }
 
-/// One takes without polling while another one polls: whoever is left polling is dark or has a message.
+/// One takes without polling while another one polls: the one that is left polling sees it clear or has a message.
 #[test]
-fn a_message_that_another_one_takes_leaves_the_beacon_dark() {
+fn a_message_that_another_one_takes_leaves_readiness_clear() {
     explore(|| {
         let queue = Model::new();
         let other = thread::spawn({
@@ -299,7 +299,7 @@ fn a_message_that_another_one_takes_leaves_the_beacon_dark() {
     });
 }
 
-/// The last message is taken while somebody is in the producers' section who puts nothing: the descriptor is dark when both are done,
+/// The last message is taken while somebody is in the producers' section that puts nothing: the descriptor is clear when both are done,
 /// also if that one came before anybody asked for it.
 #[test]
 fn what_is_left_to_a_holder_is_done() {
@@ -317,7 +317,11 @@ fn what_is_left_to_a_holder_is_done() {
             queue.ask();
             assert_eq!(queue.try_get(), Some(1));
             visitor.join().unwrap();
-            assert_eq!(queue.messages.0.load(Ordering::SeqCst) & 1, 0, "dark, as nothing is there");
+            assert_eq!(
+                queue.messages.0.load(Ordering::SeqCst) & 1,
+                0,
+                "clear, as nothing is there"
+            );
         });
     }
 }
@@ -343,8 +347,8 @@ fn a_producer_dies(dies: Dies, by: By) {
 
 #[test]
 fn a_producer_killed_before_it_lights_delays_nobody() {
-    a_producer_dies(Dies::BeforeLight, By::Level);
-    a_producer_dies(Dies::BeforeLight, By::Edge);
+    a_producer_dies(Dies::BeforeSet, By::Level);
+    a_producer_dies(Dies::BeforeSet, By::Edge);
 }
 
 #[test]

@@ -1,41 +1,41 @@
-//! Beacons: descriptors that can be polled, lit while there are messages, or room. `README.md` has the protocol.
+//! Readiness: descriptors that can be polled, set while there are messages, or room. `README.md` has the protocol.
 //!
-//! Producers light *messages* before they commit, consumers darken it when they leave nothing or find nothing; with
+//! Producers set *messages* before they commit, consumers clear it when they leave nothing or find nothing; with
 //! *room* it is the other way round. Untouched until somebody asks for the descriptor.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::SharedQueue;
 use super::held::{GetHeld, PutHeld};
-use super::side::{Beacon, DARKENS, LIGHTS, SHUT};
+use super::side::{CLEARS_READINESS, Readiness, SETS_READINESS, SHUT};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Wait, kill_point};
 use crate::sys::eventfd;
 
-/// Lit is readable.
+/// Set is readable.
 struct Messages<'a>(&'a OwnedFd);
 
-impl Beacon for Messages<'_> {
-    fn light(&self) {
+impl Readiness for Messages<'_> {
+    fn set(&self) {
         eventfd::make_readable(self.0);
     }
-    fn darken(&self) {
+    fn clear(&self) {
         eventfd::make_writable(self.0);
     }
 }
 
-/// Lit is writable. A queue without limits has none, and is always lit.
+/// Set is writable. A queue without limits has none, and is always set.
 struct Room<'a>(Option<&'a OwnedFd>);
 
-impl Beacon for Room<'_> {
-    fn light(&self) {
+impl Readiness for Room<'_> {
+    fn set(&self) {
         if let Some(room) = self.0 {
             eventfd::make_writable(room);
         }
     }
-    fn darken(&self) {
+    fn clear(&self) {
         if let Some(room) = self.0 {
             eventfd::make_unwritable(room);
         }
@@ -56,17 +56,17 @@ impl SharedQueue {
     /// As `pollable`, for those who do not want to wait until one who was stopped inside the queue goes on.
     pub fn pollable_within(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, TransportFailure> {
         let head = self.head();
-        if head.put.flags() & LIGHTS == 0 {
+        if head.put.flags() & SETS_READINESS == 0 {
             let held = self.lock_get(wait)?;
-            head.get.flag(&held, DARKENS);
+            head.get.flag(&held, CLEARS_READINESS);
             drop(held);
-            kill_point!(BeaconHalfAsked);
+            kill_point!(ReadinessHalfAsked);
             let held = self.lock_put(wait)?;
-            self.settle_messages(&held);
-            // Last: whoever sees this flag relies on what was settled.
-            head.put.flag(&held, LIGHTS);
+            self.resync_readable(&held);
+            // Last: a producer that sees this flag relies on the resync.
+            head.put.flag(&held, SETS_READINESS);
             drop(held);
-            self.darken_messages_left(); // this holder did not know yet that it is polled
+            self.clear_readable_left(); // this holder did not know yet that it is polled
         }
         Ok(self.messages.as_fd())
     }
@@ -88,16 +88,16 @@ impl SharedQueue {
             return Ok(self.messages.as_fd());
         };
         let head = self.head();
-        if head.get.flags() & LIGHTS == 0 {
+        if head.get.flags() & SETS_READINESS == 0 {
             let held = self.lock_put(wait)?;
-            head.put.flag(&held, DARKENS);
+            head.put.flag(&held, CLEARS_READINESS);
             drop(held);
-            kill_point!(BeaconHalfAsked);
+            kill_point!(ReadinessHalfAsked);
             let held = self.lock_get(wait)?;
-            self.settle_room(&held);
-            head.get.flag(&held, LIGHTS);
+            self.resync_writable(&held);
+            head.get.flag(&held, SETS_READINESS);
             drop(held);
-            self.darken_room_left();
+            self.clear_writable_left();
         }
         Ok(room.as_fd())
     }
@@ -106,109 +106,109 @@ impl SharedQueue {
     /// stopped, and a get with [`Wait::now`] says more.
     pub fn is_surely_empty(&self) -> bool {
         let head = self.head();
-        let is_dark = head.get.flags() & DARKENS == 0 || !head.put.may_be_lit();
-        is_dark && !head.get.lock.is_held() && !self.has_message() && !self.is_shut_down()
+        let is_clear = head.get.flags() & CLEARS_READINESS == 0 || !head.put.may_be_set();
+        is_clear && !head.get.lock.is_held() && !self.has_message() && !self.is_shut_down()
     }
 
     /// The same after a put.
     pub fn is_surely_full(&self) -> bool {
         let head = self.head();
-        let is_dark = head.put.flags() & DARKENS == 0 || !head.get.may_be_lit();
-        is_dark && !head.put.lock.is_held() && self.is_full() && !self.is_shut_down()
+        let is_clear = head.put.flags() & CLEARS_READINESS == 0 || !head.get.may_be_set();
+        is_clear && !head.put.lock.is_held() && self.is_full() && !self.is_shut_down()
     }
 
     /// Before the commit of a message.
     #[cold]
-    pub(super) fn light_messages(&self, held_put: &PutHeld<'_>) {
-        self.head().put.light(held_put, &Messages(&self.messages));
+    pub(super) fn set_readable(&self, held_put: &PutHeld<'_>) {
+        self.head().put.set_readiness(held_put, &Messages(&self.messages));
     }
 
     /// Before the commit of a get.
     #[cold]
-    pub(super) fn light_room(&self, held_get: &GetHeld<'_>) {
-        self.head().get.light(held_get, &Room(self.room.as_ref()));
+    pub(super) fn set_writable(&self, held_get: &GetHeld<'_>) {
+        self.head().get.set_readiness(held_get, &Room(self.room.as_ref()));
     }
 
-    pub(super) fn settle_messages(&self, held_put: &PutHeld<'_>) {
+    pub(super) fn resync_readable(&self, held_put: &PutHeld<'_>) {
         let put = &self.head().put;
-        let lit = self.has_message() || put.flags() & SHUT != 0;
-        put.settle(held_put, lit, &Messages(&self.messages));
+        let ready = self.has_message() || put.flags() & SHUT != 0;
+        put.resync_readiness(held_put, ready, &Messages(&self.messages));
     }
 
-    pub(super) fn settle_room(&self, held_get: &GetHeld<'_>) {
+    pub(super) fn resync_writable(&self, held_get: &GetHeld<'_>) {
         let get = &self.head().get;
-        let lit = !self.is_full() || get.flags() & SHUT != 0;
-        get.settle(held_get, lit, &Room(self.room.as_ref()));
+        let ready = !self.is_full() || get.flags() & SHUT != 0;
+        get.resync_readiness(held_get, ready, &Room(self.room.as_ref()));
     }
 
     /// After a get, without a lock. The message is taken, so this must neither fail nor wait: while a producer is in its section it
     /// is left to that one.
     #[cold]
-    pub(super) fn darken_messages_if_empty(&self) {
-        if !self.has_message() && self.darken_messages_seen_empty(&mut Wait::attempt()).is_err() {
-            self.head().put.leave_darkening();
-            kill_point!(BeaconLeft);
-            self.darken_messages_left();
+    pub(super) fn clear_readable_if_empty(&self) {
+        if !self.has_message() && self.clear_readable_seen_empty(&mut Wait::attempt()).is_err() {
+            self.head().put.leave_clearing();
+            kill_point!(ReadinessClearLeft);
+            self.clear_readable_left();
         }
     }
 
     /// After an unlock of the put side: what others left to its holder.
-    pub(super) fn darken_messages_left(&self) {
+    pub(super) fn clear_readable_left(&self) {
         let put = &self.head().put;
-        while put.is_darkening_left() {
+        while put.is_clearing_left() {
             let Some(held) = put.lock.try_lock() else { return }; // then it is left to that one
-            let held = self.put_held_to_darken(held);
+            let held = self.put_held_to_clear(held);
             if held.must_repair() {
                 let _ = self.repair_put(&held); // an error is for those who put
             }
-            if put.take_darkening(&held) && !self.has_message() && put.flags() & SHUT == 0 {
-                put.darken(&held, &Messages(&self.messages));
+            if put.take_clearing(&held) && !self.has_message() && put.flags() & SHUT == 0 {
+                put.clear_readiness(&held, &Messages(&self.messages));
             }
         }
     }
 
     /// After the queue was seen empty, and before anybody is told.
     #[cold]
-    pub(super) fn darken_messages_seen_empty(
+    pub(super) fn clear_readable_seen_empty(
         &self,
         wait: &mut Wait<'_>,
     ) -> Result<(), TransportFailure> {
         let put = &self.head().put;
-        if put.may_be_lit() {
+        if put.may_be_set() {
             let held = self.visit_put(wait)?;
             if !self.has_message() && put.flags() & SHUT == 0 {
-                put.darken(&held, &Messages(&self.messages));
+                put.clear_readiness(&held, &Messages(&self.messages));
             }
         }
         Ok(())
     }
 
-    /// After a put, without a lock; as `darken_messages_if_empty`.
+    /// After a put, without a lock; as `clear_readable_if_empty`.
     #[cold]
-    pub(super) fn darken_room_if_full(&self) {
+    pub(super) fn clear_writable_if_full(&self) {
         // The ticket first: if something is taken after this look, the ticket says so under the lock. The other way round
-        // that get would count as seen, and nobody lights for it any more.
+        // that get would count as seen, and nobody sets the readiness for it any more.
         let seen = self.head().get.ticket.load(Ordering::SeqCst);
-        kill_point!(BeaconRoomSeen);
-        if self.is_full() && self.darken_room_seen(seen, &mut Wait::attempt()).is_err() {
-            self.head().get.leave_darkening();
-            kill_point!(BeaconLeft);
-            self.darken_room_left();
+        kill_point!(ReadinessRoomSeen);
+        if self.is_full() && self.clear_writable_seen(seen, &mut Wait::attempt()).is_err() {
+            self.head().get.leave_clearing();
+            kill_point!(ReadinessClearLeft);
+            self.clear_writable_left();
         }
     }
 
     /// After an unlock of the get side: what others left to its holder.
-    pub(super) fn darken_room_left(&self) {
+    pub(super) fn clear_writable_left(&self) {
         let get = &self.head().get;
-        while get.is_darkening_left() {
+        while get.is_clearing_left() {
             let Some(held) = get.lock.try_lock() else { return };
-            let held = self.get_held_to_darken(held);
+            let held = self.get_held_to_clear(held);
             if held.must_repair() {
                 self.repair_get(&held);
             }
             // Under the lock nothing is taken, so that what is full stays so.
-            if get.take_darkening(&held) && self.is_full() && get.flags() & SHUT == 0 {
-                get.darken(&held, &Room(self.room.as_ref()));
+            if get.take_clearing(&held) && self.is_full() && get.flags() & SHUT == 0 {
+                get.clear_readiness(&held, &Room(self.room.as_ref()));
             }
         }
     }
@@ -216,19 +216,19 @@ impl SharedQueue {
     /// After the queue was seen full, or a message was refused, when so many had been taken or later; says whether more have been
     /// taken by now.
     #[cold]
-    pub(super) fn darken_room_seen(
+    pub(super) fn clear_writable_seen(
         &self,
         seen: u64,
         wait: &mut Wait<'_>,
     ) -> Result<bool, TransportFailure> {
         let get = &self.head().get;
-        if get.may_be_lit() {
+        if get.may_be_set() {
             let held = self.visit_get(wait)?;
             let taken = get.ticket.load(Ordering::SeqCst) != seen;
             if taken || get.flags() & SHUT != 0 {
                 return Ok(true);
             }
-            get.darken(&held, &Room(self.room.as_ref()));
+            get.clear_readiness(&held, &Room(self.room.as_ref()));
         }
         Ok(false)
     }
