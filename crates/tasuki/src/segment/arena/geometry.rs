@@ -1,5 +1,5 @@
-//! Where everything of an arena lies in its segment, and what the entry of a slot says. What is done with it is in `arena.rs`
-//! and `pages.rs`; `slot.rs` reads the entry of its own object.
+//! Where everything of an arena lies in its segment, and what the entry of a slot says. What is done with it is in
+//! `allocator.rs` and `pages.rs`; `slot.rs` reads the entry of its own object.
 //!
 //! ```text
 //! payload  control: lock | slot size | next hint | pages kept | forked: there may be the lease of a fork

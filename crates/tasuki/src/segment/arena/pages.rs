@@ -1,15 +1,15 @@
 //! Which pages of an arena of middle-sized objects have memory, and how much of it is kept when its object is gone.
 //!
-//! Asking the kernel for pages and giving them back costs more than all the rest of making and dropping an object. So some stay
-//! with their free slots, for the next objects; what is beyond that goes back.
+//! Asking the kernel for pages and giving them back costs more than all the rest of making and dropping an object. So
+//! some stay with their free slots, for the next objects; what is beyond that goes back.
 //!
 //! ```text
 //! bits 16-31 of the entry of a slot that is free or inside a run; the head of a run has its kind there, and its memory
 //!   bit 16  BACKED  the page has memory
 //!   bit 17  ASKED   the kernel may have been asked for it: set before BACKED, cleared after the page was given back
 //! ```
-//! Changed with the arena's lock; inside a run also by who has the object. Whoever is killed between leaves ASKED without
-//! BACKED: the next object there asks again, and a sweep gives the page back.
+//! Changed with the arena's lock; inside a run also by who has the object. Whoever is killed between leaves ASKED
+//! without BACKED: the next object there asks again, and a sweep gives the page back.
 
 use super::geometry::{Control, RUN, SLOTS, Table, data};
 use crate::error::Error;
