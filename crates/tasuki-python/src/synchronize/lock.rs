@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::Outgoing;
 use tasuki::raw::{Death, RawHandle, RawLock};
 
-use super::doors::Doors;
+use super::bound_methods::BoundMethods;
 use super::lockable::{Lockable, made_already, never_made};
 use super::policy::{Policy, PolicyCell};
 use super::quick::{Holder, Takeable};
@@ -23,7 +23,7 @@ use crate::waiting::Patience;
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct Lock {
     core: Arc<LockCore>,
-    doors: Doors,
+    bound_methods: BoundMethods,
 }
 
 /// What is behind a `Lock`.
@@ -78,8 +78,8 @@ impl Holder for Lock {
     }
 
     #[inline]
-    fn doors(&self) -> &Doors {
-        &self.doors
+    fn bound_methods(&self) -> &BoundMethods {
+        &self.bound_methods
     }
 }
 
@@ -143,7 +143,7 @@ impl Lock {
             policy: PolicyCell::new(Policy::Raise),
             taken_by: AtomicUsize::new(0),
         };
-        Lock { core: Arc::new(core), doors: Doors::new() }
+        Lock { core: Arc::new(core), bound_methods: BoundMethods::new() }
     }
 
     fn _create(&self) -> PyResult<()> {

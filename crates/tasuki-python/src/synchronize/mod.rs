@@ -1,8 +1,8 @@
 //! The synchronisation primitives as Python sees them, with what the standard library asks of a `_semlock`.
 
 mod barrier;
+mod bound_methods;
 mod condition;
-mod doors;
 mod event;
 mod holding;
 mod lock;

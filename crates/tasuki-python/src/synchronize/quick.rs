@@ -1,7 +1,7 @@
 //! `acquire` and `release` without pyo3's wrapper, which costs more than taking a free lock does.
 //!
 //! Each first tries the few instructions that are enough when nobody has to wait, fail or be told anything. Called by the
-//! interpreter; `doors` does the same for `with`.
+//! interpreter; `bound_methods` does the same for `with`.
 #![allow(unsafe_code)] // functions that the interpreter calls, with its pointers
 
 use std::ffi::CStr;
@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::{PyClass, PyTypeInfo, ffi};
 
-use super::doors::{self, Doors};
+use super::bound_methods::{self, BoundMethods};
 use crate::native::{arguments, definition, method, nothing, slowly, this, truth};
 use crate::waiting::{Blocking, Patience};
 
@@ -52,7 +52,7 @@ pub trait Holder: PyClass<Frozen = True> + Sync {
     const RELEASE: &'static CStr;
 
     fn core(&self) -> &Arc<Self::Core>;
-    fn doors(&self) -> &Doors;
+    fn bound_methods(&self) -> &BoundMethods;
 
     /// `release(n)`, for what is given back in numbers.
     fn give_many(&self, _py: Python<'_>, _n: i64) -> PyResult<()> {
@@ -68,7 +68,7 @@ pub fn add_methods<T: Holder + PyTypeInfo>(py: Python<'_>) -> PyResult<()> {
     class.setattr("acquire", method(&class, definition(c"acquire", acquire, fast, T::ACQUIRE))?)?;
     let release = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: release::<T> };
     class.setattr("release", method(&class, definition(c"release", release, fast, T::RELEASE))?)?;
-    doors::add_methods::<T>(&class)
+    bound_methods::add_methods::<T>(&class)
 }
 
 unsafe extern "C" fn acquire<T: Holder>(

@@ -10,7 +10,7 @@ use tasuki::protocol::transfer::Outgoing;
 use tasuki::raw::{Death, RawHandle, RawLock};
 
 use super::Condition;
-use super::doors::Doors;
+use super::bound_methods::BoundMethods;
 use super::lockable::{Lockable, made_already, never_made};
 use super::policy::{Policy, PolicyCell};
 use super::quick::{Holder, Takeable};
@@ -23,7 +23,7 @@ use crate::waiting::Patience;
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct RLock {
     core: Arc<RLockCore>,
-    doors: Doors,
+    bound_methods: BoundMethods,
 }
 
 /// What is behind an `RLock`.
@@ -64,8 +64,8 @@ impl Holder for RLock {
     }
 
     #[inline]
-    fn doors(&self) -> &Doors {
-        &self.doors
+    fn bound_methods(&self) -> &BoundMethods {
+        &self.bound_methods
     }
 }
 
@@ -135,7 +135,7 @@ impl RLock {
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> RLock {
         let core = RLockCore { raw: OnceLock::new(), policy: PolicyCell::new(Policy::Raise) };
-        RLock { core: Arc::new(core), doors: Doors::new() }
+        RLock { core: Arc::new(core), bound_methods: BoundMethods::new() }
     }
 
     fn _create(&self) -> PyResult<()> {

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::Outgoing;
 use tasuki::raw::{AcquireFailure, Acquired, RawHandle, RawSemaphore};
 
-use super::doors::Doors;
+use super::bound_methods::BoundMethods;
 use super::holding::Holding;
 use super::policy::{Policy, PolicyCell};
 use super::quick::{Holder, Takeable};
@@ -21,7 +21,7 @@ use crate::waiting::Patience;
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct Semaphore {
     core: Arc<SemaphoreCore>,
-    doors: Doors,
+    bound_methods: BoundMethods,
 }
 
 /// What is behind a `Semaphore`.
@@ -154,8 +154,8 @@ impl Holder for Semaphore {
     }
 
     #[inline]
-    fn doors(&self) -> &Doors {
-        &self.doors
+    fn bound_methods(&self) -> &BoundMethods {
+        &self.bound_methods
     }
 
     fn give_many(&self, py: Python<'_>, n: i64) -> PyResult<()> {
@@ -232,7 +232,7 @@ impl Semaphore {
             policy: PolicyCell::new(Policy::Warn),
             holding: Holding::new(),
         };
-        Semaphore { core: Arc::new(core), doors: Doors::new() }
+        Semaphore { core: Arc::new(core), bound_methods: BoundMethods::new() }
     }
 
     /// Makes a semaphore with `value` permits, which `bounded` makes the most that it may have.

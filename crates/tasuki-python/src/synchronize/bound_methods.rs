@@ -1,12 +1,12 @@
 //! `with` at the price of the lock: the interpreter makes a bound method of `__enter__` and of `__exit__` each time, which
-//! costs twice what a free lock does; here an object has its two for good.
+//! costs twice what a free lock does; here an object has its two, cached for good.
 //!
 //! ```text
-//! type.__enter__  Doorway   asked by the interpreter for the method of an object, gives the one the object has
-//! object.doors    Doors     two builtin functions, made when first asked for
-//! their `self`    Door      keeps the core, not the object: no cycle that only the garbage collector could end
+//! type.__enter__        MethodDescriptor  asked by the interpreter for the method of an object, gives the one the object has
+//! object.bound_methods  BoundMethods      two builtin functions, made when first asked for
+//! their `self`          BoundSelf         keeps the core, not the object: no cycle for the garbage collector to end
 //! ```
-//! Asked through the class, as `ExitStack` does, a doorway gives an ordinary method.
+//! Asked through the class, as `ExitStack` does, a descriptor gives an ordinary method.
 #![allow(unsafe_code)] // a type with a slot that pyo3 would wrap, and functions that the interpreter calls
 
 use std::ffi::c_int;
@@ -22,28 +22,28 @@ use super::quick::{Holder, Takeable};
 use crate::native::{definition, method, nothing, slowly, this, truth};
 
 /// The two bound methods of one object.
-pub struct Doors(PyOnceLock<[Py<PyAny>; 2]>);
+pub struct BoundMethods(PyOnceLock<[Py<PyAny>; 2]>);
 
-impl Doors {
-    pub const fn new() -> Doors {
-        Doors(PyOnceLock::new())
+impl BoundMethods {
+    pub const fn new() -> BoundMethods {
+        BoundMethods(PyOnceLock::new())
     }
 }
 
 /// What the bound methods are bound to.
 #[pyclass(frozen, module = "tasuki._tasuki")]
-struct Door(Arc<dyn Takeable>);
+struct BoundSelf(Arc<dyn Takeable>);
 
 const ENTER: usize = 0;
 const EXIT: usize = 1;
 
 /// The interpreter's object for `__enter__` or `__exit__` of a class.
 #[repr(C)]
-struct Doorway {
+struct MethodDescriptor {
     head: ffi::PyObject,
     /// The ordinary method, with a reference of its own.
     method: *mut ffi::PyObject,
-    /// Whose instances have doors; the method keeps it alive.
+    /// Whose instances have bound methods; the method keeps it alive.
     class: *mut ffi::PyTypeObject,
     /// A new reference to the bound method of an instance of `class`.
     bound: unsafe fn(*mut ffi::PyObject) -> *mut ffi::PyObject,
@@ -54,16 +54,16 @@ pub fn add_methods<T: Holder + PyTypeInfo>(class: &Bound<'_, PyType>) -> PyResul
     let enter = ffi::PyMethodDefPointer { PyCFunction: enter_unbound::<T> };
     let doc = c"__enter__($self, /)\n--\n\nTakes it, however long that takes.";
     let enter = definition(c"__enter__", enter, ffi::METH_NOARGS, doc);
-    let doorway = doorway(class, method(class, enter)?, bound::<T, ENTER>)?;
-    class.setattr("__enter__", doorway)?;
+    let descriptor = descriptor(class, method(class, enter)?, bound::<T, ENTER>)?;
+    class.setattr("__enter__", descriptor)?;
     let exit = ffi::PyMethodDefPointer { PyCFunctionFast: exit_unbound::<T> };
     let doc = c"__exit__($self, /, *how)\n--\n\nGives it back.";
     let exit = definition(c"__exit__", exit, ffi::METH_FASTCALL, doc);
-    let doorway = self::doorway(class, method(class, exit)?, bound::<T, EXIT>)?;
-    class.setattr("__exit__", doorway)
+    let descriptor = self::descriptor(class, method(class, exit)?, bound::<T, EXIT>)?;
+    class.setattr("__exit__", descriptor)
 }
 
-fn doorway<'py>(
+fn descriptor<'py>(
     class: &Bound<'py, PyType>,
     method: Bound<'py, PyAny>,
     bound: unsafe fn(*mut ffi::PyObject) -> *mut ffi::PyObject,
@@ -75,10 +75,10 @@ fn doorway<'py>(
     unsafe {
         let object = ffi::PyType_GenericAlloc(kind.bind(py).as_type_ptr(), 0);
         let object = Bound::from_owned_ptr_or_err(py, object)?;
-        let doorway = object.as_ptr().cast::<Doorway>();
-        (*doorway).class = class.as_type_ptr();
-        (*doorway).bound = bound;
-        (*doorway).method = method.into_ptr();
+        let descriptor = object.as_ptr().cast::<MethodDescriptor>();
+        (*descriptor).class = class.as_type_ptr();
+        (*descriptor).bound = bound;
+        (*descriptor).method = method.into_ptr();
         Ok(object)
     }
 }
@@ -92,8 +92,8 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
         ffi::PyType_Slot { slot: 0, pfunc: std::ptr::null_mut() },
     ];
     let mut spec = ffi::PyType_Spec {
-        name: c"tasuki._tasuki.Doorway".as_ptr(),
-        basicsize: size_of::<Doorway>() as c_int,
+        name: c"tasuki._tasuki.MethodDescriptor".as_ptr(),
+        basicsize: size_of::<MethodDescriptor>() as c_int,
         itemsize: 0,
         flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
         slots: slots.as_mut_ptr(),
@@ -106,49 +106,49 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
 }
 
 /// # Safety
-/// `doorway` is one, which the interpreter sees to; the same goes for the next three functions.
+/// `descriptor` is one, which the interpreter sees to; the same goes for the next three functions.
 unsafe extern "C" fn get(
-    doorway: *mut ffi::PyObject,
+    descriptor: *mut ffi::PyObject,
     object: *mut ffi::PyObject,
     _class: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as promised; `bound` is for instances of `class`.
     unsafe {
-        let doorway = &*doorway.cast::<Doorway>();
+        let descriptor = &*descriptor.cast::<MethodDescriptor>();
         if object.is_null() {
-            return ffi::Py_NewRef(doorway.method);
+            return ffi::Py_NewRef(descriptor.method);
         }
-        if ffi::PyObject_TypeCheck(object, doorway.class) == 0 {
+        if ffi::PyObject_TypeCheck(object, descriptor.class) == 0 {
             return slowly(|_| Err(PyTypeError::new_err("the method of another class")));
         }
-        (doorway.bound)(object)
+        (descriptor.bound)(object)
     }
 }
 
 unsafe extern "C" fn call(
-    doorway: *mut ffi::PyObject,
+    descriptor: *mut ffi::PyObject,
     args: *mut ffi::PyObject,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as promised for `get`.
-    unsafe { ffi::PyObject_Call((*doorway.cast::<Doorway>()).method, args, keywords) }
+    unsafe { ffi::PyObject_Call((*descriptor.cast::<MethodDescriptor>()).method, args, keywords) }
 }
 
 /// Name, text and whatever else is asked are those of the ordinary method.
 unsafe extern "C" fn attribute(
-    doorway: *mut ffi::PyObject,
+    descriptor: *mut ffi::PyObject,
     name: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: as promised for `get`.
-    unsafe { ffi::PyObject_GetAttr((*doorway.cast::<Doorway>()).method, name) }
+    unsafe { ffi::PyObject_GetAttr((*descriptor.cast::<MethodDescriptor>()).method, name) }
 }
 
-unsafe extern "C" fn dealloc(doorway: *mut ffi::PyObject) {
+unsafe extern "C" fn dealloc(descriptor: *mut ffi::PyObject) {
     // SAFETY: as promised for `get`, and this is the last use of the object, whose type it had a reference to.
     unsafe {
-        let kind = ffi::Py_TYPE(doorway);
-        ffi::Py_XDECREF((*doorway.cast::<Doorway>()).method);
-        ffi::PyObject_Free(doorway.cast());
+        let kind = ffi::Py_TYPE(descriptor);
+        ffi::Py_XDECREF((*descriptor.cast::<MethodDescriptor>()).method);
+        ffi::PyObject_Free(descriptor.cast());
         ffi::Py_DECREF(kind.cast());
     }
 }
@@ -159,12 +159,13 @@ unsafe fn bound<T: Holder, const WHICH: usize>(object: *mut ffi::PyObject) -> *m
     // SAFETY: as promised.
     unsafe {
         let holder = this::<T>(object);
-        if let Some(doors) = holder.doors().0.get(Python::assume_attached()) {
-            return ffi::Py_NewRef(doors[WHICH].as_ptr());
+        if let Some(methods) = holder.bound_methods().0.get(Python::assume_attached()) {
+            return ffi::Py_NewRef(methods[WHICH].as_ptr());
         }
         slowly(|py| {
-            let doors = holder.doors().0.get_or_try_init(py, || make(py, holder.core().clone()))?;
-            Ok(ffi::Py_NewRef(doors[WHICH].as_ptr()))
+            let methods =
+                holder.bound_methods().0.get_or_try_init(py, || make(py, holder.core().clone()))?;
+            Ok(ffi::Py_NewRef(methods[WHICH].as_ptr()))
         })
     }
 }
@@ -190,11 +191,12 @@ fn make(py: Python<'_>, core: Arc<dyn Takeable>) -> PyResult<[Py<PyAny>; 2]> {
             definition(c"__exit__", exit, ffi::METH_FASTCALL, c"Gives it back."),
         ])
     });
-    let door = Bound::new(py, Door(core))?;
+    let bound_self = Bound::new(py, BoundSelf(core))?;
     let function = |definition: *mut ffi::PyMethodDef| {
-        // SAFETY: the definition lives for ever; the function takes a reference to the door.
+        // SAFETY: the definition lives for ever; the function takes a reference to it.
         unsafe {
-            let function = ffi::PyCFunction_NewEx(definition, door.as_ptr(), std::ptr::null_mut());
+            let function =
+                ffi::PyCFunction_NewEx(definition, bound_self.as_ptr(), std::ptr::null_mut());
             Bound::from_owned_ptr_or_err(py, function).map(Bound::unbind)
         }
     };
@@ -216,26 +218,30 @@ fn exit_core(core: &dyn Takeable) -> *mut ffi::PyObject {
 }
 
 /// # Safety
-/// Called by the interpreter as a function of a door, with which `make` made it; so is `exit`.
-unsafe extern "C" fn enter(door: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+/// Called by the interpreter as a function of a `BoundSelf`, with which `make` made it; so is `exit`.
+unsafe extern "C" fn enter(
+    bound_self: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: as promised.
-    enter_core(unsafe { &*core_of(door) })
+    enter_core(unsafe { &*core_of(bound_self) })
 }
 
 unsafe extern "C" fn exit(
-    door: *mut ffi::PyObject,
+    bound_self: *mut ffi::PyObject,
     _: *mut *mut ffi::PyObject,
     _: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: as promised.
-    exit_core(unsafe { &*core_of(door) })
+    exit_core(unsafe { &*core_of(bound_self) })
 }
 
-unsafe fn core_of(door: *mut ffi::PyObject) -> *const dyn Takeable {
-    // SAFETY: the caller has a door, which lives during the call, and the interpreter is attached.
+unsafe fn core_of(bound_self: *mut ffi::PyObject) -> *const dyn Takeable {
+    // SAFETY: the caller has a `BoundSelf`, which lives during the call, and the interpreter is attached.
     unsafe {
-        let door: Borrowed<'_, '_, PyAny> = Borrowed::from_ptr(Python::assume_attached(), door);
-        &*door.cast_unchecked::<Door>().get().0
+        let bound_self: Borrowed<'_, '_, PyAny> =
+            Borrowed::from_ptr(Python::assume_attached(), bound_self);
+        &*bound_self.cast_unchecked::<BoundSelf>().get().0
     }
 }
 
