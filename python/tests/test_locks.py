@@ -286,13 +286,13 @@ def test_a_lock_in_an_exit_stack(make: Any) -> None:
 def test_the_method_of_a_lock_refuses_another_object(make: Any) -> None:
     kind = type(make()).__mro__[1]
     for name in ("__enter__", "__exit__"):
-        doorway = vars(kind)[name]
+        descriptor = vars(kind)[name]
         with pytest.raises(TypeError):
-            type(doorway).__get__(doorway, object(), object)
+            type(descriptor).__get__(descriptor, object(), object)
         with pytest.raises(TypeError):
             getattr(kind, name)(object())
         with pytest.raises(TypeError):
-            type(doorway)()
+            type(descriptor)()
 
 
 def test_the_bound_method_outlives_its_lock_and_keeps_nothing_alive(make: Any) -> None:

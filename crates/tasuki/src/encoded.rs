@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
-use crate::layout::queue::{Extras, Word};
+use crate::layout::queue::{Attachments, Word};
 use crate::protocol::codec::{self, Message, Short, StructuredCodec};
 use crate::protocol::error::{DecodeError, EncodeError};
 use crate::protocol::transfer::{self, Incoming};
@@ -77,31 +77,31 @@ pub(crate) fn read_untagged<T: Message, E: From<DecodeError>>(
     })
 }
 
-/// Calls `get`, which fills the buffer and the extras and returns the codec's tag, and decodes what it got.
+/// Calls `get`, which fills the buffer and the attachments and returns the codec's tag, and decodes what it got.
 #[inline]
 pub(crate) fn read<T: Message, E: From<DecodeError>>(
-    get: impl FnOnce(&mut Vec<u8>, &mut Extras) -> Result<u16, E>,
+    get: impl FnOnce(&mut Vec<u8>, &mut Attachments) -> Result<u16, E>,
 ) -> Result<T, E> {
     with_scratch(|scratch| {
-        let mut extras = Extras::default();
-        let codec = get(scratch, &mut extras)?;
-        Ok(decode(codec, scratch, extras)?)
+        let mut attachments = Attachments::default();
+        let codec = get(scratch, &mut attachments)?;
+        Ok(decode(codec, scratch, attachments)?)
     })
 }
 
-/// The value in a message that was taken: `bytes`, unless the extras have them.
+/// The value in a message that was taken: `bytes`, unless the attachments have them.
 #[inline]
 pub(crate) fn decode<T: Message>(
     codec: u16,
     bytes: &[u8],
-    extras: Extras,
+    attachments: Attachments,
 ) -> Result<T, DecodeError> {
-    let decode = || match extras.block {
+    let decode = || match attachments.block {
         None => codec::decode(codec, bytes),
         Some(block) => codec::decode_owned(codec, block.to_vec()),
     };
     if codec::may_carry_handles::<T>() {
-        return transfer::provide(Incoming::new(extras.fds), decode);
+        return transfer::provide(Incoming::new(attachments.fds), decode);
     }
     decode()
 }

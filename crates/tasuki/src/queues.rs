@@ -193,11 +193,11 @@ impl<T: Message> Queue<T> {
 
     #[inline(never)]
     fn get_encoded(&self, mut wait: Wait<'_>) -> Result<T, GetError> {
-        encoded::read(|scratch, extras| {
+        encoded::read(|scratch, attachments| {
             if codec::is_short::<T>() {
-                return Ok(self.raw.get_slowly(scratch, extras, &mut wait)?);
+                return Ok(self.raw.get_slowly(scratch, attachments, &mut wait)?);
             }
-            Ok(self.raw.get_with(scratch, extras, &mut wait)?)
+            Ok(self.raw.get_with(scratch, attachments, &mut wait)?)
         })
     }
 }

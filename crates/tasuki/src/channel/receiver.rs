@@ -86,7 +86,9 @@ impl<T: Message> Receiver<T> {
 
     #[inline(never)]
     fn recv_encoded(&self, mut wait: Wait<'_>) -> Result<T, RecvError> {
-        encoded::read(|scratch, extras| Ok(self.raw.recv_with(scratch, extras, &mut wait)?))
+        encoded::read(|scratch, attachments| {
+            Ok(self.raw.recv_with(scratch, attachments, &mut wait)?)
+        })
     }
 }
 

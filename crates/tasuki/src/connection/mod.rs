@@ -221,8 +221,8 @@ impl<S, R: Message> Connection<S, R> {
             })
             .map_err(RecvError::new);
         }
-        encoded::read(|scratch, extras| {
-            Ok::<_, RecvReason>(self.transport.recv(scratch, &mut extras.fds, wait)?)
+        encoded::read(|scratch, attachments| {
+            Ok::<_, RecvReason>(self.transport.recv(scratch, &mut attachments.fds, wait)?)
         })
         .map_err(RecvError::new)
     }

@@ -8,7 +8,7 @@ use std::{iter, vec};
 
 use super::{GetError, PutReason, Queue};
 use crate::encoded;
-use crate::layout::queue::{Entry, Extras, INLINE};
+use crate::layout::queue::{Attachments, Entry, INLINE};
 use crate::protocol::codec::{self, Message};
 use crate::protocol::error::EncodeError;
 use crate::protocol::transfer;
@@ -223,18 +223,18 @@ pub struct Messages<T> {
     bytes: Vec<u8>,
     start: usize,
     entries: iter::Enumerate<vec::IntoIter<Entry>>,
-    extras: iter::Peekable<vec::IntoIter<(usize, Extras)>>,
+    attachments: iter::Peekable<vec::IntoIter<(usize, Attachments)>>,
     message: PhantomData<fn() -> T>,
 }
 
 impl<T> Messages<T> {
     fn new(batch: Batch) -> Messages<T> {
-        let (bytes, entries, extras) = batch.into_parts();
+        let (bytes, entries, attachments) = batch.into_parts();
         Messages {
             bytes,
             start: 0,
             entries: entries.into_iter().enumerate(),
-            extras: extras.into_iter().peekable(),
+            attachments: attachments.into_iter().peekable(),
             message: PhantomData,
         }
     }
@@ -245,11 +245,13 @@ impl<T: Message> Iterator for Messages<T> {
 
     fn next(&mut self) -> Option<Result<T, GetError>> {
         let (index, entry) = self.entries.next()?;
-        let extras = self.extras.next_if(|(of, _)| *of == index).map(|(_, extras)| extras);
+        let attachments =
+            self.attachments.next_if(|(of, _)| *of == index).map(|(_, attachments)| attachments);
         let start = std::mem::replace(&mut self.start, entry.end);
         let bytes = &self.bytes[start..entry.end];
         Some(
-            encoded::decode(entry.codec, bytes, extras.unwrap_or_default()).map_err(GetError::from),
+            encoded::decode(entry.codec, bytes, attachments.unwrap_or_default())
+                .map_err(GetError::from),
         )
     }
 

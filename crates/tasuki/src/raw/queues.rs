@@ -67,8 +67,8 @@ impl RawQueue {
     }
 }
 
-/// The descriptors are all: the segment, the sidecar, the eventfd for messages, and the one for room if there is a limit. Of a
-/// channel's end, its socket is the sidecar.
+/// The descriptors are all: the segment, the descriptor socket, the eventfd for messages, and the one for room if there is a limit. Of a
+/// channel's end, its socket is the descriptor socket.
 fn write_parts(queue: &AttachedQueue, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
     queue.descriptors().into_iter().try_for_each(|fd| record.descriptor(fd))
 }

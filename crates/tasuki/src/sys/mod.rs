@@ -9,6 +9,7 @@ compile_error!("tasuki needs Linux: memfd seals, shared futexes, robust lists an
 pub(crate) mod abandoned;
 pub(crate) mod at_load;
 pub(crate) mod clock;
+pub(crate) mod descriptor_socket;
 pub(crate) mod descriptors;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
@@ -26,7 +27,6 @@ pub(crate) mod private_memory;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod robust;
-pub(crate) mod sidecar;
 pub(crate) mod signal;
 mod socket_address;
 pub(crate) mod socket_pair;

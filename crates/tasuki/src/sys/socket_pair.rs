@@ -1,7 +1,7 @@
 //! The two ends of a pipe as the kernel sees them: who is there, and descriptors that travel.
 //!
 //! A `SOCK_SEQPACKET` pair. The kernel counts the copies of each end, those in forked children and in flight too, and says
-//! at the one end when the last copy of the other is gone. Its datagrams are the sidecar's: a label, and descriptors.
+//! at the one end when the last copy of the other is gone. Its datagrams are the descriptor socket's: a label, and descriptors.
 //! That there is one wakes nobody; an eventfd beside it does.
 
 use std::io;
@@ -12,9 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
+use super::descriptor_socket;
+pub(crate) use super::descriptor_socket::{Label, MOST, can_open_as_many, too_many_open_files};
 use super::descriptors::above_standard_streams;
-use super::sidecar;
-pub(crate) use super::sidecar::{Label, MOST, can_open_as_many, too_many_open_files};
 
 /// Makes the two ends.
 #[doc(alias = "socketpair")]
@@ -43,7 +43,7 @@ pub(crate) enum Sent {
 
 /// Sends a datagram, without waiting.
 pub(crate) fn send(socket: BorrowedFd<'_>, label: Label, fds: &[OwnedFd]) -> io::Result<Sent> {
-    match sidecar::send(socket, label, fds) {
+    match descriptor_socket::send(socket, label, fds) {
         Ok(()) => Ok(Sent::Done),
         Err(error) => match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => Ok(Sent::Full),
@@ -71,12 +71,12 @@ pub(crate) fn first(socket: BorrowedFd<'_>) -> Option<Label> {
 
 /// Copies of the descriptors of the first datagram, which [`first`] has seen.
 pub(crate) fn first_descriptors(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
-    Ok(sidecar::peek(socket)?.map_or_else(Vec::new, |(_, fds)| fds))
+    Ok(descriptor_socket::peek(socket)?.map_or_else(Vec::new, |(_, fds)| fds))
 }
 
 /// Takes the first datagram away; the kernel closes the descriptors that only it held.
 pub(crate) fn drop_first(socket: BorrowedFd<'_>) {
-    sidecar::drop_first(socket);
+    descriptor_socket::drop_first(socket);
 }
 
 /// What the kernel says of an end.

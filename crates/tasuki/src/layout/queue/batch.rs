@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::blocks::{Block, BlockId};
-use super::get::Extras;
+use super::get::Attachments;
 use super::held::{GetHeld, PutHeld};
 use super::put::check_codec;
 use super::ring::{self, HANDLES};
@@ -17,7 +17,7 @@ use crate::layout::failure::TransportFailure;
 use crate::layout::message::Outbound;
 use crate::segment::Token;
 use crate::sync::{Wait, kill_point};
-use crate::sys::sidecar;
+use crate::sys::descriptor_socket;
 
 /// How many bytes of frames are copied before the lock is given to others: some 50 us.
 const UNDER_ONE_LOCK: usize = 256 << 10;
@@ -33,7 +33,7 @@ pub struct Batch {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     /// What few messages have, each with the number of its message, in order.
-    extras: Vec<(usize, Extras)>,
+    attachments: Vec<(usize, Attachments)>,
     /// Blocks of messages that are not committed yet, each with the number of its message.
     blocks: Vec<(usize, BlockId, usize)>,
 }
@@ -77,21 +77,27 @@ impl Batch {
 
     /// Takes the messages out, oldest first. Those that are not asked for are dropped with the iterator.
     pub fn drain(&mut self) -> impl Iterator<Item = BatchMessage<'_>> {
-        let Batch { bytes, entries, extras, .. } = self;
-        let (all, mut extras) = (&bytes[..], extras.drain(..).peekable());
+        let Batch { bytes, entries, attachments, .. } = self;
+        let (all, mut attachments) = (&bytes[..], attachments.drain(..).peekable());
         let mut start = 0;
         entries.drain(..).enumerate().map(move |(index, entry)| {
-            let extras = extras.next_if(|(of, _)| *of == index).map(|(_, extras)| extras);
-            let extras = extras.unwrap_or_default();
+            let attachments =
+                attachments.next_if(|(of, _)| *of == index).map(|(_, attachments)| attachments);
+            let attachments = attachments.unwrap_or_default();
             let bytes = &all[start..entry.end];
             start = entry.end;
-            BatchMessage { codec: entry.codec, bytes, large: extras.block, fds: extras.fds }
+            BatchMessage {
+                codec: entry.codec,
+                bytes,
+                large: attachments.block,
+                fds: attachments.fds,
+            }
         })
     }
 
     /// All of it, for an iterator that owns it.
-    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<Entry>, Vec<(usize, Extras)>) {
-        (self.bytes, self.entries, self.extras)
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<Entry>, Vec<(usize, Attachments)>) {
+        (self.bytes, self.entries, self.attachments)
     }
 
     /// Forgets all messages and keeps some memory.
@@ -99,7 +105,7 @@ impl Batch {
         self.bytes.clear();
         self.bytes.shrink_to(2 * UNDER_ONE_LOCK);
         self.entries.clear();
-        self.extras.clear();
+        self.attachments.clear();
         self.blocks.clear();
     }
 }
@@ -425,15 +431,15 @@ impl SharedQueue {
         for (index, id, len) in batch.blocks.drain(..) {
             let block = Some(Box::new(self.hold_block(id, len, me)?));
             kill_point!(GetSomeHeld);
-            batch.extras.push((index, Extras { block, fds: Vec::new() }));
+            batch.attachments.push((index, Attachments { block, fds: Vec::new() }));
         }
         kill_point!(GetBlockHeld);
         if let Some(fds) = handles {
-            sidecar::drop_first(self.sidecar.as_fd());
+            descriptor_socket::drop_first(self.descriptor_socket.as_fd());
             let last = batch.entries.len() - 1;
-            match batch.extras.last_mut() {
-                Some((index, extras)) if *index == last => extras.fds = fds,
-                _ => batch.extras.push((last, Extras { block: None, fds })),
+            match batch.attachments.last_mut() {
+                Some((index, attachments)) if *index == last => attachments.fds = fds,
+                _ => batch.attachments.push((last, Attachments { block: None, fds })),
             }
         }
         Ok(jumped)

@@ -6,7 +6,7 @@
 use std::ops::Deref;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::{AttachedQueue, Extras, Options, Parts, SharedQueue, Taken, Word};
+use super::{AttachedQueue, Attachments, Options, Parts, SharedQueue, Taken, Word};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::sync::Wait;
@@ -135,22 +135,22 @@ impl Receiver {
         buffer: &mut Vec<u8>,
         wait: &mut Wait<'_>,
     ) -> Result<Taken, TransportFailure> {
-        let mut extras = Extras::default();
-        let codec = self.recv_with(buffer, &mut extras, wait)?;
-        Ok(Taken { codec, large: extras.block, fds: extras.fds })
+        let mut attachments = Attachments::default();
+        let codec = self.recv_with(buffer, &mut attachments, wait)?;
+        Ok(Taken { codec, large: attachments.block, fds: attachments.fds })
     }
 
-    /// As `recv`; what few messages have goes into `extras`, which comes empty.
+    /// As `recv`; what few messages have goes into `attachments`, which comes empty.
     #[inline]
     pub(crate) fn recv_with(
         &self,
         buffer: &mut Vec<u8>,
-        extras: &mut Extras,
+        attachments: &mut Attachments,
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
         match self.queue.get_bytes(buffer) {
             Some(codec) => Ok(codec),
-            None => self.recv_slowly(buffer, extras, wait),
+            None => self.recv_slowly(buffer, attachments, wait),
         }
     }
 
@@ -164,7 +164,7 @@ impl Receiver {
     pub(crate) fn recv_slowly(
         &self,
         buffer: &mut Vec<u8>,
-        extras: &mut Extras,
+        attachments: &mut Attachments,
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
         loop {
@@ -173,11 +173,11 @@ impl Receiver {
                 stopped = self.queue.should_not_sleep();
                 stopped
             };
-            match wait.unless(&mut stop, |wait| self.queue.get_slowly(buffer, extras, wait)) {
+            match wait.unless(&mut stop, |wait| self.queue.get_slowly(buffer, attachments, wait)) {
                 Ok(codec) => return Ok(codec),
                 // It was empty this time, as in `not_sent`; after `stop` the answer is known.
                 Err(TransportFailure::GaveUp(_)) if self.queue.is_known_disconnected() => {
-                    return self.recv_rest(buffer, extras, wait);
+                    return self.recv_rest(buffer, attachments, wait);
                 }
                 Err(TransportFailure::GaveUp(_)) if stopped => self.queue.sweep(),
                 Err(why) => return Err(why),
@@ -190,11 +190,11 @@ impl Receiver {
     fn recv_rest(
         &self,
         buffer: &mut Vec<u8>,
-        extras: &mut Extras,
+        attachments: &mut Attachments,
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
         let mut stop = || self.is_empty();
-        match wait.unless(&mut stop, |wait| self.queue.get_slowly(buffer, extras, wait)) {
+        match wait.unless(&mut stop, |wait| self.queue.get_slowly(buffer, attachments, wait)) {
             Err(TransportFailure::GaveUp(_)) if self.is_empty() => {
                 Err(TransportFailure::Disconnected(None))
             }

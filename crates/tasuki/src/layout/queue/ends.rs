@@ -11,7 +11,7 @@ use crate::segment::Segment;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Wait, kill_point, wait};
 use crate::sys::poll::{self, Peer};
-use crate::sys::{clock, sidecar};
+use crate::sys::{clock, descriptor_socket};
 
 /// What a queue that is one end of a channel has besides. It is the queue's last field: dropped when the socket is
 /// closed, to tell those who sleep.
@@ -59,17 +59,17 @@ impl SharedQueue {
     /// Makes a channel: its senders' end and its receivers' end.
     pub(crate) fn create_channel(options: &Options) -> Result<(SharedQueue, SharedQueue), Error> {
         const DOING: &str = "make the sockets that tell who is at a channel";
-        let (senders, receivers) = sidecar::pair().map_err(|e| Error::os(DOING, e))?;
+        let (senders, receivers) = descriptor_socket::pair().map_err(|e| Error::os(DOING, e))?;
         let sending = SharedQueue::create_with(options, senders)?;
         let copies = sending.parts().try_clone_to_owned();
         let copies = copies.map_err(|e| Error::os(DOING, e))?;
-        let receiving = SharedQueue::attach_end(Parts { sidecar: receivers, ..copies })?;
+        let receiving = SharedQueue::attach_end(Parts { descriptor_socket: receivers, ..copies })?;
         Ok((sending.into_end(), receiving))
     }
 
     /// Attaches the end of a channel behind the descriptors.
     pub(crate) fn attach_end(parts: Parts<OwnedFd>) -> Result<SharedQueue, Error> {
-        if !sidecar::is_channel_end(parts.sidecar.as_fd()) {
+        if !descriptor_socket::is_channel_end(parts.descriptor_socket.as_fd()) {
             return Err(Error::Invalid("a channel's second descriptor is not its socket".into()));
         }
         Ok(SharedQueue::attach_with(parts)?.into_end())
@@ -105,7 +105,7 @@ impl AttachedQueue {
     /// Of a channel: this end's socket. It hangs up when nobody is at the other end: for poll without any event asked for, and
     /// with it all that wait in the kernel. Whatever else it says concerns nobody, and nothing is read from it.
     pub fn socket(&self) -> BorrowedFd<'_> {
-        self.sidecar.as_fd()
+        self.descriptor_socket.as_fd()
     }
 
     #[cold]
@@ -118,7 +118,7 @@ impl AttachedQueue {
         // SYNC: SeqCst, with the count in `End::drop`, and before the socket is asked: a count that is read here belongs
         // to an end that is closed.
         let closed = self.head().settings.closed_ends.load(Ordering::SeqCst);
-        let peer = poll::peer(self.sidecar.as_fd());
+        let peer = poll::peer(self.descriptor_socket.as_fd());
         end.closed.store(closed, Ordering::Relaxed);
         if peer.is_gone {
             // SYNC: Release, with the loads above: whoever learns it from here sees what this thread saw, which is all

@@ -12,12 +12,12 @@ use crate::layout::failure::TransportFailure;
 use crate::segment::Token;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Wait, kill_point};
-use crate::sys::sidecar::{self, Label};
+use crate::sys::descriptor_socket::{self, Label};
 
 /// What few messages have. The caller provides an empty one, which most messages leave alone: a result that is moved
 /// through some layers would cost more than the rest of a small message.
 #[derive(Debug, Default)]
-pub(crate) struct Extras {
+pub(crate) struct Attachments {
     /// The block that holds the bytes, this process's until it is dropped; None: they are in the caller's buffer.
     pub(crate) block: Option<Box<Block>>,
     pub(crate) fds: Vec<OwnedFd>,
@@ -67,22 +67,22 @@ impl SharedQueue {
         buffer: &mut Vec<u8>,
         wait: &mut Wait<'_>,
     ) -> Result<Taken, TransportFailure> {
-        let mut extras = Extras::default();
-        let codec = self.get_with(buffer, &mut extras, wait)?;
-        Ok(Taken { codec, large: extras.block, fds: extras.fds })
+        let mut attachments = Attachments::default();
+        let codec = self.get_with(buffer, &mut attachments, wait)?;
+        Ok(Taken { codec, large: attachments.block, fds: attachments.fds })
     }
 
-    /// As `get`, and returns what the bytes mean; what few messages have goes into `extras`, which comes empty.
+    /// As `get`, and returns what the bytes mean; what few messages have goes into `attachments`, which comes empty.
     #[inline]
     pub(crate) fn get_with(
         &self,
         out: &mut Vec<u8>,
-        extras: &mut Extras,
+        attachments: &mut Attachments,
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
         match self.get_bytes(out) {
             Some(codec) => Ok(codec),
-            None => self.get_slowly(out, extras, wait),
+            None => self.get_slowly(out, attachments, wait),
         }
     }
 
@@ -90,7 +90,7 @@ impl SharedQueue {
     pub(crate) fn get_slowly(
         &self,
         out: &mut Vec<u8>,
-        extras: &mut Extras,
+        attachments: &mut Attachments,
         wait: &mut Wait<'_>,
     ) -> Result<u16, TransportFailure> {
         out.clear();
@@ -109,7 +109,7 @@ impl SharedQueue {
                 drop(held);
                 continue;
             }
-            let frame = self.get_locked(&held, head, me, out, extras)?;
+            let frame = self.get_locked(&held, head, me, out, attachments)?;
             self.leave_get(held);
             kill_point!(GetUnlocked);
             if frame.jumped && self.is_loose() {
@@ -126,21 +126,21 @@ impl SharedQueue {
         head: Position,
         me: Token,
         out: &mut Vec<u8>,
-        extras: &mut Extras,
+        attachments: &mut Attachments,
     ) -> Result<Frame, Error> {
         let frame = self.frame_at(head)?;
         let (len, block) = self.copy_frame(&frame, head.ticket, out)?;
         if frame.flags & HANDLES != 0 {
-            extras.fds = self.peek_descriptors(&frame, head.ticket)?;
+            attachments.fds = self.peek_descriptors(&frame, head.ticket)?;
         }
         kill_point!(GetCopied);
         self.commit_get(held, me, head, frame.after(head, len));
         if let Some(id) = block {
-            extras.block = Some(Box::new(self.hold_block(id, len, me)?));
+            attachments.block = Some(Box::new(self.hold_block(id, len, me)?));
         }
         kill_point!(GetBlockHeld);
         if frame.flags & HANDLES != 0 {
-            sidecar::drop_first(self.sidecar.as_fd());
+            descriptor_socket::drop_first(self.descriptor_socket.as_fd());
         }
         Ok(frame)
     }
@@ -242,17 +242,18 @@ impl SharedQueue {
         let expected = (frame.flags & HANDLES) as usize;
         let mine = Label { ticket, attempt: frame.attempt };
         loop {
-            let first = sidecar::peek(self.sidecar.as_fd()).map_err(|e| Error::os(DOING, e))?;
+            let first = descriptor_socket::peek(self.descriptor_socket.as_fd())
+                .map_err(|e| Error::os(DOING, e))?;
             match first {
                 Some((label, fds)) if label == mine => {
-                    if fds.len() == expected && sidecar::can_open_as_many(&fds) {
+                    if fds.len() == expected && descriptor_socket::can_open_as_many(&fds) {
                         return Ok(fds);
                     }
                     // The message stays in the queue: close some descriptors and get it again.
-                    return Err(Error::os(DOING, sidecar::too_many_open_files()));
+                    return Err(Error::os(DOING, descriptor_socket::too_many_open_files()));
                 }
                 Some((label, _)) if (label.ticket.wrapping_sub(ticket) as i64) <= 0 => {
-                    sidecar::drop_first(self.sidecar.as_fd());
+                    descriptor_socket::drop_first(self.descriptor_socket.as_fd());
                 }
                 _ => return Err(corrupt("the handles of a message are missing")),
             }

@@ -40,7 +40,7 @@ pub use blocks::Block;
 pub(crate) use channel::channel;
 pub use channel::{Receiver, Sender};
 pub(crate) use fast::Word;
-pub(crate) use get::Extras;
+pub(crate) use get::Attachments;
 pub use get::Taken;
 pub use joining::{JoinFailure, LostTasks, TaskDoneFailure};
 pub(crate) use parts::Parts;
@@ -58,7 +58,7 @@ use crate::segment::{Kind, Segment, Shape, Shared, pieces};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{EventCount, Spin};
 use crate::sys::memory::{self, PAGE};
-use crate::sys::{eventfd, sidecar};
+use crate::sys::{descriptor_socket, eventfd};
 
 /// Frames up to this size are copied under the lock; larger ones go into a block outside it.
 pub(crate) const INLINE: usize = 4096;
@@ -95,7 +95,7 @@ struct Settings {
     soft_limit: AtomicU32,
     structured: AtomicU32,
     joinable: AtomicU32,
-    /// Counts tries to send descriptors, under the put lock; see `sidecar::Label`.
+    /// Counts tries to send descriptors, under the put lock; see `descriptor_socket::Label`.
     attempt: AtomicU32,
     /// Of a channel: how many of its ends were dropped; a hint to ask its socket.
     closed_ends: AtomicU32,
@@ -151,7 +151,7 @@ pub struct SharedQueue(Arc<AttachedQueue>);
 pub struct AttachedQueue {
     segment: Arc<Segment>,
     head: Placed<Head>,
-    sidecar: OwnedFd,
+    descriptor_socket: OwnedFd,
     /// The eventfd whose readiness producers set.
     messages: OwnedFd,
     /// The eventfd whose readiness consumers set, if the queue can ever be full.
@@ -186,13 +186,13 @@ impl Deref for SharedQueue {
 impl SharedQueue {
     /// Makes an empty queue.
     pub(crate) fn create_of(options: &Options) -> Result<SharedQueue, Error> {
-        let sidecar = sidecar::create()
+        let descriptor_socket = descriptor_socket::create()
             .map_err(|e| Error::os("make the socket that carries a queue's handles", e))?;
-        SharedQueue::create_with(options, sidecar)
+        SharedQueue::create_with(options, descriptor_socket)
     }
 
     /// Makes an empty queue whose descriptors go through this socket.
-    fn create_with(options: &Options, sidecar: OwnedFd) -> Result<SharedQueue, Error> {
+    fn create_with(options: &Options, descriptor_socket: OwnedFd) -> Result<SharedQueue, Error> {
         let memory = usize::try_from(memory::physical()).unwrap_or(usize::MAX / 4);
         let largest = memory.next_power_of_two().clamp(SHORTEST, pieces::LONGEST);
         let longest_file = memory::longest_file();
@@ -211,14 +211,14 @@ impl SharedQueue {
         head.settings.structured.store(u32::from(options.structured), Ordering::Relaxed);
         head.settings.soft_limit.store(u32::from(options.soft_limit), Ordering::Relaxed);
         head.settings.joinable.store(u32::from(options.joinable), Ordering::Relaxed);
-        let queue = SharedQueue::open(segment, sidecar, messages, room)?;
+        let queue = SharedQueue::open(segment, descriptor_socket, messages, room)?;
         queue.make_first_chunk()?;
         Ok(queue)
     }
 
     /// Attaches the queue behind the descriptors.
     pub(crate) fn attach(parts: Parts<OwnedFd>) -> Result<SharedQueue, Error> {
-        if !sidecar::is_sidecar(parts.sidecar.as_fd()) {
+        if !descriptor_socket::is_descriptor_socket(parts.descriptor_socket.as_fd()) {
             return Err(Error::Invalid("a queue's second descriptor is not its socket".into()));
         }
         SharedQueue::attach_with(parts)
@@ -226,12 +226,12 @@ impl SharedQueue {
 
     /// As `attach`, for a queue whose socket was checked.
     fn attach_with(parts: Parts<OwnedFd>) -> Result<SharedQueue, Error> {
-        let Parts { segment, sidecar, messages, room } = parts;
+        let Parts { segment, descriptor_socket, messages, room } = parts;
         if !iter::once(&messages).chain(&room).all(|fd| eventfd::is_eventfd(fd.as_fd())) {
             return Err(Error::Invalid("a queue's third descriptor is not its eventfd".into()));
         }
         let segment = Segment::attach(segment, Kind::Queue)?;
-        let queue = SharedQueue::open(segment, sidecar, messages, room)?;
+        let queue = SharedQueue::open(segment, descriptor_socket, messages, room)?;
         if queue.is_limited() != queue.room.is_some() {
             return Err(Error::Invalid("a queue's descriptors are not all there".into()));
         }
@@ -240,7 +240,7 @@ impl SharedQueue {
 
     fn open(
         segment: Arc<Segment>,
-        sidecar: OwnedFd,
+        descriptor_socket: OwnedFd,
         messages: OwnedFd,
         room: Option<OwnedFd>,
     ) -> Result<SharedQueue, Error> {
@@ -259,7 +259,7 @@ impl SharedQueue {
             near_chunks,
             head,
             segment,
-            sidecar,
+            descriptor_socket,
             messages,
             room,
             put_spin: Spin::new(),
@@ -321,7 +321,7 @@ impl AttachedQueue {
     pub(crate) fn parts(&self) -> Parts<BorrowedFd<'_>> {
         Parts {
             segment: self.segment.fd_to_send(),
-            sidecar: self.sidecar.as_fd(),
+            descriptor_socket: self.descriptor_socket.as_fd(),
             messages: self.messages.as_fd(),
             room: self.room.as_ref().map(AsFd::as_fd),
         }

@@ -13,7 +13,7 @@ use crate::layout::failure::TransportFailure;
 use crate::layout::message::Outbound;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Wait, kill_point};
-use crate::sys::sidecar::{self, Label};
+use crate::sys::descriptor_socket::{self, Label};
 
 /// What a producer does who finds the socket full that carries descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +96,10 @@ impl SharedQueue {
         self.segment.check_namespace()?;
         check_codec(message.codec)?;
         let len: usize = message.parts.iter().map(|part| part.len()).sum();
-        if message.fds.len() > sidecar::MOST {
+        if message.fds.len() > descriptor_socket::MOST {
             return Err(Error::Limit(format!(
                 "a message can carry at most {} descriptors, this one has {}",
-                sidecar::MOST,
+                descriptor_socket::MOST,
                 message.fds.len()
             ))
             .into());
@@ -260,7 +260,11 @@ impl SharedQueue {
     ) -> Result<bool, Error> {
         let attempt = self.head().settings.attempt.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         header.attempt.store(attempt, Ordering::Relaxed);
-        match sidecar::send(self.sidecar.as_fd(), Label { ticket, attempt }, fds) {
+        match descriptor_socket::send(
+            self.descriptor_socket.as_fd(),
+            Label { ticket, attempt },
+            fds,
+        ) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(Error::os("send handles through a queue", error)),

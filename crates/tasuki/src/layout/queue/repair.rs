@@ -8,7 +8,7 @@ use super::side::{SETS_READINESS, UNREPAIRED};
 use crate::error::Error;
 use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Wait};
-use crate::sys::sidecar;
+use crate::sys::descriptor_socket;
 
 impl SharedQueue {
     /// After a producer died: what it wrote beyond the tail is void already; its chunk and its block come free. An error says
@@ -89,11 +89,11 @@ impl SharedQueue {
         if !sweep.is_complete || was_owed && sweep.others_wait {
             get.owe_repair();
         }
-        while let Ok(Some((label, _))) = sidecar::peek(self.sidecar.as_fd()) {
+        while let Ok(Some((label, _))) = descriptor_socket::peek(self.descriptor_socket.as_fd()) {
             if (label.ticket.wrapping_sub(head) as i64) >= 0 {
                 break;
             }
-            sidecar::drop_first(self.sidecar.as_fd());
+            descriptor_socket::drop_first(self.descriptor_socket.as_fd());
         }
         head
     }
@@ -106,7 +106,7 @@ impl SharedQueue {
     pub(super) fn drop_void_descriptors(&self, wait: &mut Wait<'_>) -> Result<u64, GaveUp> {
         let _held = self.lock_get(wait)?;
         let head = self.head().get.ticket.load(Ordering::SeqCst);
-        while let Ok(Some((label, _))) = sidecar::peek(self.sidecar.as_fd()) {
+        while let Ok(Some((label, _))) = descriptor_socket::peek(self.descriptor_socket.as_fd()) {
             let taken = (label.ticket.wrapping_sub(head) as i64) < 0;
             // In this order: a later attempt has begun, so this one's producer has left the lock, and if it has not
             // committed by now, it never will.
@@ -117,7 +117,7 @@ impl SharedQueue {
             if !(taken || left && uncommitted) {
                 break;
             }
-            sidecar::drop_first(self.sidecar.as_fd());
+            descriptor_socket::drop_first(self.descriptor_socket.as_fd());
         }
         Ok(head)
     }

@@ -53,8 +53,8 @@ pub(crate) fn create() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Whether this is a socket at all that could be a sidecar.
-pub(crate) fn is_sidecar(socket: BorrowedFd<'_>) -> bool {
+/// Whether this is a socket at all that could be a descriptor socket.
+pub(crate) fn is_descriptor_socket(socket: BorrowedFd<'_>) -> bool {
     matches!(rustix::net::sockopt::socket_type(socket), Ok(SocketType::DGRAM))
 }
 
