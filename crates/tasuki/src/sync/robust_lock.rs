@@ -26,8 +26,8 @@ const OWNER: u32 = 0x3fff_ffff;
 const OWNER_DIED: u32 = 0x4000_0000;
 const WAITERS: u32 = 0x8000_0000;
 
-/// How often a busy lock is looked at before sleeping: some 2 us, twenty times a usual section.
-const LOOKS: u32 = if cfg!(loom) { 1 } else { 100 };
+/// How often a thread spins on a busy lock before sleeping: some 2 us, twenty times a usual section.
+const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
 
 /// How often the processor is offered to others before sleeping: an owner that was preempted inside mostly goes on
 /// then, without anybody having to be woken afterwards.
@@ -188,7 +188,7 @@ impl RobustLock {
         let mut patience = Wait::timeout(super::wait::SLICE * 2);
         let wait = if wait.is_now() { &mut patience } else { wait };
         let mut keep = 0;
-        let mut looks = if super::spin::processors() > 1 { LOOKS } else { 0 };
+        let mut spins = if super::spin::processors() > 1 { SPINS } else { 0 };
         loop {
             let seen = self.0.load(Ordering::Relaxed);
             if seen & OWNER == 0 {
@@ -204,8 +204,8 @@ impl RobustLock {
                 }
                 continue;
             }
-            if looks > 0 {
-                looks -= 1;
+            if spins > 0 {
+                spins -= 1;
                 std::hint::spin_loop();
                 continue;
             }

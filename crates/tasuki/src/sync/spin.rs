@@ -1,10 +1,10 @@
-//! How long to look before sleeping: a budget in time, learned at each place from how looking went before.
+//! How long to spin before sleeping: a budget in time, learned at each place from how spinning went before.
 //!
-//! Waking a sleeper costs 5 to 25 us, so looking longer than that never pays; looking at all pays only where
+//! Waking a sleeper costs 5 to 25 us, so spinning longer than that never pays; spinning at all pays only where
 //! the other side runs on another processor at the same moment. Where it shares this one's processor, it runs while this one
 //! yields, which costs half of a sleep, unless a third program uses the time.
 //!
-//! Where looking does not help, the place rests: so many waits sleep at once, then one tries the other way, and if that does
+//! Where spinning does not help, the place rests: so many waits sleep at once, then one tries the other way, and if that does
 //! not help either, the next rest is twice as long.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,24 +18,25 @@ const LONGEST_REST: u32 = 256;
 /// After a yield that a third program used, which may have taken milliseconds.
 const LONGEST_REST_BESIDE_OTHERS: u32 = 8192;
 
-/// How one looks for something.
-struct Looks {
-    /// How many pauses come after each look, again and again from the first. A look takes the line away from the one who
-    /// writes to it, so looks get rarer.
+/// How a waiter spins for something.
+struct SpinPattern {
+    /// How many pauses come after each look, again and again from the first. A look takes the line away from the process
+    /// that writes to it, so looks get rarer.
     pauses: [u32; 6],
     /// The longest budget, in nanoseconds.
     longest: u32,
     longest_rest: u32,
 }
 
-const UNTIL_WRITTEN: Looks =
-    Looks { pauses: [1, 2, 4, 4, 4, 4], longest: 20_000, longest_rest: LONGEST_REST };
-/// A lock is cheapest for the one who gave it back last: the longer others leave it alone, the more is done in all.
-const UNTIL_RELEASED: Looks = Looks { pauses: [4, 16, 32, 32, 32, 32], ..UNTIL_WRITTEN };
+const UNTIL_WRITTEN: SpinPattern =
+    SpinPattern { pauses: [1, 2, 4, 4, 4, 4], longest: 20_000, longest_rest: LONGEST_REST };
+/// A lock is cheapest for the thread that gave it back last: the longer others leave it alone, the more is done in all.
+const UNTIL_RELEASED: SpinPattern =
+    SpinPattern { pauses: [4, 16, 32, 32, 32, 32], ..UNTIL_WRITTEN };
 /// A trial costs as much as a sleep, and an answer that it finds is ten times as fast.
-const UNTIL_ANSWERED: Looks = Looks { longest_rest: 32, ..UNTIL_WRITTEN };
+const UNTIL_ANSWERED: SpinPattern = SpinPattern { longest_rest: 32, ..UNTIL_WRITTEN };
 /// Each look is a system call, and the other side is woken by the kernel before it can answer.
-const UNTIL_SERVED: Looks = Looks { pauses: [4; 6], longest: 80_000, longest_rest: 32 };
+const UNTIL_SERVED: SpinPattern = SpinPattern { pauses: [4; 6], longest: 80_000, longest_rest: 32 };
 
 /// No other side takes so long for its turn.
 const TAKEN_BY_OTHERS: Duration = Duration::from_micros(100);
@@ -44,8 +45,8 @@ const TAKEN_BY_OTHERS: Duration = Duration::from_micros(100);
 #[derive(Debug)]
 pub(crate) struct Spin {
     budget: AtomicU32,
-    /// Bits 0-14: how many waits do not look; bit 15: then yield instead; bits 16-31: how many waits they were at the
-    /// beginning, 0 when looking helps.
+    /// Bits 0-14: how many waits do not spin; bit 15: then yield instead; bits 16-31: how many waits they were at the
+    /// beginning, 0 when spinning helps.
     rest: AtomicU32,
 }
 
@@ -60,12 +61,12 @@ impl Spin {
     /// As `until`, where nobody writes to the line that is looked at until `ready`: looks are frequent at first. It never yields: the
     /// other side has more to do than to give a lock back, and one that sleeps is woken on another processor if there is an idle one.
     pub(crate) fn until_answered(&self, mut ready: impl FnMut() -> bool) -> bool {
-        /// About what a message takes to be answered by one who only looks for it.
+        /// About what a message takes to be answered by a process that only spins for it.
         const FREQUENT: u32 = 80;
         if ready() {
             return true;
         }
-        // While the place rests, even few looks keep the other side from running, if it shares this processor.
+        // While the place rests, even few spins keep the other side from running, if it shares this processor.
         if cfg!(loom) || processors() < 2 || self.rests() {
             return false;
         }
@@ -76,7 +77,7 @@ impl Spin {
             }
             std::hint::spin_loop();
         }
-        self.look_until(ready, &UNTIL_ANSWERED)
+        self.spin_until(ready, &UNTIL_ANSWERED)
     }
 
     /// As `until_answered`, where each look asks the kernel.
@@ -84,10 +85,10 @@ impl Spin {
         if cfg!(loom) || processors() < 2 || self.rests() {
             return false;
         }
-        self.look_until(ready, &UNTIL_SERVED)
+        self.spin_until(ready, &UNTIL_SERVED)
     }
 
-    /// Looks whether `ready` until it is or the budget is used up; says which.
+    /// Spins until `ready` or the budget is used up; says which.
     pub(crate) fn until(&self, ready: impl FnMut() -> bool) -> bool {
         self.until_with(ready, &UNTIL_WRITTEN)
     }
@@ -97,7 +98,7 @@ impl Spin {
         self.until_with(ready, &UNTIL_RELEASED)
     }
 
-    fn until_with(&self, mut ready: impl FnMut() -> bool, looks: &Looks) -> bool {
+    fn until_with(&self, mut ready: impl FnMut() -> bool, pattern: &SpinPattern) -> bool {
         if ready() {
             return true;
         }
@@ -108,18 +109,19 @@ impl Spin {
         if yields || processors() < 2 {
             self.yield_until(ready)
         } else {
-            self.look_until(ready, looks)
+            self.spin_until(ready, pattern)
         }
     }
 
-    fn look_until(&self, mut ready: impl FnMut() -> bool, looks: &Looks) -> bool {
+    fn spin_until(&self, mut ready: impl FnMut() -> bool, pattern: &SpinPattern) -> bool {
         let budget = self.budget.load(Ordering::Relaxed);
         let start = Instant::now();
         let limit = Duration::from_nanos(u64::from(budget));
         loop {
-            for times in looks.pauses {
+            for times in pattern.pauses {
                 if ready() {
-                    self.budget.store((budget + budget / 2).min(looks.longest), Ordering::Relaxed);
+                    self.budget
+                        .store((budget + budget / 2).min(pattern.longest), Ordering::Relaxed);
                     self.helped();
                     return true;
                 }
@@ -133,8 +135,8 @@ impl Spin {
                     self.budget.store(less, Ordering::Relaxed);
                 } else {
                     // The next trial has to last as long as it takes to wake the other side.
-                    self.budget.store(looks.longest / 2, Ordering::Relaxed);
-                    self.rest_after(looks.longest_rest, 2);
+                    self.budget.store(pattern.longest / 2, Ordering::Relaxed);
+                    self.rest_after(pattern.longest_rest, 2);
                 }
                 return false;
             }
@@ -155,7 +157,7 @@ impl Spin {
         is_ready
     }
 
-    /// Whether this wait is one of those that do not look.
+    /// Whether this wait is one of those that do not spin.
     fn rests(&self) -> bool {
         let rest = self.rest.load(Ordering::Relaxed);
         let rests = rest & LEFT != 0;
@@ -165,7 +167,7 @@ impl Spin {
         rests
     }
 
-    /// Whether looking did not help the last time, before the rest.
+    /// Whether spinning did not help the last time, before the rest.
     fn is_on_trial(&self) -> bool {
         self.rest.load(Ordering::Relaxed) >> 16 != 0
     }
@@ -202,35 +204,35 @@ pub(crate) fn processors() -> usize {
 mod tests {
     use super::*;
 
-    fn looks_in_vain(spin: &Spin) -> u32 {
-        let mut looks = 0;
+    fn spins_in_vain(spin: &Spin) -> u32 {
+        let mut spins = 0;
         assert!(!spin.until(|| {
-            looks += 1;
+            spins += 1;
             false
         }));
-        looks
+        spins
     }
 
     #[test]
-    fn where_looking_does_not_help_most_waits_look_once_and_some_try_again() {
+    fn where_spinning_does_not_help_most_waits_look_once_and_some_try_again() {
         let spin = Spin::new();
         for _ in 0..100 {
-            looks_in_vain(&spin);
+            spins_in_vain(&spin);
         }
-        let looks: Vec<u32> =
-            (0..2 * LONGEST_REST_BESIDE_OTHERS).map(|_| looks_in_vain(&spin)).collect();
-        let rests = looks.iter().filter(|&&looks| looks == 1).count();
-        assert!(rests > looks.len() * 3 / 4, "{rests} of {}", looks.len());
-        assert!(rests < looks.len(), "it tries again");
+        let spins: Vec<u32> =
+            (0..2 * LONGEST_REST_BESIDE_OTHERS).map(|_| spins_in_vain(&spin)).collect();
+        let rests = spins.iter().filter(|&&count| count == 1).count();
+        assert!(rests > spins.len() * 3 / 4, "{rests} of {}", spins.len());
+        assert!(rests < spins.len(), "it tries again");
     }
 
     #[test]
-    fn once_looking_helps_no_wait_is_left_out() {
+    fn once_spinning_helps_no_wait_is_left_out() {
         let spin = Spin::new();
-        (0..100).for_each(|_| _ = looks_in_vain(&spin));
+        (0..100).for_each(|_| _ = spins_in_vain(&spin));
         while spin.rests() {}
         assert!(spin.is_on_trial());
-        assert!(spin.look_until(|| true, &UNTIL_WRITTEN));
+        assert!(spin.spin_until(|| true, &UNTIL_WRITTEN));
         assert!(!spin.is_on_trial() && !spin.rests());
     }
 }

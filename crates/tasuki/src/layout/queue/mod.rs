@@ -167,7 +167,7 @@ pub struct AttachedQueue {
     put_spin: Spin,
     get_spin: Spin,
     /// Low half: when somebody last looked for readers; high half: how often in a row there were none.
-    looks: AtomicU64,
+    reader_checks: AtomicU64,
     /// Of a consumer that waits.
     drought: peers::Drought,
     /// Of a channel's end; the last field, see there.
@@ -264,7 +264,7 @@ impl SharedQueue {
             room,
             put_spin: Spin::new(),
             get_spin: Spin::new(),
-            looks: AtomicU64::new(0),
+            reader_checks: AtomicU64::new(0),
             drought: peers::Drought::default(),
             end: None,
         })))

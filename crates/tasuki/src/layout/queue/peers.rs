@@ -17,8 +17,8 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::wait;
 use crate::sys::holders;
 
-/// So many looks in a row, half a second apart, must find no reader before the system is asked.
-const LOOKS: u32 = 10;
+/// So many checks in a row, half a second apart, must find no reader before the system is asked.
+const CHECKS: u32 = 10;
 
 /// The system is asked for writers every so many half seconds at least, by one that waits without end.
 const SELDOM: u32 = 16;
@@ -49,7 +49,7 @@ impl SharedQueue {
     #[cold]
     pub(super) fn look_for_readers(&self) -> Result<(), TransportFailure> {
         let now = wait::look_number();
-        let before = self.looks.load(Ordering::Relaxed);
+        let before = self.reader_checks.load(Ordering::Relaxed);
         let (count, last) = ((before >> 32) as u32, before as u32);
         let since = now.wrapping_sub(last);
         if since == 0 || self.end.is_some() {
@@ -58,7 +58,7 @@ impl SharedQueue {
         // Sleepers skip a slice now and then; after a longer time somebody had got in between.
         let count = if self.seems_unread() { if since <= 2 { count + 1 } else { 1 } } else { 0 };
         let mut next = count;
-        if count >= LOOKS {
+        if count >= CHECKS {
             if !holders::another_process_has(self.segment.file_id()) {
                 let reader = self.head().settings.reader.load(Ordering::SeqCst);
                 let death = Token::from_bits(reader as u32)
@@ -67,9 +67,14 @@ impl SharedQueue {
             }
             next = 0;
         }
-        // Another thread may have looked as well: one of the two looks counts.
+        // Another thread may have looked as well: one of the two checks counts.
         let after = u64::from(next) << 32 | u64::from(now);
-        let _ = self.looks.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.reader_checks.compare_exchange(
+            before,
+            after,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
         Ok(())
     }
 

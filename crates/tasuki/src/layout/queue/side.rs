@@ -254,8 +254,8 @@ impl Side {
     }
 }
 
-/// How often one looks whether a notifier commits, before going through its lock: some 5 us.
-const LOOKS: u32 = if cfg!(loom) { 1 } else { 200 };
+/// How often a waiter spins until a notifier commits, before going through its lock: some 5 us.
+const SPINS: u32 = if cfg!(loom) { 1 } else { 200 };
 
 /// Sleeps until `ready`, which the holder of the lock `notifier` makes true after it notified `event`; may return early for
 /// no reason.
@@ -270,12 +270,12 @@ pub(super) fn sleep_until<Entered, E: From<GaveUp>>(
     wait: &mut Wait<'_>,
 ) -> Result<(), E> {
     // A notifier notifies and then commits: the waiter that was just woken mostly comes in between, and need not go to its lock.
-    let mut looks = LOOKS;
-    while looks > 0 && notifier.is_held() {
+    let mut spins = SPINS;
+    while spins > 0 && notifier.is_held() {
         if ready() {
             return Ok(());
         }
-        looks -= 1;
+        spins -= 1;
         std::hint::spin_loop();
     }
     let prepared = event.prepare();

@@ -111,14 +111,14 @@ pub struct RawStream {
     limits: StreamLimits,
     reading: Turn<Reading>,
     writing: Turn<Writing>,
-    /// How many messages in a row had to be waited for, modulo `LOOKS_AFTER`. Only a hint.
+    /// How many messages in a row had to be waited for, modulo `TRIES_AFTER`. Only a hint.
     late: AtomicU8,
-    /// How long to look for what comes before sleeping.
+    /// How long to spin for what comes before sleeping.
     answers: Spin,
 }
 
 /// After so many messages that were waited for, it is tried whether the next one is there already.
-const LOOKS_AFTER: u8 = 16;
+const TRIES_AFTER: u8 = 16;
 
 /// How a call that receives goes about it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -354,7 +354,7 @@ impl RawStream {
             slept = true;
         }
         reading.since = None;
-        let late = if slept { (self.late.load(Ordering::Relaxed) + 1) % LOOKS_AFTER } else { 0 };
+        let late = if slept { (self.late.load(Ordering::Relaxed) + 1) % TRIES_AFTER } else { 0 };
         self.late.store(late, Ordering::Relaxed);
         Ok(())
     }
