@@ -11,14 +11,14 @@ import pytest
 def program():
     """Runs a program to its end: `program(*words, cwd=None)`; one that hangs is killed with all its children."""
 
-    def run(*words, cwd=None, patience=300):
+    def run(*words, cwd=None, timeout=300):
         command = [str(word) for word in words]
         pipe = subprocess.PIPE
         with subprocess.Popen(
             command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, start_new_session=True
         ) as process:
             try:
-                output, errors = process.communicate(timeout=patience)
+                output, errors = process.communicate(timeout=timeout)
             finally:
                 # Whoever is still there has lost its parent, or hangs.
                 try:

@@ -39,7 +39,7 @@ def is_faster_fifo(queue) -> bool:
     return type(queue).__module__.startswith("faster_fifo")
 
 
-def patient(get: Callable) -> Callable:
+def trying_again(get: Callable) -> Callable:
     """faster-fifo's get raises Empty long before its timeout when another consumer was quicker."""
 
     def again():
@@ -71,7 +71,7 @@ def flow(made, producers: int, consumers: int, operations: int, values: Callable
         return work
 
     def consume() -> int:
-        get = patient(queue.get) if consumers > 1 and is_faster_fifo(queue) else queue.get
+        get = trying_again(queue.get) if consumers > 1 and is_faster_fifo(queue) else queue.get
         result = 0
         for _ in range(total // consumers):
             result += check(get())

@@ -22,7 +22,7 @@ WORD_BYTES = string.ascii_letters.encode() + bytes(range(128, 256))
 WORD = re.compile(rb"[a-z\x80-\xff]+")
 NOT_COUNTED = {"__pycache__", "site-packages"}
 WAITING = 64  # pieces in the queue before the reader has to wait
-PATIENCE = 60  # seconds without any progress: a worker must have died
+TIMEOUT = 60  # seconds without any progress: a worker must have died
 
 
 def words(text):
@@ -114,14 +114,14 @@ def feed(folder, jobs, tables, processes):
     for process in processes:
         process.start()
     for piece in pieces(folder):
-        jobs.put(piece, timeout=PATIENCE)
+        jobs.put(piece, timeout=TIMEOUT)
         trace.mark()
     for _ in processes:
-        jobs.put(b"", timeout=PATIENCE)
+        jobs.put(b"", timeout=TIMEOUT)
     total, traces = Counter(), []
     for _ in processes:
         trace.mark()
-        worker, table = tables.get(timeout=PATIENCE)
+        worker, table = tables.get(timeout=TIMEOUT)
         trace.mark()
         traces.append(worker)
         total.update(table)

@@ -145,9 +145,9 @@ def _run_once(python: Path, group: Group, methods: list[str], notes: Path) -> tu
 
 def _end_group(group: int) -> None:
     """Give the standard library's resource tracker a moment to unlink what a killed test left, then kill the rest."""
-    patience = time.monotonic() + 2
+    deadline = time.monotonic() + 2
     try:
-        while time.monotonic() < patience:
+        while time.monotonic() < deadline:
             os.killpg(group, 0)
             time.sleep(0.02)
         os.killpg(group, signal.SIGKILL)

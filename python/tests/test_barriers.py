@@ -15,7 +15,7 @@ import pytest
 
 from observing import descriptors, processor_seconds, resident
 import tasuki
-from patience import WATCHDOG, until, until_asleep, when_asleep
+from deadlines import WATCHDOG, until, until_asleep, when_asleep
 
 BROKEN = threading.BrokenBarrierError
 

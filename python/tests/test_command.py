@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from patience import state, until
+from deadlines import state, until
 import tasuki
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import WATCHDOG, when_asleep
+from deadlines import WATCHDOG, when_asleep
 from tasuki.connection import Listener, Client, wait
 
 

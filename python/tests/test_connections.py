@@ -14,7 +14,7 @@ import pytest
 
 from observing import descriptors
 import tasuki
-from patience import struck_asleep, until, until_asleep, when_asleep
+from deadlines import struck_asleep, until, until_asleep, when_asleep
 from tasuki.connection import Connection
 
 PLAIN = [

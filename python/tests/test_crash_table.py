@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import WATCHDOG, until, until_asleep
+from deadlines import WATCHDOG, until, until_asleep
 
 pytestmark = pytest.mark.timeout(3600)
 

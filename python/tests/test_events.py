@@ -15,7 +15,7 @@ import pytest
 
 from observing import descriptors, processor_seconds, resident
 import tasuki
-from patience import WATCHDOG, struck_asleep, until_asleep
+from deadlines import WATCHDOG, struck_asleep, until_asleep
 
 
 def test_it_is_set_until_it_is_cleared() -> None:

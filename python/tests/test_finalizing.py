@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-# Each step prints what came of it. `patience` is longer than a wait goes on before it asks for signals.
+# Each step prints what came of it. `timeout` is longer than a wait goes on before it asks for signals.
 PROGRAM = """
     import atexit, builtins, sys
     import tasuki
@@ -13,8 +13,8 @@ PROGRAM = """
         pass
 
     class Uses:
-        def __init__(self, patience):
-            self.patience = patience
+        def __init__(self, timeout):
+            self.timeout = timeout
             self.lock, self.rlock, self.held = tasuki.Lock(), tasuki.RLock(), tasuki.Lock()
             self.semaphore, self.bounded, self.none = tasuki.Semaphore(1), tasuki.BoundedSemaphore(1), tasuki.Semaphore(0)
             self.event, self.condition = tasuki.Event(), tasuki.Condition()
@@ -38,12 +38,12 @@ PROGRAM = """
 
             def nested(lock):
                 with lock:
-                    return lock.acquire(timeout=self.patience)
+                    return lock.acquire(timeout=self.timeout)
 
             def notified():
                 with self.condition:
                     self.condition.notify_all()
-                    return self.condition.wait(self.patience)
+                    return self.condition.wait(self.timeout)
 
             def counted():
                 self.value.value = 1
@@ -58,24 +58,24 @@ PROGRAM = """
             step("rlock", lambda: (nested(self.rlock), self.rlock.release()))
             step("semaphore", lambda: (self.semaphore.acquire(), self.semaphore.release()))
             step("semaphore with", lambda: nested(self.semaphore))
-            step("semaphore wait", lambda: self.none.acquire(timeout=self.patience))
+            step("semaphore wait", lambda: self.none.acquire(timeout=self.timeout))
             step("bounded", lambda: self.bounded.release())
-            step("event", lambda: (self.event.wait(self.patience), self.event.set(), self.event.wait(), self.event.clear()))
+            step("event", lambda: (self.event.wait(self.timeout), self.event.set(), self.event.wait(), self.event.clear()))
             step("condition", notified)
             step("barrier", lambda: self.barrier.wait())
-            step("barrier wait", lambda: self.lonely.wait(self.patience))
+            step("barrier wait", lambda: self.lonely.wait(self.timeout))
             step("value", counted)
             step("array", lambda: (self.array.__setitem__(1, 2.0), self.array[1], self.array[:]))
             step("raw", lambda: self.raw.value)
             step("queue", lambda: (self.queue.put("x"), self.queue.get()))
             step("queue large", lambda: (self.queue.put(bytes(3000000)), len(self.queue.get())))
             step("queue empty", lambda: self.queue.get_nowait())
-            step("queue wait", lambda: self.queue.get(timeout=self.patience))
-            step("queue full", lambda: self.small.put(1, timeout=self.patience))
+            step("queue wait", lambda: self.queue.get(timeout=self.timeout))
+            step("queue full", lambda: self.small.put(1, timeout=self.timeout))
             step("simple", lambda: (self.simple.put("y"), self.simple.get(), self.simple.empty()))
             step("tasks", lambda: (self.tasks.put(1), self.tasks.get(), self.tasks.task_done(), self.tasks.join()))
             step("pipe", lambda: (self.writer.send("x"), self.reader.recv()))
-            step("pipe wait", lambda: self.reader.poll(self.patience))
+            step("pipe wait", lambda: self.reader.poll(self.timeout))
             step("pipe both ways", lambda: (self.one.send_bytes(b"a"), self.other.recv_bytes(), self.one.poll()))
             step("pickled queue", lambda: (self.queue.put(plain), type(self.queue.get()).__name__))
             step("pickled pipe", lambda: (self.one.send([plain]), type(self.other.recv()).__name__))
@@ -94,8 +94,8 @@ PROGRAM = """
             except EOFError:
                 say("pipe end", "EOFError")
 
-    before, where, patience = sys.argv[1:]
-    uses = Uses(float(patience))
+    before, where, timeout = sys.argv[1:]
+    uses = Uses(float(timeout))
     memory = uses.memory
     if before == "used before":
         uses.use(Plain())
@@ -152,11 +152,11 @@ NEEDS_AN_IMPORT = ("pickled queue", "pickled pipe")
 
 
 @pytest.mark.parametrize(
-    ("where", "patience"), [("atexit", 0.01), ("a global", 0.6), ("builtins", 0.01), ("a cycle", 0.01)]
+    ("where", "timeout"), [("atexit", 0.01), ("a global", 0.6), ("builtins", 0.01), ("a cycle", 0.01)]
 )
 @pytest.mark.parametrize("before", ["never used", "used before"])
-def test_every_object_works_or_raises(run, before: str, where: str, patience: float) -> None:
-    done = run(PROGRAM, before, where, str(patience))
+def test_every_object_works_or_raises(run, before: str, where: str, timeout: float) -> None:
+    done = run(PROGRAM, before, where, str(timeout))
     steps = done.stdout.splitlines()
     if where in ("a global", "builtins"):
         steps = [

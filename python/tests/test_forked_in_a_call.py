@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from threading import BrokenBarrierError
 from typing import Any
 
-import patience
+import deadlines
 import pytest
 
 import tasuki
@@ -37,7 +37,7 @@ class Two:
         self.parent = os.fork()
         if self.parent == 0:
             self._work(call, child_raises)
-        patience.until_asleep(self.parent)
+        deadlines.until_asleep(self.parent)
         os.kill(self.parent, signal.SIGUSR1)
         news = [self._read()]
         while news[-1][0] != "forked":  # a child that raises may be faster
@@ -61,7 +61,7 @@ class Two:
 
         try:
             os.close(self._hold)
-            signal.alarm(2 * patience.WATCHDOG)  # nobody outlives the test for long
+            signal.alarm(2 * deadlines.WATCHDOG)  # nobody outlives the test for long
             signal.signal(signal.SIGUSR1, handler)
             try:
                 result = call()
@@ -82,7 +82,7 @@ class Two:
     def _read(self) -> tuple[str, str]:
         poll = select.poll()
         poll.register(self.told, select.POLLIN)
-        assert poll.poll(patience.WATCHDOG * 1000), "nobody returns from the call"
+        assert poll.poll(deadlines.WATCHDOG * 1000), "nobody returns from the call"
         line = b""
         while not line.endswith(b"\n"):
             line += os.read(self.told, 1)
@@ -98,7 +98,7 @@ class Two:
         return dict([self.next(), self.next()])
 
     def both_wait(self) -> None:
-        patience.until_asleep(self.parent, self.child)
+        deadlines.until_asleep(self.parent, self.child)
         assert not self.has_news()
 
     def kill(self, who: str) -> None:
@@ -176,7 +176,7 @@ def test_each_puts_its_message() -> None:
     queue.put(0)
     with two(lambda: queue.put(1)) as both:
         both.both_wait()
-        assert [queue.get(timeout=patience.WATCHDOG) for _ in range(3)] == [0, 1, 1]
+        assert [queue.get(timeout=deadlines.WATCHDOG) for _ in range(3)] == [0, 1, 1]
         assert both.both() == {"parent": "None", "child": "None"}
 
 
@@ -185,7 +185,7 @@ def test_each_sends_its_message_whole() -> None:
     with two(lambda: writer.send_bytes(LARGE)) as both:
         both.both_wait()
         for _ in range(2):
-            assert reader.poll(patience.WATCHDOG)
+            assert reader.poll(deadlines.WATCHDOG)
             assert reader.recv_bytes() == LARGE
         assert both.both() == {"parent": "None", "child": "None"}
         assert not reader.poll()
@@ -195,7 +195,7 @@ def test_a_child_that_leaves_does_not_give_its_parent_s_turn_back() -> None:
     reader, writer = CTX.Pipe(False)
     with two(lambda: writer.send_bytes(LARGE), child_raises=True) as both:
         assert both.next() == ("child", "Raised")
-        patience.until_asleep(both.parent)
+        deadlines.until_asleep(both.parent)
         assert reader.recv_bytes() == LARGE
         assert both.next() == ("parent", "None")
 
@@ -210,9 +210,9 @@ def test_the_message_that_the_parent_is_in_the_middle_of_is_the_parent_s() -> No
     sender = CTX.Process(target=send)
     sender.start()
     assert sender.pid is not None
-    patience.until_asleep(sender.pid)
+    deadlines.until_asleep(sender.pid)
     os.kill(sender.pid, signal.SIGSTOP)
-    patience.until(lambda: patience.state(sender.pid) == "T")
+    deadlines.until(lambda: deadlines.state(sender.pid) == "T")
     with two(lambda: len(reader.recv_bytes())) as both:
         both.both_wait()
         os.kill(sender.pid, signal.SIGCONT)
@@ -258,7 +258,7 @@ def test_a_child_that_leaves_does_not_give_its_parent_s_seat_up(which: int) -> N
 
     with two(wait, child_raises=True) as both:
         assert both.next() == ("child", "Raised")
-        patience.until_asleep(both.parent)
+        deadlines.until_asleep(both.parent)
         assert not both.has_news()
         with condition:
             condition.notify()
@@ -269,8 +269,8 @@ def test_both_come_to_a_barrier() -> None:
     barrier = CTX.Barrier(3)
     with two(barrier.wait) as both:
         both.both_wait()
-        patience.until(lambda: barrier.n_waiting == 2)
-        mine = barrier.wait(patience.WATCHDOG)
+        deadlines.until(lambda: barrier.n_waiting == 2)
+        mine = barrier.wait(deadlines.WATCHDOG)
         assert sorted([mine, *map(int, both.both().values())]) == [0, 1, 2]
 
 
@@ -280,7 +280,7 @@ def test_a_child_that_leaves_a_barrier_leaves_its_parent_there() -> None:
         assert both.next() == ("child", "Raised")
         assert barrier.n_waiting == 1
         try:
-            barrier.wait(patience.WATCHDOG)
+            barrier.wait(deadlines.WATCHDOG)
         except BrokenBarrierError:
             pytest.fail("the child took its parent's place away")
         assert both.next()[0] == "parent"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from observing import descriptors
-from patience import until
+from deadlines import until
 import tasuki
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import struck_asleep, until_asleep
+from deadlines import struck_asleep, until_asleep
 
 
 # --- counting

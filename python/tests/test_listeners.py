@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import struck_asleep, until_asleep
+from deadlines import struck_asleep, until_asleep
 from tasuki.connection import Client, Connection, Listener, wait
 
 FAMILIES = ["AF_UNIX", "AF_INET"]

@@ -21,7 +21,7 @@ RUNS_OUT = 2
 WAITS = {"join", "wait", "poll", "select", "settimeout"}
 CLOCKS = {"monotonic", "perf_counter", "time"}
 #: What watchdogs are called.
-PATIENCE = {"NEVER", "PATIENCE", "SOON", "WATCHDOG"}
+DEADLINES = {"DEADLINE", "NEVER", "SOON", "WATCHDOG"}
 
 
 def _called(node: ast.AST) -> str:
@@ -56,11 +56,11 @@ def faults_in_python(source: str) -> Iterator[tuple[int, str]]:
                 if any(map(_is_short, waits)):
                     yield node.lineno, "a wait that a slow machine needs longer for"
                 if _called(node) == "Timer" and any("kill" in ast.dump(part) for part in node.args[1:2]):
-                    yield node.lineno, "a signal after a time: patience.struck_asleep sends it when its thread sleeps"
+                    yield node.lineno, "a signal after a time: deadlines.struck_asleep sends it when its thread sleeps"
             case ast.Compare(ops=[ast.Lt() | ast.LtE()], left=ast.BinOp(op=ast.Sub()) as took, comparators=[bound]):
-                if _asks_a_clock(took) and not (isinstance(bound, ast.Name) and bound.id in PATIENCE):
+                if _asks_a_clock(took) and not (isinstance(bound, ast.Name) and bound.id in DEADLINES):
                     yield node.lineno, "an upper bound of time"
-            case ast.Assign(targets=[ast.Name(id=name)], value=bound) if name in PATIENCE and _is_short(bound):
+            case ast.Assign(targets=[ast.Name(id=name)], value=bound) if name in DEADLINES and _is_short(bound):
                 yield node.lineno, "a watchdog that a slow machine runs into"
             case ast.BinOp(op=ast.Add(), right=bound) if _asks_a_clock(node.left) and _is_short(bound):
                 yield node.lineno, "a deadline that is no watchdog"
@@ -105,7 +105,7 @@ def test_no_test_supposes_a_speed() -> None:
         ("q.get(timeout=5)", 1),
         ("process.join(30)", 1),
         ("assert time.monotonic() - began < 5", 1),
-        ("PATIENCE = 30.0", 1),
+        ("DEADLINE = 30.0", 1),
         ("deadline = time.monotonic() + 10", 1),
         ("threading.Timer(0.2, os.kill, (os.getpid(), 2))", 1),
         ("threading.Timer(0.2, process.kill)", 1),

@@ -14,7 +14,7 @@ import pytest
 import tasuki
 from tasuki import reduction
 from observing import descriptors
-from patience import WATCHDOG, until_asleep
+from deadlines import WATCHDOG, until_asleep
 
 
 def _child(body: Callable[[], object]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import WATCHDOG
+from deadlines import WATCHDOG
 
 #: What has no meaning here, as README.md says.
 NO_MEANING = {"_is_fork_ctx", "_array", "_wrapper", "_opid"}

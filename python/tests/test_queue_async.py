@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import WATCHDOG
+from deadlines import WATCHDOG
 
 pytestmark = pytest.mark.filterwarnings("error")
 

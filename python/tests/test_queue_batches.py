@@ -17,7 +17,7 @@ import pytest
 
 from working import Bomb
 import tasuki
-from patience import WATCHDOG, struck_asleep, until, until_asleep, when_asleep
+from deadlines import WATCHDOG, struck_asleep, until, until_asleep, when_asleep
 
 VALUES = [1, -1, "two", None, True, 2.5, b"bytes", (3, "three"), [4], {"five": 5}, 2**70, bytearray(b"x"), ""]
 

@@ -19,7 +19,7 @@ import pytest
 
 from observing import descriptors
 import tasuki
-from patience import WATCHDOG, struck_asleep, until, until_asleep
+from deadlines import WATCHDOG, struck_asleep, until, until_asleep
 
 PAGE = os.sysconf("SC_PAGESIZE")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import WATCHDOG, until_asleep
+from deadlines import WATCHDOG, until_asleep
 
 KINDS = ("Queue", "SimpleQueue")
 

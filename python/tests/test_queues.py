@@ -17,7 +17,7 @@ import pytest
 
 from working import Bomb, kill_workers
 import tasuki
-from patience import struck_asleep, until, until_asleep
+from deadlines import struck_asleep, until, until_asleep
 
 
 class Color(enum.IntEnum):

@@ -16,7 +16,7 @@ import pytest
 
 from observing import descriptors, processor_seconds, resident
 import tasuki
-from patience import WATCHDOG, struck_asleep, until_asleep, when_asleep
+from deadlines import WATCHDOG, struck_asleep, until_asleep, when_asleep
 
 
 @pytest.fixture(params=["Semaphore", "BoundedSemaphore"])

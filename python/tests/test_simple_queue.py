@@ -25,7 +25,7 @@ import pytest
 
 from working import kill_workers
 import tasuki
-from patience import WATCHDOG, state, until, until_asleep, when_asleep
+from deadlines import WATCHDOG, state, until, until_asleep, when_asleep
 
 
 # --- what it is

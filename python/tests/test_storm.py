@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import WATCHDOG, until
+from deadlines import WATCHDOG, until
 
 pytestmark = pytest.mark.timeout(3600)
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from patience import until, until_asleep
+from deadlines import until, until_asleep
 import tasuki
 from tasuki.connection import Client, Listener
 from tasuki.connection import wait as wait_for_any
@@ -38,7 +38,7 @@ ROUNDS = 100 if SOAK else 2
 pytestmark = pytest.mark.timeout(3600 if SOAK else 600)
 
 #: For what must happen: only a hang takes so long.
-PATIENCE = 120
+DEADLINE = 120
 
 
 class Struck(Exception):
@@ -50,7 +50,7 @@ def _in_thread(work: Callable[[], Any]) -> None:
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(DEADLINE)
     assert results, "it hangs, or failed"
 
 
@@ -85,14 +85,14 @@ class LockAcquire(Row):
         self.it.release()
 
     def found(self) -> None:
-        assert self.it.acquire(timeout=PATIENCE)
+        assert self.it.acquire(timeout=DEADLINE)
         assert not self.it.acquire(False)
         self.it.release()
 
 
 class LockAcquireInTime(LockAcquire):
     def block(self) -> None:
-        self.it.acquire(True, PATIENCE)
+        self.it.acquire(True, DEADLINE)
 
 
 class LockWith(LockAcquire):
@@ -110,22 +110,22 @@ class RLockAcquire(Row):
         def hold() -> None:
             with self.it:
                 held.set()
-                self.go.wait(PATIENCE)
+                self.go.wait(DEADLINE)
 
         self.holder = threading.Thread(target=hold, daemon=True)
         self.holder.start()
-        assert held.wait(PATIENCE)
+        assert held.wait(DEADLINE)
 
     def block(self) -> None:
         self.it.acquire()
 
     def open(self) -> None:
         self.go.set()
-        self.holder.join(PATIENCE)
+        self.holder.join(DEADLINE)
 
     def found(self) -> None:
         def take() -> bool:
-            assert self.it.acquire(timeout=PATIENCE), "this thread holds it"
+            assert self.it.acquire(timeout=DEADLINE), "this thread holds it"
             self.it.release()
             return True
 
@@ -147,7 +147,7 @@ class SemaphoreAcquire(Row):
 
     def found(self) -> None:
         assert self.it.get_value() == 1
-        assert self.it.acquire(timeout=PATIENCE)
+        assert self.it.acquire(timeout=DEADLINE)
         assert not self.it.acquire(False)
         self.it.release()
 
@@ -183,7 +183,7 @@ class ConditionWait(Row):
         assert self.it._waiting == 0
 
         def take() -> bool:
-            assert self.it.acquire(timeout=PATIENCE), "this thread holds the lock"
+            assert self.it.acquire(timeout=DEADLINE), "this thread holds the lock"
             self.it.release()
             return True
 
@@ -193,7 +193,7 @@ class ConditionWait(Row):
 class ConditionWaitFor(ConditionWait):
     def block(self) -> None:
         with self.it:
-            self.it.wait_for(lambda: False, PATIENCE)
+            self.it.wait_for(lambda: False, DEADLINE)
 
 
 class EventWait(Row):
@@ -223,7 +223,7 @@ class BarrierWait(Row):
         for other in self.others:
             other.start()
         for other in self.others:
-            other.join(PATIENCE)
+            other.join(DEADLINE)
 
     def found(self) -> None:
         assert not any(other.is_alive() for other in self.others)
@@ -254,7 +254,7 @@ class QueueGet(Row):
 
 class QueueGetInTime(QueueGet):
     def block(self) -> None:
-        self.it.get(timeout=PATIENCE)
+        self.it.get(timeout=DEADLINE)
 
 
 class SimpleQueueGet(QueueGet):
@@ -281,7 +281,7 @@ class JoinableQueueJoin(QueueGet):
         self.it.join()
 
     def open(self) -> None:
-        assert self.it.get(timeout=PATIENCE) == "a task"
+        assert self.it.get(timeout=DEADLINE) == "a task"
         self.it.task_done()
 
     def found(self) -> None:
@@ -298,10 +298,10 @@ class QueuePut(QueueGet):
         self.it.put("not put")
 
     def open(self) -> None:
-        assert self.it.get(timeout=PATIENCE) == "first"
+        assert self.it.get(timeout=DEADLINE) == "first"
 
     def found(self) -> None:
-        self.it.put("sent", timeout=PATIENCE)
+        self.it.put("sent", timeout=DEADLINE)
         super().found()
 
 
@@ -318,7 +318,7 @@ class PipeRecv(Row):
         self.writer.send(b"sent")
 
     def found(self) -> None:
-        assert self.reader.poll(PATIENCE) and self.reader.recv() == b"sent"
+        assert self.reader.poll(DEADLINE) and self.reader.recv() == b"sent"
         assert not self.reader.poll()
 
     def close(self) -> None:
@@ -368,7 +368,7 @@ class ConnectionWait(PipeRecv):
 class ProcessJoin(Row):
     def __init__(self, ctx: Any) -> None:
         self.go = ctx.Event()
-        self.process = ctx.Process(target=self.go.wait, args=(PATIENCE,))
+        self.process = ctx.Process(target=self.go.wait, args=(DEADLINE,))
         self.process.start()
 
     def block(self) -> None:
@@ -376,10 +376,10 @@ class ProcessJoin(Row):
 
     def open(self) -> None:
         self.go.set()
-        assert wait_for_any([self.process.sentinel], PATIENCE)
+        assert wait_for_any([self.process.sentinel], DEADLINE)
 
     def found(self) -> None:
-        self.process.join(PATIENCE)
+        self.process.join(DEADLINE)
         assert self.process.exitcode == 0
 
     def close(self) -> None:
@@ -410,7 +410,7 @@ class ListenerAccept(Row):
             return True
 
         _in_thread(accept)
-        self.connecting.join(PATIENCE)
+        self.connecting.join(DEADLINE)
         assert not self.connecting.is_alive()
 
     def close(self) -> None:
@@ -430,7 +430,7 @@ class AsyncResultGet(Row):
         self.manager_event.set()
 
     def found(self) -> None:
-        assert self.result.get(PATIENCE) is True
+        assert self.result.get(DEADLINE) is True
 
     def close(self) -> None:
         self.pool.terminate()
@@ -446,7 +446,7 @@ def _keep(event: Any) -> None:
 
 
 def _wait_for_kept() -> bool:
-    return bool(_kept.wait(PATIENCE))
+    return bool(_kept.wait(DEADLINE))
 
 
 def _rows(of: type[Row]) -> Iterator[type[Row]]:
@@ -471,7 +471,7 @@ def test_nothing_is_lost_and_nothing_held(row: type[Row], method: str) -> None:
             raise Struck
 
         def strike() -> None:
-            blocking.wait(PATIENCE)  # noqa: B023
+            blocking.wait(DEADLINE)  # noqa: B023
             if number % 2 == 0:  # noqa: B023
                 until_asleep(main.native_id)
             else:
@@ -487,7 +487,7 @@ def test_nothing_is_lost_and_nothing_held(row: type[Row], method: str) -> None:
                 it.block()
                 until(lambda: False)  # what was waited for can come from the handler only
         finally:
-            striker.join(PATIENCE)
+            striker.join(DEADLINE)
             signal.signal(signal.SIGUSR1, before)
         it.found()
         it.close()

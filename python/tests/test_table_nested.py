@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 import tasuki
-from patience import WATCHDOG, until_asleep
+from deadlines import WATCHDOG, until_asleep
 from tasuki.connection import wait as wait_for_any
 
 SOAK = bool(os.environ.get("TASUKI_SOAK"))

@@ -36,7 +36,7 @@ OTHERS, THREADS = 2, 2
 pytestmark = pytest.mark.timeout(3600 if SOAK else 600)
 
 #: For what must happen: only a hang takes so long.
-PATIENCE = 120
+DEADLINE = 120
 
 LARGE = bytes(100_000)
 
@@ -229,7 +229,7 @@ def test_descriptors_say_what_is_so(name: str, repeat: int) -> None:
             signal.alarm(3000)
             text = "it ended by an exception"
             try:
-                text = _play(kind, its, lambda: barrier.wait(PATIENCE), seed + 1 + who) or "well"
+                text = _play(kind, its, lambda: barrier.wait(DEADLINE), seed + 1 + who) or "well"
             except threading.BrokenBarrierError:
                 text = "nobody came"
             finally:
@@ -241,7 +241,7 @@ def test_descriptors_say_what_is_so(name: str, repeat: int) -> None:
     try:
         wrong = ""
         try:
-            wrong = _play(kind, its, lambda: barrier.wait(PATIENCE), seed) or "well"
+            wrong = _play(kind, its, lambda: barrier.wait(DEADLINE), seed) or "well"
         except threading.BrokenBarrierError:
             wrong = "nobody came"
         finally:
@@ -249,7 +249,7 @@ def test_descriptors_say_what_is_so(name: str, repeat: int) -> None:
                 barrier.abort()
         texts = [wrong]
         for reader, _ in reports:
-            assert _is_ready_within(reader, PATIENCE), "another process does not end"
+            assert _is_ready_within(reader, DEADLINE), "another process does not end"
             texts.append(os.read(reader, 4096).decode())
         assert texts == ["well"] * (1 + OTHERS), f"seed {seed}"
     finally:
@@ -274,11 +274,11 @@ def test_the_end_shows_in_every_process(duplex: bool) -> None:
             signal.alarm(3000)
             writer.close()
             # Not told by a call: by the descriptor, of which this process got to know nothing else.
-            os.write(told, b"1" if _is_ready_within(number, PATIENCE) else b"0")
+            os.write(told, b"1" if _is_ready_within(number, DEADLINE) else b"0")
             os._exit(0)
         writer.close()
         try:
-            assert _is_ready_within(number, PATIENCE)
+            assert _is_ready_within(number, DEADLINE)
             assert os.read(gone, 1) == b"1"
             assert [reader.recv() for _ in range(left)] == list(range(left))
             assert _is_ready(number, select.POLLIN)

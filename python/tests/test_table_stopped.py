@@ -29,7 +29,7 @@ from typing import Any
 
 import pytest
 
-from patience import state, until
+from deadlines import state, until
 import tasuki
 from tasuki import _tasuki
 from tasuki.connection import wait
@@ -40,7 +40,7 @@ ROUNDS = 60 if SOAK else 3
 pytestmark = pytest.mark.timeout(3600 if SOAK else 600)
 
 #: For what must happen: only a hang takes so long.
-PATIENCE = 120
+DEADLINE = 120
 #: The timeout of calls.
 SHORT = 0.05
 #: How long a call that does not wait may keep us from letting the peer go on.
@@ -423,14 +423,14 @@ def _check(name: str, caller: Caller, peer: int, call: int) -> None:
     before = caller.count()
     caller.begin(call)
     if timed:
-        assert caller.has_returned(PATIENCE), f"{name}.{what} does not return while a peer is stopped"
+        assert caller.has_returned(DEADLINE), f"{name}.{what} does not return while a peer is stopped"
         return
     if caller.has_returned(A_WHILE):
         return
     what_happens = f"no other thread runs while {name}.{what} waits for a stopped peer"
     until(lambda: caller.count() > before + 2, what_happens)
     os.kill(peer, signal.SIGCONT)
-    assert caller.has_returned(PATIENCE), f"{name}.{what} does not return, though the peer has gone on"
+    assert caller.has_returned(DEADLINE), f"{name}.{what} does not return, though the peer has gone on"
 
 
 def _peer_of(kind: Kind, it: Any, point: str | None = None) -> Callable[[], None]:
@@ -499,6 +499,6 @@ def test_a_stopped_process_is_joined_in_time(method: str) -> None:
     assert process.is_alive() and process.exitcode is None
     assert wait([process.sentinel], SHORT) == []
     process.kill()
-    process.join(PATIENCE)
+    process.join(DEADLINE)
     assert process.exitcode == -signal.SIGKILL
     process.close()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from observing import processor_seconds
-from patience import state, until
+from deadlines import state, until
 import tasuki
 
 #: Longer than any test waits: such a timer must be cancelled, or killed.

@@ -111,7 +111,7 @@ fn open(
     let start = Instant::now();
     loop {
         match attempt()? {
-            Err(tasuki::Error::Busy(_)) if start.elapsed() < RawHandle::OPEN_PATIENCE => {
+            Err(tasuki::Error::Busy(_)) if start.elapsed() < RawHandle::OPEN_RETRY => {
                 py.detach(|| std::thread::sleep(Duration::from_millis(1)));
             }
             other => return other.map_err(errors::engine),

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use tasuki::raw::{self, Wait};
 
 use crate::errors;
-use crate::waiting::{Blocking, Patience};
+use crate::waiting::{Blocking, Timeout};
 
 /// Waits until one of `readers` is readable or the other end of one of `ends` is gone, `timeout` seconds at most, and returns
 /// those of which that is so.
@@ -21,7 +21,7 @@ pub fn poll(
     timeout: Option<&Bound<'_, PyAny>>,
     ends: Vec<RawFd>,
 ) -> PyResult<Vec<RawFd>> {
-    let patience = Patience::new(Blocking(true), timeout)?;
+    let timeout = Timeout::new(Blocking(true), timeout)?;
     if let Some(negative) = readers.iter().chain(&ends).find(|number| **number < 0) {
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {negative}")));
     }
@@ -32,8 +32,8 @@ pub fn poll(
     let look =
         |wait: &mut Wait<'_>| raw::wait_for_descriptors(&borrowed_readers, &borrowed_ends, wait);
     let mut found = look(&mut Wait::now());
-    if matches!(found, Ok(Err(_))) && !patience.is_none() {
-        found = patience.wait(py, look)?;
+    if matches!(found, Ok(Err(_))) && !timeout.is_none() {
+        found = timeout.wait(py, look)?;
     }
     match found {
         Ok(Ok(ready)) => {

@@ -51,7 +51,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Blocking {
 
 /// What `block` and `timeout` of a call mean together.
 #[derive(Clone, Copy)]
-pub enum Patience {
+pub enum Timeout {
     /// Take what is there.
     None,
     /// Wait until then: one moment for all the waits of a call.
@@ -60,23 +60,23 @@ pub enum Patience {
     Forever,
 }
 
-impl Patience {
+impl Timeout {
     /// As the standard library reads them: `timeout` counts only when blocking, a negative one is zero.
-    pub fn new(block: Blocking, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Patience> {
+    pub fn new(block: Blocking, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Timeout> {
         if !block.0 {
-            return Ok(Patience::None);
+            return Ok(Timeout::None);
         }
         match timeout {
-            None => Ok(Patience::Forever),
+            None => Ok(Timeout::Forever),
             Some(timeout) => {
                 let seconds: f64 = timeout.extract()?;
                 if seconds > 0.0 {
                     let end = Duration::try_from_secs_f64(seconds)
                         .ok()
                         .and_then(|time| Instant::now().checked_add(time));
-                    Ok(end.map_or(Patience::Forever, Patience::Until))
+                    Ok(end.map_or(Timeout::Forever, Timeout::Until))
                 } else {
-                    Ok(Patience::None)
+                    Ok(Timeout::None)
                 }
             }
         }
@@ -84,7 +84,7 @@ impl Patience {
 
     /// Whether there is to be no waiting.
     pub fn is_none(self) -> bool {
-        matches!(self, Patience::None)
+        matches!(self, Timeout::None)
     }
 
     /// Runs a waiting call of the engine without the interpreter. The error of a signal handler wins over the result, which
@@ -106,7 +106,7 @@ impl Patience {
         if let Ok(result) = call(&mut Wait::attempt()) {
             return Ok(result);
         }
-        Patience::Forever
+        Timeout::Forever
             .wait(py, &mut call)?
             .map_err(|_| PyRuntimeError::new_err("a wait without end ended"))
     }
@@ -152,9 +152,9 @@ impl Patience {
                 raised.is_some() || no_hope()
             };
             let wait = match self {
-                Patience::None => Wait::now(),
-                Patience::Until(end) => Wait::until(end),
-                Patience::Forever => Wait::forever(),
+                Timeout::None => Wait::now(),
+                Timeout::Until(end) => Wait::until(end),
+                Timeout::Forever => Wait::forever(),
             };
             let mut wait = wait.interruptible(&mut interrupted);
             let result = call(&mut wait);

@@ -26,7 +26,7 @@ fn listener(handshake_timeout: Option<Duration>) -> RawListener {
     RawListener::bind(&Address::Inet(([127, 0, 0, 1], 0).into()), options).unwrap()
 }
 
-fn patient() -> RawListener {
+fn with_default_timeout() -> RawListener {
     listener(ListenerOptions::default().handshake_timeout)
 }
 
@@ -87,7 +87,7 @@ fn beginnings() -> Vec<Vec<u8>> {
 #[test]
 fn good_clients_are_served_while_strangers_hold_the_line() {
     let _watchdog = watchdog();
-    let listener = patient();
+    let listener = with_default_timeout();
     let mut strangers = Vec::new();
     for beginning in beginnings() {
         let mut stranger = stranger(&listener);
@@ -105,7 +105,7 @@ fn good_clients_are_served_while_strangers_hold_the_line() {
 fn strangers_that_close_midway_are_forgotten() {
     let _watchdog = watchdog();
     in_own_process(|| {
-        let listener = patient();
+        let listener = with_default_timeout();
         serve_one(&listener);
         let before = descriptor_count();
         for beginning in beginnings() {
@@ -201,7 +201,7 @@ fn one_that_answered_in_time_is_served_however_late_accept_is_called() {
 #[test]
 fn what_one_thread_leaves_another_one_finishes() {
     let _watchdog = watchdog();
-    let listener = patient();
+    let listener = with_default_timeout();
     thread::scope(|scope| {
         let (first, second) = (half_way(&listener), half_way(&listener));
         // One of two threads has them both, finishes one of them and goes away.
@@ -217,7 +217,7 @@ fn what_one_thread_leaves_another_one_finishes() {
 #[test]
 fn a_wrong_key_is_an_error_of_one_accept() {
     let _watchdog = watchdog();
-    let listener = patient();
+    let listener = with_default_timeout();
     let _silent = stranger(&listener);
     for _ in 0..3 {
         thread::scope(|scope| {
@@ -233,7 +233,7 @@ fn a_wrong_key_is_an_error_of_one_accept() {
 #[test]
 fn a_handshake_goes_on_from_one_accept_to_the_next() {
     let _watchdog = watchdog();
-    let listener = patient();
+    let listener = with_default_timeout();
     let mut slow = stranger(&listener);
     slow.set_nonblocking(true).unwrap();
     let mut handshake = Handshake::new(Side::Client, KEY.as_bytes(), [5; 40]);
@@ -265,7 +265,7 @@ fn a_handshake_goes_on_from_one_accept_to_the_next() {
 fn a_crowd_of_strangers_has_an_end_and_good_clients_get_through() {
     let _watchdog = watchdog();
     in_own_process(|| {
-        let listener = patient();
+        let listener = with_default_timeout();
         let mut crowd = Vec::new();
         for i in 0..300 {
             crowd.push(stranger(&listener));
@@ -295,7 +295,7 @@ fn a_crowd_of_strangers_has_an_end_and_good_clients_get_through() {
 fn strangers_cannot_use_up_the_descriptors() {
     let _watchdog = watchdog();
     in_own_process(|| {
-        let listener = patient();
+        let listener = with_default_timeout();
         let Address::Inet(address) = *listener.address() else { panic!("a port") };
         // Their ends are in another process.
         let gate = support::Words::new(2);
@@ -319,7 +319,7 @@ fn strangers_cannot_use_up_the_descriptors() {
 fn without_a_descriptor_left_accept_says_so() {
     let _watchdog = watchdog();
     in_own_process(|| {
-        let listener = patient();
+        let listener = with_default_timeout();
         let _waiting = stranger(&listener);
         limit_descriptors(0);
         let failed = listener.accept(&mut Wait::forever()).unwrap_err();
@@ -333,7 +333,7 @@ fn without_a_descriptor_left_accept_says_so() {
 #[test]
 fn two_threads_accept_at_once() {
     let _watchdog = watchdog();
-    let listener = patient();
+    let listener = with_default_timeout();
     let _silent: Vec<_> = (0..5).map(|_| stranger(&listener)).collect();
     let clients = 40;
     thread::scope(|scope| {
@@ -357,7 +357,7 @@ fn two_threads_accept_at_once() {
 #[test]
 fn a_forked_child_leaves_its_parents_handshakes_alone() {
     let _watchdog = watchdog();
-    let listener = patient();
+    let listener = with_default_timeout();
     // Its answer is there when the child looks, but it is the parent's.
     let slow = half_way(&listener);
     in_own_process(|| {

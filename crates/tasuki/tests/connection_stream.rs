@@ -377,10 +377,10 @@ fn a_client_gives_up_on_a_listener_without_room() {
     let listener =
         RawListener::bind(&Address::Unnamed, ListenerOptions { backlog: 0, ..Default::default() })
             .unwrap();
-    let patient = ClientOptions::default();
+    let options = ClientOptions::default();
     let mut waiting = Vec::new();
     let failed = loop {
-        match connect(listener.address(), &patient, &mut Wait::timeout(SOON)) {
+        match connect(listener.address(), &options, &mut Wait::timeout(SOON)) {
             Ok(stream) => waiting.push(stream),
             Err(failed) => break failed,
         }

@@ -38,13 +38,13 @@ fn two_processes_wake_each_other_a_hundred_thousand_times() {
 fn who_waits_is_never_told_that_the_queue_is_empty() {
     let _watchdog = watchdog();
     const EACH: u32 = 20_000;
-    for patience in [None, Some(support::NEVER)] {
+    for timeout in [None, Some(support::NEVER)] {
         let queue = Queue::<u32>::unbounded().unwrap();
         let mut consumers: Vec<Child> = (0..4)
             .map(|_| {
                 fork(|| {
                     for _ in 0..EACH {
-                        match patience {
+                        match timeout {
                             None => queue.get().unwrap(),
                             Some(time) => queue.get_timeout(time).unwrap(),
                         };

@@ -369,8 +369,8 @@ fn nobody_waits_longer_than_he_wants(kind: &str) {
                         run(thing);
                         done.send(()).unwrap();
                     });
-                    let patience = if manner == Timed { NEVER } else { A_WHILE };
-                    if returned.recv_timeout(patience).is_err() {
+                    let limit = if manner == Timed { NEVER } else { A_WHILE };
+                    if returned.recv_timeout(limit).is_err() {
                         peer.signal(libc::SIGCONT);
                         let late = returned.recv_timeout(NEVER);
                         assert!(manner == AtOnce, "{place}: does not return");

@@ -197,7 +197,7 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
         readers: list[int] = []
         ends: list[int] = []
         pipes: set[int] = set()
-        patience = math.inf
+        longest = math.inf
         for obj in objects:
             # An end of a pipe tells by a look whether it is ready, and else where it can be heard: a message, or the end.
             sound = obj._arm() if isinstance(obj, _tasuki.Connection) else None
@@ -205,7 +205,7 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
                 if sound:
                     ready.append(obj)
                 else:
-                    patience = _SOON
+                    longest = _SOON
                 continue
             if sound is not None:
                 number, end = sound
@@ -215,7 +215,7 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
                 # Another process that was stopped inside a queue keeps nobody from hearing of the others, or of the time.
                 number, end = within(obj, _SOON), None
                 if number is None:
-                    patience = _SOON
+                    longest = _SOON
                     continue
             if number in asked:
                 raise KeyError(f"{obj!r} (FD {number}) is already registered")
@@ -225,9 +225,9 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
                 asked[end] = obj
                 ends.append(end)
                 pipes.update((number, end))
-                patience = min(patience, _LOOK_AGAIN)
+                longest = min(longest, _LOOK_AGAIN)
         left = 0.0 if ready else math.inf if deadline is None else deadline - _tasuki.deadline()
-        left = min(left, patience)
+        left = min(left, longest)
         found = _poll(readers, ends, None if left == math.inf else left) if asked or not ready else []
         # A pipe may be heard for nothing: for a message that its sender did not live to finish.
         ready += [asked[number] for number in found if number not in pipes or asked[number]._arm() is True]

@@ -177,8 +177,8 @@ fn what_an_interrupted_one_was_notified_of_goes_to_the_next() {
     explore(2, || {
         let shop = Shop::new();
         // The first one waits, and a handler raises in it, before it is notified or after.
-        let impatient = shop.process(1);
-        let mut seat = impatient.view().sit_down(&mut Wait::forever()).unwrap();
+        let one_that_leaves = shop.process(1);
+        let mut seat = one_that_leaves.view().sit_down(&mut Wait::forever()).unwrap();
         let buyer = run(&shop, 2, |process| process.buy());
         let interrupted = run(&shop, 1, move |process| {
             let mut stop = || true;

@@ -17,7 +17,7 @@ use super::Connection;
 use super::transport::{Transport, stream_failed};
 use crate::errors;
 use crate::open::Open;
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 /// A socket that listens; the Python class of this name has one.
 #[pyclass(frozen, module = "tasuki._tasuki")]
@@ -54,7 +54,7 @@ impl Listener {
     fn accept<'py>(&self, connection: &Bound<'py, Connection>) -> PyResult<Bound<'py, PyAny>> {
         let py = connection.py();
         let raw = self.raw.enter().ok_or_else(closed)?;
-        let accepted = raw.while_waiting(|| Patience::Forever.wait(py, |wait| raw.accept(wait)))?;
+        let accepted = raw.while_waiting(|| Timeout::Forever.wait(py, |wait| raw.accept(wait)))?;
         let (stream, peer) = accepted.map_err(|failure| connect_failed(py, failure))?;
         connection.get().adopt_transport(Transport::of_stream(stream), true, true)?;
         from_address(py, &peer)
@@ -89,7 +89,7 @@ pub fn connect(
     let limits = limits(max_message, message_timeout)?;
     let authkey = authkey.map(AuthKey::from);
     let options = ClientOptions { authkey, limits, ..ClientOptions::default() };
-    let connected = Patience::Forever
+    let connected = Timeout::Forever
         .wait(py, |wait| tasuki::raw::connection::connect(&address, &options, wait))?;
     let stream = connected.map_err(|failure| connect_failed(py, failure))?;
     connection.get().adopt_transport(Transport::of_stream(stream), true, true)

@@ -19,7 +19,7 @@ use crate::buffers;
 use crate::forking_pickler::Place;
 use crate::native::{arguments, definition, method, nothing, slowly, this, truth};
 use crate::values;
-use crate::waiting::{Blocking, Patience};
+use crate::waiting::{Blocking, Timeout};
 
 /// Longer messages are left to the way that lets others run meanwhile.
 const QUICK: usize = 8 << 10;
@@ -266,18 +266,18 @@ unsafe extern "C" fn poll(
     slowly(|py| {
         // SAFETY: the interpreter's arguments, alive during this call.
         let [timeout] = unsafe { arguments(py, "poll", ["timeout"], args, count, names) }?;
-        let patience = match timeout {
-            None => Patience::None,
+        let timeout = match timeout {
+            None => Timeout::None,
             Some(timeout) => {
                 let timeout = Some(timeout).filter(|timeout| !timeout.is_none());
-                Patience::new(Blocking(true), timeout.as_ref())?
+                Timeout::new(Blocking(true), timeout.as_ref())?
             }
         };
         let transport = connection.receiving()?;
-        if patience.is_none() {
-            return transport.poll(py, patience).map(truth);
+        if timeout.is_none() {
+            return transport.poll(py, timeout).map(truth);
         }
-        transport.while_waiting(|| transport.poll(py, patience)).map(truth)
+        transport.while_waiting(|| transport.poll(py, timeout)).map(truth)
     })
 }
 

@@ -19,7 +19,7 @@ use tasuki::raw::connection::{RawConnection, RawStream, Received, StreamError, S
 use tasuki::raw::{self, GaveUp, TransportFailure, Wait};
 
 use crate::forking_pickler::{self, Place};
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 use crate::{buffers, errors, pickling, values};
 
 /// See the file's head.
@@ -137,7 +137,7 @@ impl Transport {
     pub fn send_bytes(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
         match self {
             Transport::Pipe(pipe) => send_frame(py, pipe, Codec::Raw.tag(), &[bytes], &[]),
-            Transport::Stream(stream) => Patience::Forever
+            Transport::Stream(stream) => Timeout::Forever
                 .wait(py, |wait| stream.raw().send(&[bytes], wait))?
                 .map_err(stream_failed),
             Transport::NotOpen(_) => Err(not_open()),
@@ -183,7 +183,7 @@ impl Transport {
                 }
                 if let Err(StreamError::GaveUp(GaveUp::TimedOut)) = received {
                     received =
-                        Patience::Forever.wait(py, |wait| raw.recv_later(buffer, most, wait))?;
+                        Timeout::Forever.wait(py, |wait| raw.recv_later(buffer, most, wait))?;
                 }
                 match received {
                     Ok(()) => Ok(PyBytes::new(py, buffer)),
@@ -196,20 +196,20 @@ impl Transport {
     }
 
     /// Whether there is something to receive, the end included.
-    pub fn poll(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+    pub fn poll(&self, py: Python<'_>, timeout: Timeout) -> PyResult<bool> {
         match self {
             Transport::Pipe(pipe) => {
                 let mut ready = pipe.poll(&mut Wait::now());
-                if matches!(ready, Ok(false)) && !patience.is_none() {
-                    ready = patience.wait(py, |wait| pipe.poll(wait))?;
+                if matches!(ready, Ok(false)) && !timeout.is_none() {
+                    ready = timeout.wait(py, |wait| pipe.poll(wait))?;
                 }
                 ready.map_err(|failure| pipe_failed(failure, PyEOFError::new_err))
             }
             Transport::Stream(stream) => {
                 let raw = stream.raw();
                 let mut ready = raw.poll(&mut Wait::now());
-                if matches!(ready, Ok(false)) && !patience.is_none() {
-                    ready = patience.wait(py, |wait| raw.poll(wait))?;
+                if matches!(ready, Ok(false)) && !timeout.is_none() {
+                    ready = timeout.wait(py, |wait| raw.poll(wait))?;
                 }
                 ready.map_err(stream_failed)
             }
@@ -282,7 +282,7 @@ fn send_frame(
         sent = pipe.send(codec, parts, fds, &mut Wait::now());
     }
     if matches!(sent, Err(TransportFailure::GaveUp(_))) {
-        sent = Patience::Forever.wait(py, |wait| pipe.send(codec, parts, fds, wait))?;
+        sent = Timeout::Forever.wait(py, |wait| pipe.send(codec, parts, fds, wait))?;
     }
     // EPIPE, which is 32 on every Linux.
     let broken = |()| PyBrokenPipeError::new_err((32, "Broken pipe"));
@@ -297,7 +297,7 @@ fn receive_frame(
 ) -> Result<Received, NotReceived> {
     let mut received = pipe.recv(buffer, limit, &mut Wait::now());
     if matches!(received, Err(TransportFailure::GaveUp(_))) {
-        received = Patience::Forever.wait(py, |wait| pipe.recv(buffer, limit, wait))?;
+        received = Timeout::Forever.wait(py, |wait| pipe.recv(buffer, limit, wait))?;
     }
     received.map_err(|failure| match failure {
         TransportFailure::Failed(error)

@@ -14,7 +14,7 @@ use super::put::{DETACH, check_open, refused};
 use super::{Queue, failures, get};
 use crate::forking_pickler::Place;
 use crate::values::{self, Bytes};
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 thread_local! {
     /// What messages are taken into, taken out while in use.
@@ -55,7 +55,7 @@ impl<'a> Parts<'a> {
 pub fn put_many(
     slf: &Bound<'_, Queue>,
     objects: &Bound<'_, PyAny>,
-    patience: Patience,
+    timeout: Timeout,
 ) -> PyResult<()> {
     check_open(slf)?;
     let py = slf.py();
@@ -91,9 +91,9 @@ pub fn put_many(
         (put, result) = raw.put_many(&messages, &mut Wait::attempt());
     }
     let timed_out = matches!(result, Err(TransportFailure::GaveUp(GaveUp::TimedOut)));
-    let result = if timed_out && !(total < DETACH && patience.is_none() && raw.is_surely_full()) {
+    let result = if timed_out && !(total < DETACH && timeout.is_none() && raw.is_surely_full()) {
         raw.while_waiting(|| {
-            patience.wait(py, |wait| {
+            timeout.wait(py, |wait| {
                 let (more, result) = raw.put_many(&messages[put..], wait);
                 put += more;
                 result
@@ -114,7 +114,7 @@ pub fn put_many(
 pub fn get_many<'py>(
     slf: &Bound<'py, Queue>,
     max: Option<i64>,
-    patience: Patience,
+    timeout: Timeout,
 ) -> PyResult<Bound<'py, PyList>> {
     let max = match max {
         None => usize::MAX,
@@ -134,9 +134,9 @@ pub fn get_many<'py>(
     let mut batch = BATCH.take().unwrap_or_default();
     let taken = match raw.get_many(max, &mut batch, &mut Wait::attempt()) {
         Err(TransportFailure::GaveUp(GaveUp::TimedOut))
-            if !(patience.is_none() && raw.is_surely_empty()) =>
+            if !(timeout.is_none() && raw.is_surely_empty()) =>
         {
-            get::wait_for(slf, &raw, patience, |wait| raw.get_many(max, &mut batch, wait))?
+            get::wait_for(slf, &raw, timeout, |wait| raw.get_many(max, &mut batch, wait))?
         }
         other => other,
     };

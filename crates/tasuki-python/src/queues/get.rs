@@ -11,7 +11,7 @@ use super::{Queue, failures};
 use crate::forking_pickler::Place;
 use crate::open::Use;
 use crate::values;
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 thread_local! {
     /// What small messages are copied to, taken out while in use.
@@ -29,7 +29,7 @@ pub enum As {
 
 pub fn get<'py>(
     slf: &Bound<'py, Queue>,
-    patience: Patience,
+    timeout: Timeout,
     form: As,
 ) -> PyResult<Bound<'py, PyAny>> {
     let queue = slf.get();
@@ -43,9 +43,9 @@ pub fn get<'py>(
     let mut scratch = SCRATCH.take();
     let taken = match raw.get(&mut scratch, &mut Wait::attempt()) {
         Err(TransportFailure::GaveUp(GaveUp::TimedOut))
-            if !(patience.is_none() && raw.is_surely_empty()) =>
+            if !(timeout.is_none() && raw.is_surely_empty()) =>
         {
-            wait_for(slf, &raw, patience, |wait| raw.get(&mut scratch, wait))?
+            wait_for(slf, &raw, timeout, |wait| raw.get(&mut scratch, wait))?
         }
         other => other,
     };
@@ -72,20 +72,20 @@ pub fn get<'py>(
 pub fn wait_for<R: Send>(
     slf: &Bound<'_, Queue>,
     raw: &Use<'_, RawQueue>,
-    patience: Patience,
+    timeout: Timeout,
     mut get: impl FnMut(&mut Wait<'_>) -> Result<R, TransportFailure> + Send,
 ) -> PyResult<Result<R, TransportFailure>> {
     let queue = slf.get();
     let py = slf.py();
     if !queue.ends.writer_is_closed() {
-        return raw.while_waiting(|| patience.wait(py, &mut get));
+        return raw.while_waiting(|| timeout.wait(py, &mut get));
     }
     let mut over = false;
     let no_hope = || {
         over = raw.is_abandoned();
         over
     };
-    let got = raw.while_waiting(|| patience.wait_unless(py, no_hope, &mut get))?;
+    let got = raw.while_waiting(|| timeout.wait_unless(py, no_hope, &mut get))?;
     match got {
         Ok(taken) => {
             raw.ends_drought();

@@ -6,7 +6,7 @@ use tasuki::raw::{GaveUp, JoinFailure, TaskDoneFailure, Wait};
 
 use super::Queue;
 use crate::errors;
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
     let queue = slf.get();
@@ -22,7 +22,7 @@ pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
     let counted = match raw.task_done(1, &mut Wait::attempt()) {
         // Somebody is inside for the moment that it takes.
         Err(TaskDoneFailure::GaveUp(GaveUp::TimedOut)) => {
-            raw.while_waiting(|| Patience::Forever.wait(py, |wait| raw.task_done(1, wait)))?
+            raw.while_waiting(|| Timeout::Forever.wait(py, |wait| raw.task_done(1, wait)))?
         }
         other => other,
     };
@@ -35,14 +35,14 @@ pub fn task_done(slf: &Bound<'_, Queue>) -> PyResult<()> {
 }
 
 /// Waits until all tasks are done, and tells whether they are.
-pub fn join(slf: &Bound<'_, Queue>, patience: Patience) -> PyResult<bool> {
+pub fn join(slf: &Bound<'_, Queue>, timeout: Timeout) -> PyResult<bool> {
     let queue = slf.get();
     let py = slf.py();
     loop {
         let joined = match queue.raw.enter() {
-            Some(raw) => raw.while_waiting(|| patience.wait(py, |wait| raw.join(wait)))?,
+            Some(raw) => raw.while_waiting(|| timeout.wait(py, |wait| raw.join(wait)))?,
             None => match queue.remains.get() {
-                Some(remains) => patience.wait(py, |wait| remains.join(wait))?,
+                Some(remains) => timeout.wait(py, |wait| remains.join(wait))?,
                 None => return Err(queue.not_there()),
             },
         };

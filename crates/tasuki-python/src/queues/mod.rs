@@ -28,7 +28,7 @@ use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
 use crate::open::{Open, Use};
 use crate::synchronize::{Policy, PolicyCell};
-use crate::waiting::{Blocking, Patience};
+use crate::waiting::{Blocking, Timeout};
 
 /// A queue of the engine; the Python classes of queues derive from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -170,7 +170,7 @@ impl Queue {
         block: Blocking,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        put::put(slf, obj, Patience::new(block, timeout)?)
+        put::put(slf, obj, Timeout::new(block, timeout)?)
     }
 
     /// Takes the oldest object out of the queue, waiting for one if need be.
@@ -181,7 +181,7 @@ impl Queue {
         block: Blocking,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        get::get(slf, Patience::new(block, timeout)?, As::Object)
+        get::get(slf, Timeout::new(block, timeout)?, As::Object)
     }
 
     /// As `get`, but a message that is bytes or a bytearray comes as a memoryview; from a megabyte on without a copy.
@@ -194,7 +194,7 @@ impl Queue {
         block: Blocking,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        get::get(slf, Patience::new(block, timeout)?, As::View)
+        get::get(slf, Timeout::new(block, timeout)?, As::View)
     }
 
     /// Puts objects in their order, under one lock as far as there is room: cheaper than one by one.
@@ -209,7 +209,7 @@ impl Queue {
         block: Blocking,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        batches::put_many(slf, objs, Patience::new(block, timeout)?)
+        batches::put_many(slf, objs, Timeout::new(block, timeout)?)
     }
 
     /// Takes several of the oldest objects, waiting for one if need be: at most `max`, and some 256 KiB of small ones.
@@ -223,17 +223,17 @@ impl Queue {
         block: Blocking,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
-        batches::get_many(slf, max, Patience::new(block, timeout)?)
+        batches::get_many(slf, max, Timeout::new(block, timeout)?)
     }
 
     /// Puts an object if there is room now; raises `queue.Full` otherwise.
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
-        put::put(slf, obj, Patience::None)
+        put::put(slf, obj, Timeout::None)
     }
 
     /// Takes an object if there is one now; raises `queue.Empty` otherwise.
     fn get_nowait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        get::get(slf, Patience::None, As::Object)
+        get::get(slf, Timeout::None, As::Object)
     }
 
     /// How many objects wait at this moment.
@@ -289,9 +289,9 @@ impl Queue {
         py: Python<'_>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<RawFd>> {
-        let patience = Patience::new(Blocking(true), timeout)?;
+        let timeout = Timeout::new(Blocking(true), timeout)?;
         let raw = self.raw()?;
-        raw.while_waiting(|| self.watched.messages_within(py, &raw, patience))
+        raw.while_waiting(|| self.watched.messages_within(py, &raw, timeout))
     }
 
     /// A descriptor that is writable while there is room, and once the queue is shut down.
@@ -350,7 +350,7 @@ impl Queue {
 
     /// Puts a prepared object if there is room now.
     fn _put_prepared(slf: &Bound<'_, Self>, prepared: &Bound<'_, Prepared>) -> PyResult<()> {
-        put::put_prepared(slf, prepared.get(), Patience::None)
+        put::put_prepared(slf, prepared.get(), Timeout::None)
     }
 
     /// Puts what is a pickle already.
@@ -364,7 +364,7 @@ impl Queue {
 
     #[pyo3(signature = (timeout = None))]
     fn _join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        joining::join(slf, Patience::new(Blocking(true), timeout)?)
+        joining::join(slf, Timeout::new(Blocking(true), timeout)?)
     }
 
     #[getter]

@@ -11,17 +11,17 @@ use super::{Queue, failures};
 use crate::forking_pickler::Place;
 use crate::open::Use;
 use crate::values::{self, Bytes, Encoded};
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 /// A message from this size on is copied without the interpreter: others may run meanwhile.
 pub const DETACH: usize = 64 << 10;
 
-pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, patience: Patience) -> PyResult<()> {
+pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
     check_open(slf)?;
     // Without a hold on the queue: this may run any Python code.
     match values::encode(object, slf.get().structured(), Place::Queue) {
-        Ok(message) if message.handles.is_empty() => put_encoded(slf, message, patience),
-        Ok(message) => put_with_handles(slf, object, message, patience),
+        Ok(message) if message.handles.is_empty() => put_encoded(slf, message, timeout),
+        Ok(message) => put_with_handles(slf, object, message, timeout),
         Err(error) => refused(slf, &error, object),
     }
 }
@@ -33,26 +33,26 @@ fn put_with_handles(
     slf: &Bound<'_, Queue>,
     object: &Bound<'_, PyAny>,
     message: Encoded<'_>,
-    patience: Patience,
+    timeout: Timeout,
 ) -> PyResult<()> {
     let py = slf.py();
     let Encoded { codec, handles, bytes } = message;
     let fds = handles.into_descriptors();
     let raw = Queue::using(slf)?;
     if slf.get().structured() == StructuredCodec::MessagePack {
-        return put_waiting(py, &raw, codec.tag(), &bytes, &fds, patience);
+        return put_waiting(py, &raw, codec.tag(), &bytes, &fds, timeout);
     }
     let parts = bytes.parts();
     let put = |wait: &mut Wait<'_>| raw.put_if_descriptors_fit(codec.tag(), &parts, &fds, wait);
     let is_put = raw
-        .while_waiting(|| patience.wait(py, put))?
+        .while_waiting(|| timeout.wait(py, put))?
         .map_err(|failure| failures::not_put(py, failure))?;
     if is_put {
         return Ok(());
     }
     drop((raw, fds));
     match values::encode_with_tickets(object, Place::Queue) {
-        Ok(message) => put_encoded(slf, message, patience),
+        Ok(message) => put_encoded(slf, message, timeout),
         Err(error) => refused(slf, &error, object),
     }
 }
@@ -77,7 +77,7 @@ pub fn refused(slf: &Bound<'_, Queue>, error: &PyErr, object: &Bound<'_, PyAny>)
 
 /// Puts what has no handles in it.
 #[inline]
-fn put_encoded(slf: &Bound<'_, Queue>, message: Encoded<'_>, patience: Patience) -> PyResult<()> {
+fn put_encoded(slf: &Bound<'_, Queue>, message: Encoded<'_>, timeout: Timeout) -> PyResult<()> {
     let raw = Queue::using(slf)?;
     let py = slf.py();
     let codec = message.codec.tag();
@@ -85,11 +85,11 @@ fn put_encoded(slf: &Bound<'_, Queue>, message: Encoded<'_>, patience: Patience)
     if let Some(bytes) = bytes.as_slice().filter(|bytes| bytes.len() < DETACH) {
         match raw.put(codec, &[bytes], &[], &mut Wait::attempt()) {
             Err(TransportFailure::GaveUp(GaveUp::TimedOut))
-                if !(patience.is_none() && raw.is_surely_full()) => {}
+                if !(timeout.is_none() && raw.is_surely_full()) => {}
             other => return other.map_err(|failure| failures::not_put(py, failure)),
         }
     }
-    put_waiting(py, &raw, codec, bytes, &[], patience)
+    put_waiting(py, &raw, codec, bytes, &[], timeout)
 }
 
 /// Puts what is large or what there was no room for, without the interpreter.
@@ -100,10 +100,10 @@ fn put_waiting(
     codec: u16,
     bytes: &Bytes<'_>,
     fds: &[OwnedFd],
-    patience: Patience,
+    timeout: Timeout,
 ) -> PyResult<()> {
     let parts = bytes.parts();
-    raw.while_waiting(|| patience.wait(py, |wait| raw.put(codec, &parts, fds, wait)))?
+    raw.while_waiting(|| timeout.wait(py, |wait| raw.put(codec, &parts, fds, wait)))?
         .map_err(|failure| failures::not_put(py, failure))
 }
 
@@ -116,7 +116,7 @@ pub fn put_pickle(slf: &Bound<'_, Queue>, pickle: &[u8]) -> PyResult<()> {
         Codec::Pickle.tag(),
         &Bytes::Borrowed(pickle),
         &[],
-        Patience::Forever,
+        Timeout::Forever,
     )
 }
 
@@ -141,13 +141,9 @@ pub fn prepare(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>) -> PyResult<Op
     }
 }
 
-pub fn put_prepared(
-    slf: &Bound<'_, Queue>,
-    prepared: &Prepared,
-    patience: Patience,
-) -> PyResult<()> {
+pub fn put_prepared(slf: &Bound<'_, Queue>, prepared: &Prepared, timeout: Timeout) -> PyResult<()> {
     check_open(slf)?;
     let raw = Queue::using(slf)?;
     let bytes = Bytes::Borrowed(&prepared.bytes);
-    put_waiting(slf.py(), &raw, prepared.codec, &bytes, &prepared.fds, patience)
+    put_waiting(slf.py(), &raw, prepared.codec, &bytes, &prepared.fds, timeout)
 }

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use tasuki::raw::{RawQueue, TransportFailure, Wait};
 
 use crate::errors;
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 /// Made when they are asked for: a queue that nobody watches is quicker.
 #[derive(Default)]
@@ -31,10 +31,10 @@ impl Watched {
         &self,
         py: Python<'_>,
         queue: &RawQueue,
-        patience: Patience,
+        timeout: Timeout,
     ) -> PyResult<Option<RawFd>> {
         if self.messages.get()?.is_none() {
-            let asked = patience.wait(py, |wait| queue.pollable_within(wait).map(drop))?;
+            let asked = timeout.wait(py, |wait| queue.pollable_within(wait).map(drop))?;
             match asked {
                 Ok(()) => {}
                 Err(TransportFailure::GaveUp(_)) => return Ok(None),
@@ -113,12 +113,12 @@ fn close(number: RawFd) {
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 
-/// Runs what waits for nothing but the end of another one's step: as [`Patience::step`].
+/// Runs what waits for nothing but the end of another one's step: as [`Timeout::step`].
 pub fn unstopped<R: Send>(
     py: Python<'_>,
     mut call: impl FnMut(&mut Wait<'_>) -> Result<R, TransportFailure> + Send,
 ) -> PyResult<R> {
-    let done = Patience::step(py, |wait| match call(wait) {
+    let done = Timeout::step(py, |wait| match call(wait) {
         Err(TransportFailure::GaveUp(why)) => Err(why),
         other => Ok(other),
     })?;

@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::sharedctypes::Block;
 use crate::synchronize::{Lockable, Policy, RLock};
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 /// An object with its lock; the Python classes of `sharedctypes` derive from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -31,7 +31,7 @@ impl Parts {
     /// Takes the memory's own lock, which has its owner's policy from the object that users know it as.
     #[inline]
     fn lock_own(&self, own: &Lockable, py: Python<'_>) -> PyResult<bool> {
-        own.lock(py, Patience::Forever, || {
+        own.lock(py, Timeout::Forever, || {
             self.lock.bind(py).cast::<RLock>().map_or(Policy::Raise, |lock| lock.get().policy())
         })
     }

@@ -12,7 +12,7 @@ use tasuki::raw::{AcquireFailure, GaveUp, NotPassed, RawArrived, RawBarrier, Raw
 
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
-use crate::waiting::{Blocking, Patience};
+use crate::waiting::{Blocking, Timeout};
 
 /// A barrier of the engine; the Python class of this name derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -106,10 +106,10 @@ impl Barrier {
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u32> {
         let raw = self.raw()?;
-        let patience = Patience::new(Blocking(true), timeout)?;
+        let timeout = Timeout::new(Blocking(true), timeout)?;
         let has_action = action.is_truthy()?;
         let passed = loop {
-            break match patience.wait(py, |wait| raw.arrive(has_action, wait))? {
+            break match timeout.wait(py, |wait| raw.arrive(has_action, wait))? {
                 Ok(RawArrived::Passed(index)) => Ok(index),
                 Ok(RawArrived::RunAction(turn)) => {
                     let called = action.call0();
@@ -122,7 +122,7 @@ impl Barrier {
                     }
                 }
                 Ok(RawArrived::Waits(arrival)) => {
-                    match patience.wait_once(py, || false, |wait| arrival.wait(wait))? {
+                    match timeout.wait_once(py, || false, |wait| arrival.wait(wait))? {
                         Some(passed) => passed,
                         None => continue, // some handler's child: it comes to the barrier itself
                     }
@@ -136,13 +136,13 @@ impl Barrier {
     /// Breaks the barrier: those who wait and those who come get BrokenBarrierError, until reset().
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
         let raw = self.raw()?;
-        Patience::step(py, |wait| done(raw.abort_within(wait)))?.map_err(errors::engine)
+        Timeout::step(py, |wait| done(raw.abort_within(wait)))?.map_err(errors::engine)
     }
 
     /// Makes the barrier whole and empty; those who wait at this moment get BrokenBarrierError.
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
         let raw = self.raw()?;
-        Patience::step(py, |wait| done(raw.reset_within(wait)))?.map_err(errors::engine)
+        Timeout::step(py, |wait| done(raw.reset_within(wait)))?.map_err(errors::engine)
     }
 
     /// How many parties it takes.

@@ -13,7 +13,7 @@ use super::quick::{Holder, Takeable};
 use super::{Lock, RLock};
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
-use crate::waiting::{Blocking, Patience};
+use crate::waiting::{Blocking, Timeout};
 
 /// How often a lock of another library is asked again for itself after a signal handler raised.
 const TRIES: u32 = 100;
@@ -34,7 +34,7 @@ pub struct Condition {
 }
 
 fn take(py: Python<'_>, core: &Arc<impl Takeable>) -> PyResult<bool> {
-    Ok(core.take_fast() || core.take(py, Patience::Forever)?)
+    Ok(core.take_fast() || core.take(py, Timeout::Forever)?)
 }
 
 fn never_made() -> PyErr {
@@ -77,14 +77,14 @@ impl Condition {
     }
 
     /// Waits with a foreign lock, which is freed and taken by its methods.
-    fn wait_foreign(&self, lock: &Bound<'_, PyAny>, patience: Patience) -> PyResult<bool> {
+    fn wait_foreign(&self, lock: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<bool> {
         let py = lock.py();
         let depth: u32 = match lock.getattr_opt(intern!(py, "_semlock"))? {
             Some(semlock) => semlock.call_method0(intern!(py, "_count"))?.extract()?,
             None => 1,
         };
         let raw = self.raw()?;
-        let mut waiter = match patience.wait(py, |wait| raw.enter(wait))? {
+        let mut waiter = match timeout.wait(py, |wait| raw.enter(wait))? {
             Ok(waiter) => waiter,
             Err(AcquireFailure::GaveUp(_)) => return Ok(false),
             Err(failure) => return Err(errors::engine(failure.into())),
@@ -92,7 +92,7 @@ impl Condition {
         for _ in 0..depth {
             lock.call_method0(intern!(py, "release"))?;
         }
-        let slept = patience.wait_once(py, || false, |wait| waiter.sleep(wait));
+        let slept = timeout.wait_once(py, || false, |wait| waiter.sleep(wait));
         // Some handler's child goes on here: it waits anew, when it has the lock.
         let forked = matches!(slept, Ok(None));
         let mut woken = slept.map(|woken| woken.unwrap_or(Woken::Notified));
@@ -109,7 +109,7 @@ impl Condition {
         }
         if forked && woken.is_ok() && waiter.has_missed_nothing() {
             drop(waiter);
-            return self.wait_foreign(lock, patience);
+            return self.wait_foreign(lock, timeout);
         }
         Ok(woken? == Woken::Notified)
     }
@@ -190,7 +190,7 @@ impl Condition {
     /// when an exception is raised. Returns whether it was notified in time.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        let patience = Patience::new(Blocking(true), timeout)?;
+        let timeout = Timeout::new(Blocking(true), timeout)?;
         let raw = self.raw()?;
         let not_held = || PyAssertionError::new_err("must acquire() condition before using wait()");
         if !self.is_mine(py)? {
@@ -199,15 +199,15 @@ impl Condition {
         let waited = match self.lock()? {
             UserLock::Lock(lock) => {
                 let user = lock.get().user_lock()?;
-                let waited = patience.wait(py, |wait| raw.wait(user, wait));
+                let waited = timeout.wait(py, |wait| raw.wait(user, wait));
                 lock.get().took();
                 waited?
             }
             UserLock::RLock(lock) => {
                 let user = lock.get().user_lock()?;
-                patience.wait(py, |wait| raw.wait(user, wait))?
+                timeout.wait(py, |wait| raw.wait(user, wait))?
             }
-            UserLock::Foreign(lock) => return self.wait_foreign(lock.bind(py), patience),
+            UserLock::Foreign(lock) => return self.wait_foreign(lock.bind(py), timeout),
         };
         match waited {
             Ok((woken, Acquired::Clean)) => Ok(woken == Woken::Notified),
@@ -234,7 +234,7 @@ impl Condition {
         let raw = self.raw()?;
         let count = usize::try_from(n).unwrap_or(0);
         // Somebody may have been stopped while it changed the list.
-        Patience::step(py, |wait| raw.notify_within(count, wait))
+        Timeout::step(py, |wait| raw.notify_within(count, wait))
     }
 
     /// Lets everybody who waits go on.

@@ -14,7 +14,7 @@ use tasuki::raw::{GaveUp, RawEvent, RawHandle, Wait};
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
 use crate::native::{definition, method, nothing, slowly, this, truth};
-use crate::waiting::{Blocking, Patience};
+use crate::waiting::{Blocking, Timeout};
 
 /// An event of the engine; the Python class of this name derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -68,11 +68,11 @@ impl Event {
     /// Waits until the event is set; returns whether it was in time.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        let patience = Patience::new(Blocking(true), timeout)?;
+        let timeout = Timeout::new(Blocking(true), timeout)?;
         let raw = self.raw()?;
         let done = match raw.wait(&mut Wait::now()) {
-            Err(GaveUp::TimedOut) if !patience.is_none() => {
-                patience.wait(py, |wait| raw.wait(wait))?
+            Err(GaveUp::TimedOut) if !timeout.is_none() => {
+                timeout.wait(py, |wait| raw.wait(wait))?
             }
             other => other,
         };

@@ -17,7 +17,7 @@ use super::quick::{Holder, Takeable};
 use super::this_thread;
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 /// A lock of the engine that anybody may release; the Python class of this name derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -49,9 +49,9 @@ impl Takeable for LockCore {
         self.raw.get().is_some_and(|raw| raw.release())
     }
 
-    fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+    fn take(&self, py: Python<'_>, timeout: Timeout) -> PyResult<bool> {
         let raw = self.raw.get().ok_or_else(never_made)?;
-        let got = raw.lock(py, patience, || self.policy.get())?;
+        let got = raw.lock(py, timeout, || self.policy.get())?;
         if got {
             self.taken_by.store(this_thread(), Ordering::Relaxed);
         }

@@ -9,7 +9,7 @@ use tasuki::raw::{AcquireFailure, Acquired, GaveUp, RawLock, RawValue, Wait};
 
 use super::policy::Policy;
 use crate::errors;
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 /// What an RLock locks: an object of its own, or a value, which has a lock beside its bytes.
 pub enum Lockable {
@@ -55,7 +55,7 @@ impl Lockable {
     pub fn lock(
         &self,
         py: Python<'_>,
-        patience: Patience,
+        timeout: Timeout,
         policy: impl FnOnce() -> Policy,
     ) -> PyResult<bool> {
         if self.acquire_fast() {
@@ -63,10 +63,10 @@ impl Lockable {
         }
         // Who does not wait asks the system whether the owner lives, so that one who waits must not begin with that.
         let at_once =
-            (patience.is_none() || !self.is_locked()).then(|| self.acquire(&mut Wait::now()));
+            (timeout.is_none() || !self.is_locked()).then(|| self.acquire(&mut Wait::now()));
         let acquired = match at_once {
-            None | Some(Err(AcquireFailure::GaveUp(GaveUp::TimedOut))) if !patience.is_none() => {
-                patience.wait(py, |wait| self.acquire(wait))?
+            None | Some(Err(AcquireFailure::GaveUp(GaveUp::TimedOut))) if !timeout.is_none() => {
+                timeout.wait(py, |wait| self.acquire(wait))?
             }
             Some(other) => other,
             None => Err(AcquireFailure::GaveUp(GaveUp::TimedOut)),

@@ -14,7 +14,7 @@ use pyo3::{PyClass, PyTypeInfo, ffi};
 
 use super::bound_methods::{self, BoundMethods};
 use crate::native::{arguments, definition, method, nothing, slowly, this, truth};
-use crate::waiting::{Blocking, Patience};
+use crate::waiting::{Blocking, Timeout};
 
 /// Something that is taken and given back.
 pub trait Takeable: Send + Sync + 'static {
@@ -23,7 +23,7 @@ pub trait Takeable: Send + Sync + 'static {
     /// Gives it back if that is a matter of a few instructions; false says nothing. The same rules.
     fn give_fast(&self) -> bool;
     /// Takes it; whether it was got in time.
-    fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool>;
+    fn take(&self, py: Python<'_>, timeout: Timeout) -> PyResult<bool>;
     /// Gives it back.
     fn give(&self, py: Python<'_>) -> PyResult<()>;
 
@@ -36,7 +36,7 @@ pub trait Takeable: Send + Sync + 'static {
         self.give_fast()
     }
     fn enter(&self, py: Python<'_>) -> PyResult<bool> {
-        self.take(py, Patience::Forever)
+        self.take(py, Timeout::Forever)
     }
     fn leave(&self, py: Python<'_>) -> PyResult<()> {
         self.give(py)
@@ -84,8 +84,8 @@ unsafe extern "C" fn acquire<T: Holder>(
     }
     slowly(|py| {
         // SAFETY: the interpreter's arguments, alive during this call.
-        let patience = unsafe { patience(py, args, count, names) }?;
-        core.take(py, patience).map(truth)
+        let timeout = unsafe { timeout_of(py, args, count, names) }?;
+        core.take(py, timeout).map(truth)
     })
 }
 
@@ -114,15 +114,15 @@ unsafe extern "C" fn release<T: Holder>(
 ///
 /// # Safety
 /// As for `arguments`.
-unsafe fn patience(
+unsafe fn timeout_of(
     py: Python<'_>,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
-) -> PyResult<Patience> {
+) -> PyResult<Timeout> {
     // SAFETY: as promised by the caller.
     let [block, timeout] =
         unsafe { arguments(py, "acquire", ["block", "timeout"], args, count, names) }?;
     let block = block.map_or(Ok(true), |block| block.is_truthy())?;
-    Patience::new(Blocking(block), timeout.filter(|timeout| !timeout.is_none()).as_ref())
+    Timeout::new(Blocking(block), timeout.filter(|timeout| !timeout.is_none()).as_ref())
 }

@@ -17,7 +17,7 @@ use super::quick::{Holder, Takeable};
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
 use crate::sharedctypes::Block;
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 /// A lock of the engine that its owner may take again; the Python class of this name derives from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -43,8 +43,8 @@ impl Takeable for RLockCore {
         self.raw.get().is_some_and(|raw| raw.release())
     }
 
-    fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        self.raw.get().ok_or_else(never_made)?.lock(py, patience, || self.policy.get())
+    fn take(&self, py: Python<'_>, timeout: Timeout) -> PyResult<bool> {
+        self.raw.get().ok_or_else(never_made)?.lock(py, timeout, || self.policy.get())
     }
 
     fn give(&self, _py: Python<'_>) -> PyResult<()> {

@@ -15,7 +15,7 @@ use super::policy::{Policy, PolicyCell};
 use super::quick::{Holder, Takeable};
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
-use crate::waiting::Patience;
+use crate::waiting::Timeout;
 
 /// A semaphore of the engine, bounded or not; the Python classes of both names derive from it.
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
@@ -58,7 +58,7 @@ impl SemaphoreCore {
     }
 
     /// Takes a permit; whether it was got in time. On an error none was taken.
-    fn take(&self, py: Python<'_>, permit: Permit, patience: Patience) -> PyResult<bool> {
+    fn take(&self, py: Python<'_>, permit: Permit, timeout: Timeout) -> PyResult<bool> {
         let raw = self.raw()?;
         let free = match permit {
             Permit::Bare => raw.try_acquire(),
@@ -66,7 +66,7 @@ impl SemaphoreCore {
         };
         let acquired = match free {
             Some(acquired) => acquired,
-            None => match take_later(py, raw, permit, patience)? {
+            None => match take_later(py, raw, permit, timeout)? {
                 Ok(acquired) => acquired,
                 Err(AcquireFailure::GaveUp(_)) => return Ok(false),
                 Err(failure) => return Err(errors::engine(failure.into())),
@@ -115,8 +115,8 @@ impl Takeable for SemaphoreCore {
         self.give_if_room(Permit::Bare, 1)
     }
 
-    fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        self.take(py, Permit::Bare, patience)
+    fn take(&self, py: Python<'_>, timeout: Timeout) -> PyResult<bool> {
+        self.take(py, Permit::Bare, timeout)
     }
 
     fn give(&self, py: Python<'_>) -> PyResult<()> {
@@ -134,7 +134,7 @@ impl Takeable for SemaphoreCore {
     }
 
     fn enter(&self, py: Python<'_>) -> PyResult<bool> {
-        self.take(py, Permit::Owned, Patience::Forever)
+        self.take(py, Permit::Owned, Timeout::Forever)
     }
 
     fn leave(&self, py: Python<'_>) -> PyResult<()> {
@@ -205,9 +205,9 @@ fn take_later(
     py: Python<'_>,
     raw: &RawSemaphore,
     permit: Permit,
-    patience: Patience,
+    timeout: Timeout,
 ) -> PyResult<Result<Acquired, AcquireFailure>> {
-    patience.wait(py, |wait| match permit {
+    timeout.wait(py, |wait| match permit {
         Permit::Bare => raw.acquire(wait),
         Permit::Owned => raw.acquire_owned(wait).map(|(acquired, _)| acquired),
     })
@@ -218,7 +218,7 @@ fn take_later(
 fn give(py: Python<'_>, raw: &RawSemaphore, permit: Permit, count: u32) -> PyResult<bool> {
     match permit {
         Permit::Bare => Ok(raw.release(count)),
-        Permit::Owned => Patience::last_step(py, |wait| raw.release_owned_within(wait)),
+        Permit::Owned => Timeout::last_step(py, |wait| raw.release_owned_within(wait)),
     }
 }
 

@@ -104,12 +104,12 @@ kinds! {
 
 impl RawHandle {
     /// For how long it is worth while to try again.
-    pub const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+    pub const OPEN_RETRY: Duration = Duration::from_secs(10);
 
     /// Opens what a record names; `descriptor` gives the message's descriptor with an index, as often as it is asked.
     ///
     /// What came in a message waits for nobody. Another handle may have to wait for one who was stopped in the middle of a step: then it
-    /// is tried again for [`OPEN_PATIENCE`](RawHandle::OPEN_PATIENCE), before the error is [`Error::Busy`].
+    /// is tried again for [`OPEN_RETRY`](RawHandle::OPEN_RETRY), before the error is [`Error::Busy`].
     pub fn open(
         record: &[u8],
         descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
@@ -117,7 +117,7 @@ impl RawHandle {
         let start = Instant::now();
         loop {
             match RawHandle::open_now(record, descriptor) {
-                Err(Error::Busy(_)) if start.elapsed() < RawHandle::OPEN_PATIENCE => {
+                Err(Error::Busy(_)) if start.elapsed() < RawHandle::OPEN_RETRY => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 other => return other,

@@ -34,7 +34,7 @@ use crate::sys::lease;
 
 /// How long one who makes or drops an object waits for another one inside. A section takes microseconds, so it is
 /// enough for everybody but those who are stopped.
-pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A process's view of one arena: how often it refers to each slot. Guarded by `local`.
 pub(super) struct LocalArena {
@@ -44,7 +44,7 @@ pub(super) struct LocalArena {
     swept: Cell<Option<Instant>>,
     /// No run was found, and this process freed none since.
     full: Cell<bool>,
-    /// Somebody was inside, perhaps stopped, for longer than `PATIENCE` when the lock was asked for last.
+    /// Somebody was inside, perhaps stopped, for longer than `LOCK_TIMEOUT` when the lock was asked for last.
     busy: Cell<bool>,
     /// Slots that this process refers to no more, and could not leave while the lock was busy. Its row still says that
     /// it holds them; no slot is here twice.
@@ -144,8 +144,8 @@ impl LocalArena {
     /// As `enter`, where another arena or a later moment will do: whoever makes or drops an object does not wait for
     /// somebody who was stopped inside.
     fn lock_soon(&self) -> Option<Held<'_>> {
-        let mut patience = if self.busy.get() { Wait::attempt() } else { Wait::timeout(PATIENCE) };
-        let held = self.enter(&mut patience);
+        let mut wait = if self.busy.get() { Wait::attempt() } else { Wait::timeout(LOCK_TIMEOUT) };
+        let held = self.enter(&mut wait);
         self.busy.set(held.is_none());
         held
     }

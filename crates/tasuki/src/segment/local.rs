@@ -132,7 +132,7 @@ extern "C" fn child() {
         refuse_segments_of_others(local);
         let leases = local.fork_leases.drain(..);
         // For all of them together: the fork returns only then.
-        let mut wait = Wait::timeout(arena::PATIENCE);
+        let mut wait = Wait::timeout(arena::LOCK_TIMEOUT);
         for (arena, lease) in local.arenas.iter_mut().zip(leases) {
             arena::hold_again_after_fork(arena, lease, &mut wait);
         }

@@ -15,7 +15,7 @@ use crate::raw::Wait;
 
 /// After so many sources that were ready, and then were not, in one wait, a rest: the socket that carries handles may be
 /// full, which shows in no descriptor.
-const PATIENCE: u32 = 64;
+const TRIES_BEFORE_REST: u32 = 64;
 
 /// Waits for the first of several things, and does what belongs to it.
 ///
@@ -198,7 +198,7 @@ impl<'a, R> Selector<'a, R> {
                 return Ok(Some(result));
             }
             too_late += 1;
-            if too_late % PATIENCE == 0 {
+            if too_late % TRIES_BEFORE_REST == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }

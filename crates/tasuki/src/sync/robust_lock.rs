@@ -185,8 +185,8 @@ impl RobustLock {
         wait: &mut Wait<'_>,
     ) -> Result<Held<'_>, GaveUp> {
         // A caller who wants an answer at once still waits out a section: "empty" must be true, not a guess.
-        let mut patience = Wait::timeout(super::wait::SLICE * 2);
-        let wait = if wait.is_now() { &mut patience } else { wait };
+        let mut long_enough = Wait::timeout(super::wait::SLICE * 2);
+        let wait = if wait.is_now() { &mut long_enough } else { wait };
         let mut keep = 0;
         let mut spins = if super::spin::processors() > 1 { SPINS } else { 0 };
         loop {

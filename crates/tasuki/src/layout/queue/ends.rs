@@ -148,7 +148,7 @@ impl SharedQueue {
         let Some(end) = &self.end else { return };
         let now = wait::look_number();
         if end.swept.swap(now, Ordering::Relaxed) != now {
-            // Without patience: a lock that is held now means that somebody else is at it.
+            // Without waiting: a lock that is held now means that somebody else is at it.
             let _ = self.drop_void_descriptors(&mut Wait::attempt());
         }
     }

@@ -16,7 +16,7 @@ use crate::sys::memory::{Mapping, PAGE};
 /// Without a lock to go through, a wake-up can be missed: so long it costs then.
 const NAP: Duration = Duration::from_millis(50);
 /// After so many naps the system is asked whether anybody is left: every few seconds.
-const PATIENCE: u32 = 60;
+const NAPS_BEFORE_ASKING: u32 = 60;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Remains {
                 event.wait_for(prepared, wait, NAP)?;
             }
             naps += 1;
-            if naps % PATIENCE == 0
+            if naps % NAPS_BEFORE_ASKING == 0
                 && !holders::another_process_has(self.file)
                 && self.unfinished() > 0
             {

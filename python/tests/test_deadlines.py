@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-import patience
+import deadlines
 import pytest
-from patience import struck_asleep, when_asleep
+from deadlines import struck_asleep, when_asleep
 
 
 class Struck(Exception):
@@ -40,10 +40,10 @@ def test_a_call_that_comes_back_by_itself_is_not_taken_for_one_that_was_struck()
 
 
 def test_a_call_that_comes_back_late_is_not_taken_for_one_that_was_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LATE", 0.05)
+    monkeypatch.setattr(deadlines, "LATE", 0.05)
     woken = threading.Event()
     with pytest.raises(AssertionError, match="much later"), when_asleep(woken.set):
-        assert woken.wait(patience.WATCHDOG)
+        assert woken.wait(deadlines.WATCHDOG)
         time.sleep(0.1)
 
 
@@ -55,4 +55,4 @@ def test_an_error_of_what_is_done_meanwhile_comes_out() -> None:
         raise LookupError("on purpose")
 
     with pytest.raises(LookupError, match="on purpose"), when_asleep(act):
-        assert done.wait(patience.WATCHDOG)
+        assert done.wait(deadlines.WATCHDOG)
