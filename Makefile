@@ -72,7 +72,7 @@ soak: soak-rust soak-python ## kill processes at random instants for half an hou
 # step of every primitive some hundred times, millions of messages with kills, 3 GiB, and thousands of forks.
 .PHONY: soak-rust
 soak-rust: $(VENV)/.tools ## the half of it in Rust
-	TASUKI_SOAK=1 cargo test $(LOCKED) --no-fail-fast -p tasuki --features kill-points --test 'crash_*' --test 'scribble_*' --test 'stress_*' --test 'table_*' \
+	TASUKI_SOAK=1 cargo test $(LOCKED) --no-fail-fast -p tasuki --features kill-points --test 'crash_*' --test 'corruption_*' --test 'stress_*' --test 'table_*' \
 		--test barrier --test condition --test event --test semaphore
 
 # Millions of messages with kills, waits cancelled at random, 3 GiB, real frozen programs; storms of kills and of signals; the table of crashes; every

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tasuki_fuzz::segment::scribble(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tasuki_fuzz::segment::corrupt(data));

@@ -1,7 +1,7 @@
 //! A broken process writes into the memory of a queue between the puts and gets of another one: errors and garbage, in time.
 //!
 //! Not into the two lock words: one that names a living thread makes callers wait for that thread, as it should.
-//! `tests/crash_scribble.rs` does that, with processes that run at the same time.
+//! `tests/crash_corruption.rs` does that, with processes that run at the same time.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,7 @@ const BLOCKS: u64 = CHUNKS + 0x1000;
 const LOCKS: [u64; 2] = [CONTROL, CONTROL + 64];
 
 /// Plays the bytes: what is put, what is taken, and what is overwritten with what.
-pub fn scribble(data: &[u8]) {
+pub fn corrupt(data: &[u8]) {
     let queue = RawQueue::create(QueueOptions::default()).expect("memory for a queue");
     let memory = queue.descriptors()[0].try_clone_to_owned().expect("a descriptor");
     let memory = File::from(memory);

@@ -31,8 +31,10 @@ fn registered(task: &Task) -> TokenStream {
     let name = &function.sig.ident;
     let conditions = function.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     // With the type's own place, so that the compiler points at the argument that cannot travel.
-    let travels =
-        arguments.iter().chain([result]).map(|one| quote_spanned!(one.span()=> travels::<#one>();));
+    let transferable = arguments
+        .iter()
+        .chain([result])
+        .map(|one| quote_spanned!(one.span()=> transferable::<#one>();));
     quote! {
         #function
 
@@ -40,8 +42,8 @@ fn registered(task: &Task) -> TokenStream {
         #[doc(hidden)]
         const _: () = {
             const _: fn() = || {
-                fn travels<T: ::tasuki::launch::Travels>() {}
-                #(#travels)*
+                fn transferable<T: ::tasuki::launch::Transferable>() {}
+                #(#transferable)*
             };
             ::tasuki::launch::inventory::submit! {
                 ::tasuki::launch::Entry {

@@ -46,7 +46,7 @@ const TAKING: &[(KillPoint, u32, bool)] = &[
     (KillPoint::GetCopied, 2, false),
     (KillPoint::GetTallied, 1, false),
     (KillPoint::GetTallied, 2, false),
-    (KillPoint::GetInHand, 2, false),
+    (KillPoint::GetInFlight, 2, false),
     (KillPoint::GetNotified, 2, false),
     (KillPoint::GetCommitted, 1, true),
     (KillPoint::GetCommitted, 2, true),
@@ -132,7 +132,7 @@ fn a_part_whose_consumer_dies_is_lost_whole_or_not_at_all_and_counted() {
         }
         let mut producer = fork(|| (4..6).for_each(|n| put_part(&queue, VICTIM, n * PART, &[])));
         producer.wait_until_asleep();
-        // What it takes before it dies is reported done, so that only the last part is in hand.
+        // What it takes before it dies is reported done, so that only the last part is in flight.
         let dead = dies_at(point, nth, || {
             while take_part(&queue, &ledger, &mut Wait::forever()) {
                 queue.task_done(u64::from(PART), &mut Wait::forever()).unwrap();

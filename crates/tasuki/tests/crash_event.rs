@@ -128,7 +128,7 @@ fn nonsense_in_the_word_is_survived() {
     event.set();
     assert_eq!(memory.word(0).load(SeqCst) & 1, 1, "this is its word");
     let stop = Words::new(1);
-    let mut scribbler = fork(|| {
+    let mut corrupter = fork(|| {
         while !stop.told(0) {
             memory.write(0, dice.next() as u32);
             std::thread::sleep(Duration::from_micros(dice.below(300)));
@@ -144,7 +144,7 @@ fn nonsense_in_the_word_is_survived() {
         assert!(call.elapsed() < support::NEVER, "a call that does not keep its time");
     }
     stop.tell(0);
-    assert_eq!(scribbler.wait(), Ended::WELL);
+    assert_eq!(corrupter.wait(), Ended::WELL);
     event.clear();
     assert!(event.wait(&mut Wait::now()).is_err());
     event.set();

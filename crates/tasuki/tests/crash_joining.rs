@@ -16,7 +16,7 @@ use tasuki::raw::{JoinFailure, RawQueue, Shutdown, Wait};
 const TASKS: u64 = 20;
 
 /// Where a worker that takes one task after the other dies, when it passes there for the nth time, and how many tasks it has
-/// in hand then.
+/// in flight then.
 const WORKER: &[(KillPoint, u32, u64)] = &[
     // The lock is taken for the table's row first, then for each get and each report.
     (KillPoint::LockTaken, 1, 0),
@@ -28,7 +28,7 @@ const WORKER: &[(KillPoint, u32, u64)] = &[
     (KillPoint::GetTallied, 1, 0),
     (KillPoint::GetTallied, 2, 0),
     (KillPoint::GetTallied, 3, 0),
-    (KillPoint::GetInHand, 3, 0),
+    (KillPoint::GetInFlight, 3, 0),
     (KillPoint::GetNotified, 3, 0),
     (KillPoint::GetCommitted, 1, 1),
     (KillPoint::GetCommitted, 2, 1),
@@ -57,7 +57,7 @@ fn work(queue: &RawQueue) -> u64 {
     worked
 }
 
-/// A worker that is killed with one task in hand.
+/// A worker that is killed with one task in flight.
 fn one_dies_with_a_task(queue: &RawQueue) -> u32 {
     dies_at(KillPoint::GetUnlocked, 1, || drop(get(queue, &mut Wait::forever())))
 }
@@ -77,7 +77,7 @@ fn join_all(queue: &RawQueue) -> u64 {
 #[test]
 fn a_join_goes_on_wherever_a_worker_dies_and_counts_what_it_had() {
     let _watchdog = watchdog();
-    for &(point, nth, in_hand) in WORKER {
+    for &(point, nth, in_flight) in WORKER {
         eprintln!("{point:?}, {nth}");
         let queue = joinable();
         put_tasks(&queue, TASKS);
@@ -87,7 +87,7 @@ fn a_join_goes_on_wherever_a_worker_dies_and_counts_what_it_had() {
         dies_at(point, nth, || _ = work(&queue));
         work(&queue);
         assert_eq!(joiner.wait(), Ended::WELL);
-        assert_eq!((words[0].load(SeqCst) - 1, queue.unfinished()), (in_hand, 0));
+        assert_eq!((words[0].load(SeqCst) - 1, queue.unfinished()), (in_flight, 0));
         assert_eq!(join_all(&queue), 0, "each loss is told once");
     }
 }

@@ -118,7 +118,7 @@ fn table(point: KillPoint) -> Tried {
         ]),
         KillPoint::GetLocked
         | KillPoint::GetCopied
-        | KillPoint::GetInHand
+        | KillPoint::GetInFlight
         | KillPoint::GetNotified => Here(&[
             Get(SMALL, Delivered),
             Get(MIDDLE, Delivered),

@@ -611,7 +611,7 @@ fn nonsense_in_the_memory_is_survived() {
     send(&sender, &message(1, LARGE / 2), Kind::Plain);
     recv(&receiver, &mut Wait::forever()).unwrap();
     let stop = Words::new(1);
-    let mut scribbler = fork(|| {
+    let mut corrupter = fork(|| {
         while !stop.told(0) {
             let word = match dice.below(3) {
                 0 => dice.below(96) as usize,
@@ -644,5 +644,5 @@ fn nonsense_in_the_memory_is_survived() {
         let _ = receiver.arm();
     }
     stop.tell(0);
-    assert_eq!(scribbler.wait(), Ended::WELL);
+    assert_eq!(corrupter.wait(), Ended::WELL);
 }

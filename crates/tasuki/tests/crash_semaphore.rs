@@ -257,7 +257,7 @@ fn nonsense_in_its_memory_is_survived() {
         assert_eq!(memory.word(2).load(SeqCst), initial, "the third word is the pool");
         let seed = dice.next();
         let stop = Words::new(1);
-        let mut scribbler = fork(|| {
+        let mut corrupter = fork(|| {
             let mut dice = Dice(seed);
             while !stop.told(0) {
                 let at = 1 + dice.below(memory.words() as u64 - 1) as usize;
@@ -293,6 +293,6 @@ fn nonsense_in_its_memory_is_survived() {
             assert_eq!(user.wait(), Ended::WELL, "seed {seed}");
         }
         stop.tell(0);
-        assert_eq!(scribbler.wait(), Ended::WELL);
+        assert_eq!(corrupter.wait(), Ended::WELL);
     }
 }

@@ -61,12 +61,12 @@ fn the_circle_of_chunks_is_repaired_by_who_can() {
             for _ in 0..2 {
                 assert!(queue.put(CODEC, &[&[0; 24]], &[], &mut soon()).is_err());
             }
-            // It does not need the circle for that.
+            // It does not need the ring for that.
             queue.pollable_within(&mut soon()).unwrap();
         });
         // More chunks than have their entries in the part of the memory that everybody has mapped.
         (0..6000).for_each(|number| put(&queue, &small(number), &[]));
-        // A chunk is out of the circle and still counted.
+        // A chunk is out of the ring and still counted.
         die_at(KillPoint::TrimUnlinked, || while get(&queue, &mut Wait::now()).is_some() {});
         poor.work();
         (6000..6400).for_each(|number| put(&queue, &small(number), &[]));

@@ -43,7 +43,7 @@ proptest! {
 
     #[test]
     fn nonsense_in_a_queues_memory_is_an_error_or_garbage(data in prop::collection::vec(any::<u8>(), 0..600)) {
-        segment::scribble(&data);
+        segment::corrupt(&data);
     }
 
     #[test]

@@ -144,12 +144,12 @@ proptest! {
     /// A peer writes anything anywhere: reading and writing give answers or errors, and touch nothing outside.
     #[test]
     fn garbage_is_an_error_at_worst(
-        scribbles in prop::collection::vec((0_usize..200, prop_oneof![any::<u64>(), 0_u64..300]), 1..8),
+        overwrites in prop::collection::vec((0_usize..200, prop_oneof![any::<u64>(), 0_u64..300]), 1..8),
         letters in prop::collection::vec((0_usize..200, prop_oneof![any::<u8>(), Just(b's'), Just(b'9')]), 0..8),
     ) {
         let list = ShareableList::new(some_of_each()).unwrap();
         let memory = list.memory();
-        for (offset, number) in scribbles {
+        for (offset, number) in overwrites {
             let _ = memory.write(offset / 8 * 8, &number.to_ne_bytes());
         }
         for (offset, letter) in letters {

@@ -2,7 +2,7 @@
 //! with processes killed and replaced at random instants.
 //!
 //! A killed producer costs nothing that it had been told is done, and at most one message more than it was told of. A killed
-//! consumer costs at most what it had in hand, which is one message. `TASUKI_SOAK=1` (`make soak`) repeats it with other kills.
+//! consumer costs at most what it had in flight, which is one message. `TASUKI_SOAK=1` (`make soak`) repeats it with other kills.
 
 mod support;
 

@@ -126,10 +126,10 @@ impl Model {
     fn settle(&self) -> u64 {
         let held = self.lock();
         let (head, done) = (self.get.position().ticket, self.done());
-        let in_hand = |worker: usize| {
+        let in_flight = |worker: usize| {
             self.taken[worker].value(head).saturating_sub(self.of[worker].value(done))
         };
-        let lost = in_hand(0).min(head - done - in_hand(1));
+        let lost = in_flight(0).min(head - done - in_flight(1));
         if lost > 0 {
             self.lost.prepare(done, lost);
             self.of[0].prepare(done, lost);

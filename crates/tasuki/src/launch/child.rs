@@ -17,7 +17,7 @@ use super::delay::Delay;
 use super::message::{self, Answer, Message, Start};
 use super::registry::{self, Found};
 use super::socket::{live_with_parent, take_socket};
-use super::task::{Task, Travels};
+use super::task::{Task, Transferable};
 use super::{children, inherited};
 use crate::ending::{Exit, message_of};
 use crate::protocol::transfer;
@@ -138,9 +138,9 @@ fn serve(socket: OwnedFd, message: Message) -> ! {
 #[doc(hidden)]
 pub fn run<Args, Function>(call: Call, function: Function) -> Exit
 where
-    Args: Travels,
+    Args: Transferable,
     Function: Task<Args>,
-    Function::Output: Travels,
+    Function::Output: Transferable,
 {
     let Call { arguments, delayed, parent } = call;
     let read = || match delayed {

@@ -21,7 +21,7 @@ pub use current::{CurrentProcess, current_process};
 pub use delay::Canceller;
 pub use inventory;
 pub use registry::{Entry, name_of, signature_of};
-pub use task::{Task, Travels};
+pub use task::{Task, Transferable};
 
 pub use crate::ending::Exit;
 

@@ -29,9 +29,9 @@ pub trait Task<Args>: Copy + 'static {
     label = "needs serde's Serialize and Deserialize, and no borrowed parts",
     note = "for a type of your own, write `#[derive(serde::Serialize, serde::Deserialize)]`"
 )]
-pub trait Travels: Serialize + DeserializeOwned + 'static {}
+pub trait Transferable: Serialize + DeserializeOwned + 'static {}
 
-impl<T: Serialize + DeserializeOwned + 'static> Travels for T {}
+impl<T: Serialize + DeserializeOwned + 'static> Transferable for T {}
 
 macro_rules! tasks {
     ($($argument:ident)*) => {

@@ -388,7 +388,7 @@ impl LockView<'_> {
             // SYNC: Acquire, with the Release of a mark: who was counted before a mark that is gone is counted here.
             let seen = word.load(Ordering::Acquire);
             let Some(owner) = Token::from_bits(seen) else {
-                // Free, or scribbled over by a broken peer: taking it makes it whole.
+                // Free, or overwritten by a broken peer: taking it makes it whole.
                 let keep = self.mark_of_others(*is_counted);
                 let taken = me.bits() | (seen & (POISONED | WAITERS)) | keep;
                 if word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()

@@ -171,7 +171,7 @@ impl TaskDoneError {
 pub struct JoinError(#[from] JoinFailure);
 
 impl JoinError {
-    /// The tasks that nobody will do, and who was killed with them in hand.
+    /// The tasks that nobody will do, and who was killed with them in flight.
     pub fn lost_tasks(&self) -> Option<&LostTasks> {
         match &self.0 {
             JoinFailure::Lost(lost) => Some(lost),

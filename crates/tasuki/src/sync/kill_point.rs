@@ -55,8 +55,8 @@ kill_points! {
     GetLocked,
     /// get: the frame is copied, the head not moved.
     GetCopied,
-    /// get: the row says what is in hand, the head not moved.
-    GetInHand,
+    /// get: the row says what is in flight, the head not moved.
+    GetInFlight,
     /// get: waiting producers were woken, the head not moved.
     GetNotified,
     /// get: the head has moved, the lock still held.
@@ -67,7 +67,7 @@ kill_points! {
     GetUnlocked,
     /// get: the block was copied and not yet given back.
     GetBlockCopied,
-    /// giving memory back: the chunk is out of the ring and not yet on the spare list.
+    /// giving memory back: the chunk is out of the ring and not yet on the free list.
     TrimUnlinked,
     /// lock: the user's lock was just taken.
     UserLockTaken,

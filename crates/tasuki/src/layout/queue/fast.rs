@@ -228,8 +228,8 @@ impl SharedQueue {
             return None;
         };
         kill_point!(GetCopied);
-        row.note_in_hand(from.ticket, 1, len as u64);
-        kill_point!(GetInHand);
+        row.note_in_flight(from.ticket, 1, len as u64);
+        kill_point!(GetInFlight);
         kill_point!(GetNotified);
         head.get.commit_in(unused, after(from, len));
         kill_point!(GetCommitted);

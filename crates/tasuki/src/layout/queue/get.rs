@@ -1,4 +1,4 @@
-//! The consumers' side: copy out, say what is in hand, notify, commit.
+//! The consumers' side: copy out, say what is in flight, notify, commit.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -179,12 +179,12 @@ impl SharedQueue {
                     self.segment.note_reader();
                 }
             }
-            row.note_in_hand(from.ticket, count, next.bytes.wrapping_sub(from.bytes));
+            row.note_in_flight(from.ticket, count, next.bytes.wrapping_sub(from.bytes));
         }
         if self.joinable {
             self.prepare_taken(held, me, from.ticket, count);
         }
-        kill_point!(GetInHand);
+        kill_point!(GetInFlight);
         // Notify before the commit, as in put.
         // Where bytes are counted, one large message may make room for many small ones.
         let woken = if self.byte_limit == u64::MAX { count as u32 } else { u32::MAX };

@@ -41,7 +41,7 @@ pub(super) struct Words {
     lost: Tally,
     thrown: Tally,
     thrown_done: Tally,
-    /// The last one killed with tasks in hand.
+    /// The last one killed with tasks in flight.
     died: DeathWords,
 }
 
@@ -105,7 +105,7 @@ pub enum JoinFailure {
     /// The time was over, or the caller's check called the wait off.
     #[error("not all tasks were done in time")]
     GaveUp(GaveUp),
-    /// A process was killed with tasks in hand. They count as done now, each loss is told to one caller, and `join` can be
+    /// A process was killed with tasks in flight. They count as done now, each loss is told to one caller, and `join` can be
     /// called again to wait for the rest.
     #[error("{0}")]
     Lost(Box<LostTasks>),
@@ -168,7 +168,7 @@ impl SharedQueue {
             return Err(TaskDoneFailure::TooMany);
         }
         if count > 0 {
-            // Beyond what this process has in hand it did what others took.
+            // Beyond what this process has in flight it did what others took.
             let head = self.head().get.ticket.load(Ordering::Relaxed);
             row.done.prepare(done, count.min(self.outstanding(row, head, done)));
             kill_point!(TaskTallied);
@@ -335,7 +335,7 @@ impl SharedQueue {
         row.taken.value(head).saturating_sub(row.done.value(done))
     }
 
-    /// Counts what a dead process had in hand as lost and done, if it was killed: one that ended by itself may have left
+    /// Counts what a dead process had in flight as lost and done, if it was killed: one that ended by itself may have left
     /// its tasks to somebody else.
     fn settle(&self, held: &GetHeld<'_>, row: &TaskRow, owner: Token) {
         if self.segment.roster().has_left(owner) == Some(true) {

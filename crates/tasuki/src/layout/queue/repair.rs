@@ -29,12 +29,12 @@ impl SharedQueue {
         }
         match self.repair_ring(held) {
             Err(nonsense @ Error::Invalid(_)) => Err(nonsense),
-            // Whoever puts needs the circle, tries again, and says so.
+            // Whoever puts needs the ring, tries again, and says so.
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// Makes the circle of chunks whole, or notes that it is not.
+    /// Makes the ring of chunks whole, or notes that it is not.
     #[cold]
     pub(super) fn repair_ring(&self, held: &PutHeld<'_>) -> Result<(), Error> {
         let put = &self.head().put;

@@ -1,12 +1,12 @@
-//! Where frames go: a circle of chunks that grows by a chunk when it is full and shrinks again.
+//! Where frames go: a ring of chunks that grows by a chunk when it is full and shrinks again.
 //!
 //! ```text
 //! chunk table  u32 next | u32 order | u32 committed | u32 reserved     one entry per chunk that may ever exist
-//! circle       tail chunk -> free chunks -> head chunk -> ... -> tail chunk, by `next`
-//! spare        a stack of chunks outside the circle, by `next`, most recently used first
+//! ring         tail chunk -> free chunks -> head chunk -> ... -> tail chunk, by `next`
+//! free_list    a stack of chunks outside the ring, by `next`, most recently used first
 //! frame        u64 what: len, codec, flags | u32 ticket | u32 attempt | bytes, padded to 8
 //! ```
-//! `order` rises by one from chunk to chunk along the circle, so the number of chunks in use is a difference. Only the
+//! `order` rises by one from chunk to chunk along the ring, so the number of chunks in use is a difference. Only the
 //! holder of the put lock changes `next`; consumers follow it only out of chunks that are in use, where it is final.
 //! A chunk has room for a header after every frame, so there is always place for the JUMP that ends it.
 #![allow(unsafe_code)] // declares which types may lie in shared memory, and refers to a frame where it was found to be
@@ -32,9 +32,9 @@ pub(crate) const JUMP: u16 = 0xffff;
 pub(super) const BLOCK: u16 = 0x8000;
 /// The number of descriptors that travel with the frame.
 pub(super) const HANDLES: u16 = 0x00ff;
-/// Chunks outside the circle that keep their memory: 4 MiB.
+/// Chunks outside the ring that keep their memory: 4 MiB.
 const KEPT: u32 = 64;
-/// How many chunks are taken out of the circle at a time.
+/// How many chunks are taken out of the ring at a time.
 pub(super) const TRIMMED: usize = 16;
 const NONE: u32 = 0; // in lists, chunk numbers are stored plus one
 
@@ -42,9 +42,9 @@ const NONE: u32 = 0; // in lists, chunk numbers are stored plus one
 #[repr(C, align(64))]
 pub(super) struct Control {
     chunks: AtomicU32,
-    circle: AtomicU32,
-    spare: AtomicU32,
-    spares: AtomicU32,
+    length: AtomicU32,
+    free_list: AtomicU32,
+    free_list_len: AtomicU32,
 }
 
 #[repr(C)]
@@ -257,14 +257,14 @@ impl SharedQueue {
         self.give_memory(0)?;
         let control = &self.head().ring;
         control.chunks.store(1, Ordering::Relaxed);
-        control.circle.store(1, Ordering::Relaxed);
+        control.length.store(1, Ordering::Relaxed);
         for side in [&self.head().put, &self.head().get] {
             side.begin(self.chunk_start(0));
         }
         Ok(())
     }
 
-    /// The chunk after `chunk` in the circle.
+    /// The chunk after `chunk` in the ring.
     #[inline]
     pub(super) fn next_chunk(&self, chunk: usize) -> Result<usize, Error> {
         let next = self.entry(chunk)?.next.load(Ordering::Acquire) as usize;
@@ -293,13 +293,13 @@ impl SharedQueue {
         Ok(self.chunk_start(next))
     }
 
-    /// The chunk to go on in after `chunk`: the next free one of the circle, or one more.
+    /// The chunk to go on in after `chunk`: the next free one of the ring, or one more.
     #[cold]
     fn begin_chunk(&self, _held: &PutHeld<'_>, chunk: usize) -> Result<usize, Error> {
         let control = &self.head().ring;
         let used = self.chunks_in_use(chunk)?;
         let order = self.entry(chunk)?.order.load(Ordering::Relaxed).wrapping_add(1);
-        let next = if used < control.circle.load(Ordering::Relaxed) {
+        let next = if used < control.length.load(Ordering::Relaxed) {
             self.next_chunk(chunk)?
         } else {
             let fresh = self.take_chunk()?;
@@ -308,7 +308,7 @@ impl SharedQueue {
             entry.next.store(self.next_chunk(chunk)? as u32, Ordering::Release);
             self.entry(chunk)?.next.store(fresh as u32, Ordering::Release);
             kill_point!(PutChunkLinked);
-            control.circle.fetch_add(1, Ordering::Relaxed);
+            control.length.fetch_add(1, Ordering::Relaxed);
             fresh
         };
         self.entry(next)?.order.store(order, Ordering::Relaxed);
@@ -322,19 +322,21 @@ impl SharedQueue {
         Ok(order(tail_chunk)?.wrapping_sub(order(head_chunk)?).wrapping_add(1))
     }
 
-    /// A chunk outside the circle, with memory.
+    /// A chunk outside the ring, with memory.
     fn take_chunk(&self) -> Result<usize, Error> {
         let control = &self.head().ring;
-        let spare = control.spare.load(Ordering::Relaxed);
-        if spare != NONE {
-            let chunk = spare as usize - 1;
+        let first = control.free_list.load(Ordering::Relaxed);
+        if first != NONE {
+            let chunk = first as usize - 1;
             if chunk >= self.geometry.chunks() {
-                return Err(corrupt("the spare chunks"));
+                return Err(corrupt("the free list of chunks"));
             }
             self.give_memory(chunk)?;
-            control.spare.store(self.entry(chunk)?.next.load(Ordering::Relaxed), Ordering::Relaxed);
-            let spares = control.spares.load(Ordering::Relaxed);
-            control.spares.store(spares.saturating_sub(1), Ordering::Relaxed);
+            control
+                .free_list
+                .store(self.entry(chunk)?.next.load(Ordering::Relaxed), Ordering::Relaxed);
+            let len = control.free_list_len.load(Ordering::Relaxed);
+            control.free_list_len.store(len.saturating_sub(1), Ordering::Relaxed);
             return Ok(chunk);
         }
         let chunk = control.chunks.load(Ordering::Relaxed) as usize;
@@ -364,51 +366,51 @@ impl SharedQueue {
         self.map(start, CHUNK)
     }
 
-    /// Whether the circle holds many more chunks than are in use; a guess, taken without a lock.
+    /// Whether the ring holds many more chunks than are in use; a guess, taken without a lock.
     pub(super) fn is_loose(&self) -> bool {
         let tail = self.head().put.position().offset;
-        let circle = self.head().ring.circle.load(Ordering::Relaxed);
-        circle > 8
+        let length = self.head().ring.length.load(Ordering::Relaxed);
+        length > 8
             && self
                 .geometry
                 .chunk_of(tail)
                 .and_then(|chunk| self.chunks_in_use(chunk).ok())
-                .is_some_and(|used| circle.saturating_sub(used) > 4)
+                .is_some_and(|used| length.saturating_sub(used) > 4)
     }
 
-    /// Takes some free chunks out of the circle; those beyond a reserve give their memory back.
+    /// Takes some free chunks out of the ring; those beyond a reserve give their memory back.
     pub(super) fn trim(&self, _held: &PutHeld<'_>) -> Result<(), Error> {
         let control = &self.head().ring;
         let tail = self.head().put.position().offset;
         let chunk = self.geometry.chunk_of(tail).ok_or_else(|| corrupt("the tail"))?;
         let used = self.chunks_in_use(chunk)?;
-        let free = control.circle.load(Ordering::Relaxed).saturating_sub(used);
+        let free = control.length.load(Ordering::Relaxed).saturating_sub(used);
         for _ in 1..free.min(TRIMMED as u32 + 1) {
             let out = self.next_chunk(chunk)?;
             let entry = self.entry(out)?;
             self.entry(chunk)?.next.store(entry.next.load(Ordering::Relaxed), Ordering::Release);
             kill_point!(TrimUnlinked);
-            control.circle.fetch_sub(1, Ordering::Relaxed);
-            self.spare_chunk(out)?;
+            control.length.fetch_sub(1, Ordering::Relaxed);
+            self.put_on_free_list(out)?;
         }
         Ok(())
     }
 
-    fn spare_chunk(&self, chunk: usize) -> Result<(), Error> {
+    fn put_on_free_list(&self, chunk: usize) -> Result<(), Error> {
         let control = &self.head().ring;
         let entry = self.entry(chunk)?;
-        if control.spares.load(Ordering::Relaxed) >= KEPT {
+        if control.free_list_len.load(Ordering::Relaxed) >= KEPT {
             // First the mark, then the hole: whoever dies in between leaves memory that is asked for again.
             entry.committed.store(0, Ordering::Relaxed);
             self.segment.give_back(self.geometry.chunk_start(chunk), CHUNK);
         }
-        entry.next.store(control.spare.load(Ordering::Relaxed), Ordering::Relaxed);
-        control.spare.store(chunk as u32 + 1, Ordering::Relaxed);
-        control.spares.fetch_add(1, Ordering::Relaxed);
+        entry.next.store(control.free_list.load(Ordering::Relaxed), Ordering::Relaxed);
+        control.free_list.store(chunk as u32 + 1, Ordering::Relaxed);
+        control.free_list_len.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Counts the circle anew and puts every chunk outside it on the spare list: what a death may have left undone.
+    /// Counts the ring anew and puts every chunk outside it on the free list: what a death may have left undone.
     pub(super) fn rebuild_ring(&self, _held: &PutHeld<'_>) -> Result<(), Error> {
         let control = &self.head().ring;
         let tail = self.head().put.position().offset;
@@ -421,7 +423,7 @@ impl SharedQueue {
         loop {
             match in_circle.get_mut(chunk) {
                 Some(seen @ false) => *seen = true,
-                _ => return Err(corrupt("the circle of chunks")),
+                _ => return Err(corrupt("the ring of chunks")),
             }
             length += 1;
             chunk = self.next_chunk(chunk)?;
@@ -429,12 +431,12 @@ impl SharedQueue {
                 break;
             }
         }
-        control.circle.store(length, Ordering::Relaxed);
-        control.spare.store(NONE, Ordering::Relaxed);
-        control.spares.store(0, Ordering::Relaxed);
+        control.length.store(length, Ordering::Relaxed);
+        control.free_list.store(NONE, Ordering::Relaxed);
+        control.free_list_len.store(0, Ordering::Relaxed);
         for (chunk, used) in in_circle.iter().enumerate() {
             if !used {
-                self.spare_chunk(chunk)?;
+                self.put_on_free_list(chunk)?;
             }
         }
         Ok(())

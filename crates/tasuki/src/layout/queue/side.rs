@@ -33,7 +33,7 @@ const READY: u32 = 8;
 /// who misses it is found another way.
 pub(super) const WATCHED: u32 = 16;
 
-/// Flag: whoever came after a death could not repair all of it; the next one tries again. For the put side that is the circle of
+/// Flag: whoever came after a death could not repair all of it; the next one tries again. For the put side that is the ring of
 /// chunks, without which nobody puts; for the get side, blocks that may belong to no message. Taken back under the lock.
 pub(super) const UNREPAIRED: u32 = 32;
 

@@ -100,7 +100,7 @@ impl Row {
 
     /// Notes what the process is taking: so many messages from `ticket` on, of so many bytes together.
     #[inline]
-    pub(crate) fn note_in_hand(&self, ticket: u64, count: u64, bytes: u64) {
+    pub(crate) fn note_in_flight(&self, ticket: u64, count: u64, bytes: u64) {
         self.in_hand_len.store(bytes, Ordering::Relaxed);
         self.in_hand_count.store(count, Ordering::Relaxed);
         self.in_hand_ticket.store(ticket.wrapping_add(1), Ordering::Relaxed);

@@ -65,7 +65,7 @@ impl Drop for Mapping {
 }
 
 /// One piece of nonsense: a random value, a small one, a bit flipped, or one of the queue's own words elsewhere.
-fn scribble(memory: &Mapping, dice: &mut Dice) {
+fn corrupt(memory: &Mapping, dice: &mut Dice) {
     let at = match dice.below(8) {
         0 => dice.below(4096),                     // the segment's header
         1 => 4096 + dice.below(4096),              // the first rows of the roster
@@ -131,10 +131,10 @@ fn use_for(queue: &RawQueue, dice: &mut Dice, rounds: u32) {
     }
 }
 
-/// Makes a queue, fills it a little, scribbles on it as `seed` says and uses it meanwhile, in this one process.
+/// Makes a queue, fills it a little, overwrites it as `seed` says and uses it meanwhile, in this one process.
 ///
 /// For the fuzzer as well, hence alone, and a function of its argument.
-pub fn scribble_and_use(seed: u64) {
+pub fn corrupt_and_use(seed: u64) {
     let mut dice = Dice(seed);
     let capacity = [None, Some(1), Some(10)][dice.below(3) as usize];
     let byte_limit = [None, Some(100_000)][dice.below(2) as usize];
@@ -145,7 +145,7 @@ pub fn scribble_and_use(seed: u64) {
     for _ in 0..20 {
         use_for(&queue, &mut dice, 5);
         for _ in 0..=dice.below(3) {
-            scribble(&memory, &mut dice);
+            corrupt(&memory, &mut dice);
         }
     }
 }
@@ -153,13 +153,13 @@ pub fn scribble_and_use(seed: u64) {
 #[test]
 fn one_process_survives_what_it_finds() {
     let _watchdog = watchdog_of(Duration::from_secs(if soaking() { 900 } else { 120 }));
-    let mut dice = Dice::roll("scribble, alone");
+    let mut dice = Dice::roll("corruption, alone");
     let start = Instant::now();
     let time = Duration::from_secs(if soaking() { 150 } else { 5 });
     while start.elapsed() < time {
         let seed = dice.next();
         // In a child, so that a crash tells its seed.
-        let mut child = fork(|| scribble_and_use(seed));
+        let mut child = fork(|| corrupt_and_use(seed));
         assert_eq!(child.wait(), Ended::WELL, "seed {seed}");
     }
 }
@@ -167,19 +167,19 @@ fn one_process_survives_what_it_finds() {
 #[test]
 fn many_processes_survive_what_one_writes_at_the_same_time() {
     let _watchdog = watchdog_of(Duration::from_secs(if soaking() { 900 } else { 120 }));
-    let mut dice = Dice::roll("scribble, together");
+    let mut dice = Dice::roll("corruption, together");
     let start = Instant::now();
     let time = Duration::from_secs(if soaking() { 150 } else { 5 });
     while start.elapsed() < time {
         let seed = dice.next();
         let mut dice = Dice(seed);
         let queue = RawQueue::create(QueueOptions::default()).unwrap();
-        let scribbler = {
+        let corrupter = {
             let mut dice = dice.clone();
             let memory = Mapping::new(queue.descriptors()[0]);
             fork(move || {
                 loop {
-                    scribble(&memory, &mut dice);
+                    corrupt(&memory, &mut dice);
                     std::thread::sleep(Duration::from_micros(dice.below(500)));
                 }
             })
@@ -194,7 +194,7 @@ fn many_processes_survive_what_one_writes_at_the_same_time() {
         for user in &mut users {
             assert_eq!(user.wait(), Ended::WELL, "seed {seed}");
         }
-        drop(scribbler);
+        drop(corrupter);
     }
 }
 

@@ -22,7 +22,7 @@ fn survives(what: &str, use_it: impl Fn(Dice)) {
 }
 
 /// Calls `call` from three threads while the words of the object that `may` allows are written over.
-fn scribble_while(
+fn corrupt_while(
     dice: &mut Dice,
     memory: &ObjectMemory,
     may: impl Fn(usize) -> bool,
@@ -71,10 +71,10 @@ fn a_barrier() {
             RawArrived::RunAction(turn) => turn.done(),
             RawArrived::Passed(index) => Ok::<u32, NotPassed>(index),
         };
-        // All but the lock and who runs the action: a scribbler may take the one for good, and give the other to somebody
+        // All but the lock and who runs the action: a corrupter may take the one for good, and give the other to somebody
         // who lives and knows nothing of it. Others wait then, as for a process that is stopped.
         const NOT: [usize; 2] = [0, 5];
-        scribble_while(
+        corrupt_while(
             &mut dice,
             &memory,
             |word| !NOT.contains(&word),
@@ -97,9 +97,9 @@ fn a_condition() {
         let condition = RawCondition::create().unwrap();
         let lock = RawLock::create(false).unwrap();
         let memory = ObjectMemory::of(|table| condition.record(table), 2048);
-        // All but the lock of the list, which a scribbler may take for good. The first entries are what is used.
+        // All but the lock of the list, which a corrupter may take for good. The first entries are what is used.
         const LOCK: usize = 16;
-        scribble_while(
+        corrupt_while(
             &mut dice,
             &memory,
             |word| word != LOCK && word < 64,
