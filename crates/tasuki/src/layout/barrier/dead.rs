@@ -1,7 +1,8 @@
-//! Those who wait at a barrier look for a party that is dead, without whom the round does not end, and break the barrier
-//! for it. It is one look for all sleepers in each slice; who is expected at all is in `README.md`, "Barrier".
+//! Those who wait at a barrier look for a party that is dead, without whom the round does not end, and break the
+//! barrier for it. It is one look for all sleepers in each slice; who is expected at all is in `README.md`, "Barrier".
 
-use super::{ACTION, BarrierView, Broken, LAST_WAS_RESET, NotPassed, PHASE, round_of};
+use super::words::{ACTION, BarrierView, LAST_WAS_RESET, PHASE, round_of};
+use super::{Broken, NotPassed};
 use crate::segment::Token;
 use crate::segment::death::Death;
 use crate::sync::Wait;
