@@ -1,4 +1,5 @@
-//! A broken process writes into the memory of a queue between the puts and gets of another one: errors and garbage, in time.
+//! A broken process writes into the memory of a queue between the puts and gets of another one: errors and garbage, in
+//! time.
 //!
 //! Not into the two lock words: one that names a living thread makes callers wait for that thread, as it should.
 //! `tests/crash_corruption.rs` does that, with processes that run at the same time.

@@ -1,5 +1,5 @@
-//! Models of the engine's protocols. They are the engine's own files, compiled with loom's atomics: every interleaving of
-//! a few threads is tried, and every value that the memory model allows a load to return.
+//! Models of the engine's protocols. They are the engine's own files, compiled with loom's atomics: every interleaving
+//! of a few threads is tried, and every value that the memory model allows a load to return.
 //!
 //! A killed process is a thread that stops inside a section while the kernel, played by `RobustLock::owner_dies`, hands
 //! its lock on. A lost wake-up shows as a deadlock, which loom reports.
@@ -54,7 +54,7 @@ mod layout {
 }
 #[path = "../../tasuki/src/error.rs"]
 mod error;
-/// No time passes in a model; but whoever looks at the clock is the first one to look in that half second.
+/// No time passes in a model; but a process that looks at the clock is the first one to look in that half second.
 mod sys {
     pub(crate) mod clock {
         use std::sync::atomic::{AtomicU64, Ordering};

@@ -103,7 +103,8 @@ pub fn open_carried(object: &Bound<'_, PyAny>, record: &[u8]) -> PyResult<()> {
     adopt(object, open(object.py(), || Ok(RawHandle::open_now(record, &mut transfer::take)))?)
 }
 
-/// Runs `attempt` again while somebody was stopped in its way, which others of this interpreter's threads do not wait for.
+/// Runs `attempt` again while somebody was stopped in its way, which others of this interpreter's threads do not wait
+/// for.
 fn open(
     py: Python<'_>,
     mut attempt: impl FnMut() -> PyResult<Result<RawHandle, tasuki::Error>>,

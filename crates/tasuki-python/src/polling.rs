@@ -1,5 +1,5 @@
-//! Waiting for descriptors, and the clock of all deadlines: asked of the system, whatever a program has put in the place of
-//! `select` and `time`, as test tools do that freeze the time.
+//! Waiting for descriptors, and the clock of all deadlines: asked of the system, whatever a program has put in the
+//! place of `select` and `time`, as test tools do that freeze the time.
 #![allow(unsafe_code)] // borrows descriptors that Python hands in by their numbers
 
 use std::os::fd::{BorrowedFd, RawFd};
@@ -11,8 +11,8 @@ use tasuki::raw::{self, Wait};
 use crate::errors;
 use crate::waiting::{Blocking, Timeout};
 
-/// Waits until one of `readers` is readable or the other end of one of `ends` is gone, `timeout` seconds at most, and returns
-/// those of which that is so.
+/// Waits until one of `readers` is readable or the other end of one of `ends` is gone, `timeout` seconds at most, and
+/// returns those of which that is so.
 #[pyfunction]
 #[pyo3(signature = (readers, timeout, ends=vec![]))]
 pub fn poll(

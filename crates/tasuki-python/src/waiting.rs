@@ -17,8 +17,8 @@ use tasuki::raw::{GaveUp, Wait, is_first_thread};
 /// Also at the end of the interpreter, whose last objects may wait in a __del__. Any other thread that asks while it is
 /// finalising never returns: older versions end it there, and pyo3 lets it sleep instead.
 ///
-/// Handlers run in the main thread only, so that another one does not ask: it would have to wait for the interpreter just to
-/// fall asleep, and while it waits, those who poll for what it is to take keep the interpreter busy.
+/// Handlers run in the main thread only, so that another one does not ask: it would have to wait for the interpreter
+/// just to fall asleep, and while it waits, those who poll for what it is to take keep the interpreter busy.
 pub fn check_signals() -> PyResult<()> {
     if MAIN_IS_FIRST.load(Ordering::Relaxed) && !is_first_thread() {
         return Ok(());
@@ -87,8 +87,8 @@ impl Timeout {
         matches!(self, Timeout::None)
     }
 
-    /// Runs a waiting call of the engine without the interpreter. The error of a signal handler wins over the result, which
-    /// loses nothing: an interrupted wait of the engine takes nothing.
+    /// Runs a waiting call of the engine without the interpreter. The error of a signal handler wins over the result,
+    /// which loses nothing: an interrupted wait of the engine takes nothing.
     pub fn wait<R: Send>(
         self,
         py: Python<'_>,
@@ -97,8 +97,8 @@ impl Timeout {
         self.wait_unless(py, || false, call)
     }
 
-    /// Runs a step of the engine that waits for nothing but the end of another one's step, with the interpreter; without it
-    /// if that one was stopped in the middle. On the error of a signal handler nothing was done.
+    /// Runs a step of the engine that waits for nothing but the end of another one's step, with the interpreter;
+    /// without it if that one was stopped in the middle. On the error of a signal handler nothing was done.
     pub fn step<R: Send>(
         py: Python<'_>,
         mut call: impl FnMut(&mut Wait<'_>) -> Result<R, GaveUp> + Send,
@@ -137,8 +137,8 @@ impl Timeout {
         }
     }
 
-    /// As `wait_unless`. None: a signal handler forked, and returned in the child. What waits is the parent; as the child is in
-    /// this call as well, it makes the call anew.
+    /// As `wait_unless`. None: a signal handler forked, and returned in the child. What waits is the parent; as the
+    /// child is in this call as well, it makes the call anew.
     pub fn wait_once<R: Send>(
         self,
         py: Python<'_>,

@@ -72,8 +72,8 @@ impl<T> Queue<T> {
         self.raw.is_full()
     }
 
-    /// Ends the use of the queue, for everybody who has it: from now on `put` fails, and `get` once it finds nothing. Those
-    /// who wait in either are woken. Messages that wait can still be taken, or are thrown away at once.
+    /// Ends the use of the queue, for everybody who has it: from now on `put` fails, and `get` once it finds nothing.
+    /// Those who wait in either are woken. Messages that wait can still be taken, or are thrown away at once.
     ///
     /// ```
     /// use tasuki::Queue;

@@ -1,6 +1,7 @@
 //! What a pipe promises: order, whole messages of any length, the end, room, and descriptors that travel.
 //!
-//! Tests of an end that is told at once run in a process of their own: a child that another test forks has copies of all ends.
+//! Tests of an end that is told at once run in a process of their own: a child that another test forks has copies of
+//! all ends.
 
 mod support;
 
@@ -732,7 +733,8 @@ fn a_thread_beside_one_that_sends_just_waits() {
     });
 }
 
-/// As many messages as a pipe of the standard library takes, and as many bytes: programs that send first and receive later rely on it.
+/// As many messages as a pipe of the standard library takes, and as many bytes: programs that send first and receive
+/// later rely on it.
 #[test]
 fn a_pipe_holds_what_one_of_the_standard_library_holds() {
     let _watchdog = watchdog();

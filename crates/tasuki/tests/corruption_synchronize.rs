@@ -1,5 +1,5 @@
-//! A broken process may write anything into the memory of what others synchronise with: they get wrong answers or errors, in
-//! time, and never crash or hang beyond their own timeouts.
+//! A broken process may write anything into the memory of what others synchronise with: they get wrong answers or
+//! errors, in time, and never crash or hang beyond their own timeouts.
 
 mod support;
 
@@ -71,8 +71,8 @@ fn a_barrier() {
             RawArrived::RunAction(turn) => turn.done(),
             RawArrived::Passed(index) => Ok::<u32, NotPassed>(index),
         };
-        // All but the lock and who runs the action: a corrupter may take the one for good, and give the other to somebody
-        // who lives and knows nothing of it. Others wait then, as for a process that is stopped.
+        // All but the lock and who runs the action: a corrupter may take the one for good, and give the other to
+        // somebody who lives and knows nothing of it. Others wait then, as for a process that is stopped.
         const NOT: [usize; 2] = [0, 5];
         corrupt_while(
             &mut dice,

@@ -1,5 +1,5 @@
-//! Whoever is killed while it puts or takes many messages: each part is there whole or not at all, in both directions, and
-//! everybody else goes on.
+//! Whoever is killed while it puts or takes many messages: each part is there whole or not at all, in both directions,
+//! and everybody else goes on.
 #![cfg(feature = "kill-points")]
 
 mod support;
@@ -17,7 +17,8 @@ const PART: u32 = 7;
 const VICTIM: u32 = 0;
 const SURVIVOR: u32 = 1;
 
-/// Where a producer dies, when it passes there for the nth time, and whether the part that it is about is delivered then.
+/// Where a producer dies, when it passes there for the nth time, and whether the part that it is about is delivered
+/// then.
 const PUTTING: &[(KillPoint, u32, bool)] = &[
     (KillPoint::PutBlockClaimed, 2, false),
     (KillPoint::PutBlockFilled, 2, false),

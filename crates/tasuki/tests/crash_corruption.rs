@@ -1,5 +1,5 @@
-//! A broken process may write anything anywhere into the memory of a queue: the others get errors or garbage, in time, and
-//! never crash or hang beyond their own timeouts.
+//! A broken process may write anything anywhere into the memory of a queue: the others get errors or garbage, in time,
+//! and never crash or hang beyond their own timeouts.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Whoever is killed at whichever step of taking, reporting or counting tasks: whoever joins goes on, and is told of exactly
-//! the tasks that nobody did.
+//! Whoever is killed at whichever step of taking, reporting or counting tasks: whoever joins goes on, and is told of
+//! exactly the tasks that nobody did.
 #![cfg(feature = "kill-points")]
 
 mod support;
@@ -15,8 +15,8 @@ use tasuki::raw::{JoinFailure, RawQueue, Shutdown, Wait};
 
 const TASKS: u64 = 20;
 
-/// Where a worker that takes one task after the other dies, when it passes there for the nth time, and how many tasks it has
-/// in flight then.
+/// Where a worker that takes one task after the other dies, when it passes there for the nth time, and how many tasks
+/// it has in flight then.
 const WORKER: &[(KillPoint, u32, u64)] = &[
     // The lock is taken for the table's row first, then for each get and each report.
     (KillPoint::LockTaken, 1, 0),

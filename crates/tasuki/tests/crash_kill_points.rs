@@ -1,5 +1,5 @@
-//! Wherever in the engine a process is killed, the others go on, and no message is torn, doubled or lost: a table of every
-//! kill point, what a process does to come by, and what must be true afterwards.
+//! Wherever in the engine a process is killed, the others go on, and no message is torn, doubled or lost: a table of
+//! every kill point, what a process does to come by, and what must be true afterwards.
 #![cfg(feature = "kill-points")]
 
 mod support;
@@ -540,7 +540,8 @@ fn slot_holder_dies(point: KillPoint, nth: u32) {
         drop(kept);
     };
     // As often as it takes: some points are passed only when both meet in the section. Where other programs need the
-    // processors, one may find the other inside for so long that it makes an arena of its own, and then they meet no more.
+    // processors, one may find the other inside for so long that it makes an arena of its own, and then they meet no
+    // more.
     loop {
         words[0].store(0, SeqCst);
         let mut other = fork(|| {

@@ -25,7 +25,8 @@ const MARKER: &[u8] = b"the end of this test";
 enum Fate {
     Delivered,
     Gone,
-    /// Whole or not at all: the readiness is set before the commit, and once more after it if it was cleared in between.
+    /// Whole or not at all: the readiness is set before the commit, and once more after it if it was cleared in
+    /// between.
     Either,
 }
 

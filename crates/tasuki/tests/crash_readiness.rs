@@ -1,5 +1,5 @@
-//! Whoever is killed while readiness is being set or cleared: those who only poll get every message, all the room, and are
-//! not told of nothing for long.
+//! Whoever is killed while readiness is being set or cleared: those who only poll get every message, all the room, and
+//! are not told of nothing for long.
 #![cfg(feature = "kill-points")]
 
 mod support;
@@ -107,8 +107,8 @@ fn a_polling_consumer_gets_everything() {
     }
 }
 
-/// A producer is stopped between its looks whether the queue is full, and everything is taken meanwhile: when it goes on, it
-/// does not hide the room that there is.
+/// A producer is stopped between its looks whether the queue is full, and everything is taken meanwhile: when it goes
+/// on, it does not hide the room that there is.
 #[test]
 fn room_that_is_made_while_a_producer_looks_is_seen() {
     let _watchdog = watchdog();
@@ -130,8 +130,9 @@ fn room_that_is_made_while_a_producer_looks_is_seen() {
     }
 }
 
-/// The queue becomes full while a process is stopped in the consumers' section, where it takes nothing. Whoever made it full cannot
-/// get in: when the stopped one leaves, the descriptor says what is so, even if the other one was killed meanwhile.
+/// The queue becomes full while a process is stopped in the consumers' section, where it takes nothing. Whoever made it
+/// full cannot get in: when the stopped one leaves, the descriptor says what is so, even if the other one was killed
+/// meanwhile.
 #[test]
 fn a_holder_does_what_was_left_to_it() {
     let _watchdog = watchdog();

@@ -1,4 +1,5 @@
-//! Whoever is killed wherever inside a semaphore's calls: the others go on, in time, and no permit is lost or there twice.
+//! Whoever is killed wherever inside a semaphore's calls: the others go on, in time, and no permit is lost or there
+//! twice.
 #![cfg(feature = "kill-points")]
 
 mod support;

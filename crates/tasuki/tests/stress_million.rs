@@ -1,8 +1,9 @@
 //! A million small messages by four producers and four consumers, every one of them accounted for: first in peace, then
 //! with processes killed and replaced at random instants.
 //!
-//! A killed producer costs nothing that it had been told is done, and at most one message more than it was told of. A killed
-//! consumer costs at most what it had in flight, which is one message. `TASUKI_SOAK=1` (`make soak`) repeats it with other kills.
+//! A killed producer costs nothing that it had been told is done, and at most one message more than it was told of. A
+//! killed consumer costs at most what it had in flight, which is one message. `TASUKI_SOAK=1` (`make soak`) repeats it
+//! with other kills.
 
 mod support;
 

@@ -1,11 +1,13 @@
-//! Stopped peers, as a table: a process is stopped at each step of the engine, and another one calls everything there is.
+//! Stopped peers, as a table: a process is stopped at each step of the engine, and another one calls everything there
+//! is.
 //!
 //! ```text
 //! a call that waits for a time    returns while the peer is stopped
 //! a call that does not wait       returns then, or when the peer has gone on
 //! afterwards                      both go on
 //! ```
-//! Time never decides what a stopped process has done. The same table for Python is in `python/tests/test_table_stopped.py`.
+//! Time never decides what a stopped process has done. The same table for Python is in
+//! `python/tests/test_table_stopped.py`.
 #![cfg(feature = "kill-points")]
 
 mod support;

@@ -1,4 +1,5 @@
-//! The condition: no notification is lost, by one who gives up or by one who dies, and the lock is held after every wait.
+//! The condition: no notification is lost, by one that gives up or by one that dies, and the lock is held after every
+//! wait.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
@@ -149,7 +150,7 @@ fn what_a_dead_one_was_notified_of_goes_to_the_next() {
         let shopkeeper = shop.process(0);
         shopkeeper.deliver();
         shop.process(1).segment.die();
-        // The end of a slice, for whoever sleeps.
+        // The end of a slice, for the sleepers.
         shopkeeper.view().pass_on();
         buyer.join().unwrap();
     });
@@ -195,7 +196,7 @@ fn what_an_interrupted_one_was_notified_of_goes_to_the_next() {
         });
         shop.process(0).deliver();
         interrupted.join().unwrap();
-        // The end of a slice, for whoever sleeps.
+        // The end of a slice, for the sleepers.
         shop.process(0).view().pass_on();
         buyer.join().unwrap();
     });

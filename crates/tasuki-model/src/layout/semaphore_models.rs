@@ -208,7 +208,8 @@ fn wherever_a_releaser_dies_the_one_who_waits_gets_the_permit() {
 
 #[test]
 fn who_sleeps_while_a_releaser_dies_is_woken() {
-    // Killed before its commit it still owns the permit: then a sleeper has to look whether it lives, when its slice ends.
+    // Killed before its commit it still owns the permit: then a sleeper has to look whether it lives, when its slice
+    // ends.
     for dies in [Dies::Committed, Dies::Summed] {
         explore(3, move || {
             let model = Model::new(1);

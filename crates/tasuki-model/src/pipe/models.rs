@@ -180,8 +180,8 @@ fn two_who_sleep_on_one_end_are_both_woken() {
     });
 }
 
-/// A receiver that clears the readiness which another was about to poll sets the flag of sleepers again: without that the second message wakes
-/// nobody.
+/// A receiver that clears the readiness which another was about to poll sets the flag of sleepers again: without that
+/// the second message wakes nobody.
 #[test]
 fn one_that_only_looks_takes_no_wake_up_along() {
     explore(|| {

@@ -1,4 +1,5 @@
-//! The pipe's readiness as a selector sees it: set before a message is there, and when all is quiet exactly while one is.
+//! The pipe's readiness as a selector sees it: set before a message is there, and when all is quiet exactly while one
+//! is.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};

@@ -1,4 +1,5 @@
-//! The end of a channel: a receiver that sleeps is told when the last sender closes, and not before it has what was sent.
+//! The end of a channel: a receiver that sleeps is told when the last sender closes, and not before it has what was
+//! sent.
 //!
 //! The kernel's part is a count of copies of the senders' socket. Nobody looks now and then here, so an end that is
 //! missed is a deadlock.

@@ -1,4 +1,4 @@
-//! Tasks of a joinable queue: whoever joins wakes up when all is done, and is told of exactly the tasks of the dead.
+//! Tasks of a joinable queue: a join wakes up when all is done, and is told of exactly the tasks of the dead.
 //!
 //! As `layout/queue/joining.rs` does it, with the engine's own tallies, sides and waiting: two workers, whose rows are
 //! tallies of the head and of `done`.
@@ -172,7 +172,7 @@ fn worker_dies(dies: Dies, lost: u64) {
         while queue.work(1, Dies::Never) {}
         dying.join().unwrap();
         let died_with_a_task = queue.settle();
-        // A task that it put back by dying is done by whoever comes next.
+        // A task that it put back by dying is done by the next one to come.
         while queue.work(1, Dies::Never) {}
         joining.join().unwrap();
         assert!(died_with_a_task <= lost);

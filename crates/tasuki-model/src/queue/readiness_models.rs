@@ -1,4 +1,5 @@
-//! Readiness with a kernel of one word: a poller that sleeps there is told of every message, whoever dies, by level and by edge.
+//! Readiness with a kernel of one word: a poller that sleeps there is told of every message, whatever process dies, by
+//! level and by edge.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -67,7 +68,7 @@ struct Model {
     frames: [AtomicU64; 4],
 }
 
-/// `PutHeld`: whoever was in the section when nobody polled yet does not look whether something was left to it.
+/// `PutHeld`: a process that was in the section when nobody polled yet does not look whether something was left to it.
 struct PutHeld<'a> {
     held: Held<'a>,
     is_polled: bool,
@@ -209,7 +210,7 @@ impl Model {
         }
     }
 
-    /// Goes in and leaves, as one who finds no room.
+    /// Goes in and leaves, as one that finds no room.
     fn visit_put(&self) {
         let held = self.lock_put();
         self.leave_put(held);
@@ -299,8 +300,8 @@ fn a_message_that_another_one_takes_leaves_readiness_clear() {
     });
 }
 
-/// The last message is taken while somebody is in the producers' section that puts nothing: the descriptor is clear when both are done,
-/// also if that one came before anybody asked for it.
+/// The last message is taken while somebody is in the producers' section that puts nothing: the descriptor is clear
+/// when both are done, also if that one came before anybody asked for it.
 #[test]
 fn what_is_left_to_a_holder_is_done() {
     for asked_before in [true, false] {

@@ -176,8 +176,8 @@ unsafe extern "C" fn send_bytes(
         };
         let transport = connection.sending()?;
         let buffer = buffers::contiguous(&buffer)?;
-        // SAFETY: in one piece; the bytes are only copied, and if somebody writes into them meanwhile, as is possible with
-        // the standard library's too, the copy is a mixture.
+        // SAFETY: in one piece; the bytes are only copied, and if somebody writes into them meanwhile, as is possible
+        // with the standard library's too, the copy is a mixture.
         let bytes = unsafe { buffers::bytes_of(&buffer) };
         let bytes = part(bytes, offset, size)?;
         transport.while_waiting(|| transport.send_bytes(py, bytes))?;

@@ -88,7 +88,8 @@ impl Transport {
         if !is_open {
             return Transport::NotOpen(number);
         }
-        // SAFETY: it is open, and whoever hands it in gives it away, as with every class that takes a descriptor.
+        // SAFETY: it is open, and the caller that hands it in gives it away, as with every class that takes a
+        // descriptor.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
         Transport::of_stream(RawStream::new(fd, limits))
     }

@@ -50,8 +50,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Puts the objects in their order. Nothing is put if one of them cannot be written; when it ends in any other exception,
-/// that has the number of those that were put as its attribute `put`.
+/// Puts the objects in their order. Nothing is put if one of them cannot be written; when it ends in any other
+/// exception, that has the number of those that were put as its attribute `put`.
 pub fn put_many(
     slf: &Bound<'_, Queue>,
     objects: &Bound<'_, PyAny>,

@@ -1,4 +1,4 @@
-//! Taking messages out: the object in a message, and who waits for it.
+//! Taking messages out: the object in a message, and the wait for it.
 
 use std::cell::Cell;
 
@@ -66,8 +66,8 @@ pub fn get<'py>(
     object
 }
 
-/// Waits for messages, without the interpreter. Who has closed the writer and waits for long is told when nobody else has one:
-/// EOFError.
+/// Waits for messages, without the interpreter. A process that has closed the writer and waits for long is told when
+/// nobody else has one: EOFError.
 #[cold]
 pub fn wait_for<R: Send>(
     slf: &Bound<'_, Queue>,

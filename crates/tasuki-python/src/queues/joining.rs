@@ -1,4 +1,4 @@
-//! Tasks of a joinable queue: reported done, waited for, and lost with who was killed.
+//! Tasks of a joinable queue: reported done, waited for, and lost with a process that was killed.
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;

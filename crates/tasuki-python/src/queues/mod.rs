@@ -34,7 +34,7 @@ use crate::waiting::{Blocking, Timeout};
 #[pyclass(frozen, subclass, module = "tasuki._tasuki")]
 pub struct Queue {
     raw: Open<RawQueue>,
-    /// The number of the codec by which structured messages are written, for who has no hold on the queue.
+    /// The number of the codec by which structured messages are written, for a caller without a hold on the queue.
     structured: AtomicU16,
     /// Of a queue that was closed: what can still be asked.
     remains: OnceLock<QueueRemains>,
@@ -55,7 +55,7 @@ impl Queue {
         self.raw.enter().ok_or_else(|| self.not_there())
     }
 
-    /// As `raw`, for a get or put: who closed the queue is told so.
+    /// As `raw`, for a get or put: a process that closed the queue is told so.
     #[inline]
     pub fn using<'a>(slf: &'a Bound<'_, Queue>) -> PyResult<Use<'a, RawQueue>> {
         slf.get().raw.enter().ok_or_else(|| slf.get().not_to_be_used(slf))
@@ -199,8 +199,8 @@ impl Queue {
 
     /// Puts objects in their order, under one lock as far as there is room: cheaper than one by one.
     ///
-    /// Nothing is put if one of them cannot be pickled. Any other exception, such as `queue.Full` after the timeout, has
-    /// the number of those that were put as its attribute `put`.
+    /// Nothing is put if one of them cannot be pickled. Any other exception, such as `queue.Full` after the timeout,
+    /// has the number of those that were put as its attribute `put`.
     #[pyo3(signature = (objs, block=Blocking(true), timeout=None))]
     #[pyo3(text_signature = "($self, objs, block=True, timeout=None)")]
     fn put_many(
@@ -249,8 +249,8 @@ impl Queue {
         }
         let is_empty = self.look(|raw| raw.is_empty(), |remains| remains.is_empty())?;
         if self.was_empty.swap(is_empty, Ordering::Relaxed) && is_empty {
-            // Who asks in vain again and again gives way to those who could change it: the thread of a standard Pool that waits
-            // for news does so while a result lies there that another thread has yet to take.
+            // A caller that asks in vain again and again gives way to those that could change it: the thread of a
+            // standard Pool that waits for news does so while a result lies there that another thread has yet to take.
             py.detach(std::thread::yield_now);
         }
         Ok(is_empty)
@@ -261,8 +261,8 @@ impl Queue {
         self.look(|raw| raw.is_full(), |remains| remains.is_full())
     }
 
-    /// Ends the use of the queue, for all processes: from now on `put` raises `ShutDown`, and so does `get` once the queue
-    /// is empty, or at once if `immediate`, which throws away what waits.
+    /// Ends the use of the queue, for all processes: from now on `put` raises `ShutDown`, and so does `get` once the
+    /// queue is empty, or at once if `immediate`, which throws away what waits.
     #[pyo3(signature = (immediate=Blocking(false)))]
     #[pyo3(text_signature = "($self, immediate=False)")]
     fn shutdown(&self, py: Python<'_>, immediate: Blocking) -> PyResult<()> {
@@ -318,7 +318,8 @@ impl Queue {
         self.let_go_if_closed()
     }
 
-    /// Tells others, too: whoever closed its own writer may wait for nobody. Returns whether both ends are closed now.
+    /// Tells others, too: a process that closed its own writer may wait for nobody. Returns whether both ends are
+    /// closed now.
     fn _close_writer(&self) -> PyResult<bool> {
         self.ends.close_writer();
         if self.let_go_if_closed() {

@@ -26,8 +26,8 @@ pub fn put(slf: &Bound<'_, Queue>, object: &Bound<'_, PyAny>, timeout: Timeout) 
     }
 }
 
-/// The kernel takes the descriptors of some 280 messages that nobody has got yet. What comes then has tickets instead: a
-/// queue without a bound is never full.
+/// The kernel takes the descriptors of some 280 messages that nobody has got yet. What comes then has tickets instead:
+/// a queue without a bound is never full.
 #[cold]
 fn put_with_handles(
     slf: &Bound<'_, Queue>,

@@ -26,7 +26,7 @@ impl Watched {
         self.messages.number(py, |wait| queue.pollable_within(wait))
     }
 
-    /// As `messages`, for one who does not want to wait until another process, stopped inside the queue, goes on.
+    /// As `messages`, for a caller that does not want to wait until another process, stopped inside the queue, goes on.
     pub fn messages_within(
         &self,
         py: Python<'_>,
@@ -109,7 +109,7 @@ impl Drop for Duplicate {
 }
 
 fn close(number: RawFd) {
-    // SAFETY: it came from an `OwnedFd`, and whoever calls this has just taken it out of the only place that had it.
+    // SAFETY: it came from an `OwnedFd`, and the caller has just taken it out of the only place that had it.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 

@@ -1,7 +1,7 @@
 //! What every wrapper of a shared object has: the object and its lock, taken and freed inside one native call.
 //!
-//! A signal handler can raise between any two steps of a Python function, so `acquire(); try:` written in Python can leave
-//! the lock held. Here nothing runs between taking the lock and what is done under it.
+//! A signal handler can raise between any two steps of a Python function, so `acquire(); try:` written in Python can
+//! leave the lock held. Here nothing runs between taking the lock and what is done under it.
 
 use std::sync::OnceLock;
 

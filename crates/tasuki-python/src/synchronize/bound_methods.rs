@@ -1,5 +1,5 @@
-//! `with` at the price of the lock: the interpreter makes a bound method of `__enter__` and of `__exit__` each time, which
-//! costs twice what a free lock does; here an object has its two, cached for good.
+//! `with` at the price of the lock: the interpreter makes a bound method of `__enter__` and of `__exit__` each time,
+//! which costs twice what a free lock does; here an object has its two, cached for good.
 //!
 //! ```text
 //! type.__enter__        MethodDescriptor  asked by the interpreter for the method of an object, gives the one the object has

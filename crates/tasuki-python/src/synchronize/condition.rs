@@ -1,4 +1,5 @@
-//! Condition as Python sees it: the whole of a wait is one native call, so that no exception leaves its lock half taken.
+//! Condition as Python sees it: the whole of a wait is one native call, so that no exception leaves its lock half
+//! taken.
 
 use std::sync::{Arc, OnceLock};
 

@@ -61,7 +61,8 @@ impl Lockable {
         if self.acquire_fast() {
             return Ok(true);
         }
-        // Who does not wait asks the system whether the owner lives, so that one who waits must not begin with that.
+        // A call that does not wait asks the system whether the owner lives, so that one that waits must not begin with
+        // that.
         let at_once =
             (timeout.is_none() || !self.is_locked()).then(|| self.acquire(&mut Wait::now()));
         let acquired = match at_once {

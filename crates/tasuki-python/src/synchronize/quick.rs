@@ -1,7 +1,7 @@
 //! `acquire` and `release` without pyo3's wrapper, which costs more than taking a free lock does.
 //!
-//! Each first tries the few instructions that are enough when nobody has to wait, fail or be told anything. Called by the
-//! interpreter; `bound_methods` does the same for `with`.
+//! Each first tries the few instructions that are enough when nobody has to wait, fail or be told anything. Called by
+//! the interpreter; `bound_methods` does the same for `with`.
 #![allow(unsafe_code)] // functions that the interpreter calls, with its pointers
 
 use std::ffi::CStr;

@@ -213,8 +213,8 @@ fn take_later(
     })
 }
 
-/// Gives it back, without the interpreter should somebody have been stopped in the middle of a step; whether there was room. A
-/// handler that raises does not come between: the permit of a `with` block would stay taken.
+/// Gives it back, without the interpreter should somebody have been stopped in the middle of a step; whether there was
+/// room. A handler that raises does not come between: the permit of a `with` block would stay taken.
 fn give(py: Python<'_>, raw: &RawSemaphore, permit: Permit, count: u32) -> PyResult<bool> {
     match permit {
         Permit::Bare => Ok(raw.release(count)),

@@ -1,11 +1,11 @@
 //! Awaitable forms of what waits, for programs that run on tokio: `get_async`, `put_async`, `recv_async`, `send_async`.
 //!
-//! A future here is the call that does not wait, made again whenever the descriptors say that it may succeed. It takes or
-//! puts only in the very poll that returns the result, so that dropping it, as `select!` and `timeout` do, loses
+//! A future here is the call that does not wait, made again whenever the descriptors say that it may succeed. It takes
+//! or puts only in the very poll that returns the result, so that dropping it, as `select!` and `timeout` do, loses
 //! nothing. It sleeps in the runtime: no thread, no timer, nothing that looks now and then. That no wake-up is lost
-//! although tokio listens to edges rests on what the queue's README says of readiness: "there is none" is only said with the
-//! readiness clear, so whatever comes later sets it; and on tokio's, that an event which comes after one was read is
-//! not cleared with that one.
+//! although tokio listens to edges rests on what the queue's README says of readiness: "there is none" is only said
+//! with the readiness clear, so whatever comes later sets it; and on tokio's, that an event which comes after one was
+//! read is not cleared with that one.
 //!
 //! Each waiting future has descriptors of its own, two at most, so that any number may wait on one handle; a message
 //! wakes all of them, and one gets it.

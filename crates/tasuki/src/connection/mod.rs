@@ -1,8 +1,8 @@
 //! Connections: two ends that send each other messages, each knowing whether anybody is at the other one.
 //!
-//! [`pipe`] makes both ends at once, in shared memory, to be handed to processes. [`Listener`] and [`Client`] meet at an
-//! address, in programs that know nothing else of each other, and speak the standard library's wire. `transport` is what joins the ends,
-//! `error` what can go wrong.
+//! [`pipe`] makes both ends at once, in shared memory, to be handed to processes. [`Listener`] and [`Client`] meet at
+//! an address, in programs that know nothing else of each other, and speak the standard library's wire. `transport` is
+//! what joins the ends, `error` what can go wrong.
 
 mod address;
 mod client;
@@ -74,23 +74,23 @@ pub fn simplex<T>() -> Result<(Connection<Infallible, T>, Connection<T, Infallib
 
 /// One end of a connection: it sends `S` and receives `R`.
 ///
-/// Ends are serde values: pass them as arguments of a [`Process`](crate::Process), or send them through a queue, a channel or
-/// another connection. A clone, and an end that was sent, is another handle to the same end; the end is there until the
-/// last one is dropped, in whatever process. So a process that hands its end on and keeps a handle keeps the
-/// other end waiting.
+/// Ends are serde values: pass them as arguments of a [`Process`](crate::Process), or send them through a queue, a
+/// channel or another connection. A clone, and an end that was sent, is another handle to the same end; the end is
+/// there until the last one is dropped, in whatever process. So a process that hands its end on and keeps a handle
+/// keeps the other end waiting.
 ///
 /// - Messages arrive in order, whole or not at all, each at most once. What was sent and not yet received when the last
 ///   receiver goes is lost: a [`Queue`](crate::Queue) keeps it for the next one.
 /// - When nobody has the other end, by drop or by kill, in any process or message, `recv` gives what is left and then
 ///   [`is_disconnected`](RecvError::is_disconnected), at once; `send` fails and gives the value back: at once if the
 ///   end was dropped, and within milliseconds, or half a second in a `send` that waits for room, if it was killed.
-/// - A message may be larger than the pipe's buffer (64 KiB in each direction): both sides copy at once. `send` waits when
-///   the buffer is full. Two processes that both send without receiving wait for each other.
+/// - A message may be larger than the pipe's buffer (64 KiB in each direction): both sides copy at once. `send` waits
+///   when the buffer is full. Two processes that both send without receiving wait for each other.
 ///
-/// The end of a connection over a socket differs in this: its messages have no type on the wire, so bytes (`Vec<u8>`) are
-/// themselves, everything else is MessagePack, and handles inside are refused; and a message that has begun cannot be taken back:
-/// when the time of a [`send_timeout`](Connection::send_timeout) or [`try_send`](Connection::try_send) is over in the middle
-/// of one, this end can send no more, and says so.
+/// The end of a connection over a socket differs in this: its messages have no type on the wire, so bytes (`Vec<u8>`)
+/// are themselves, everything else is MessagePack, and handles inside are refused; and a message that has begun cannot
+/// be taken back: when the time of a [`send_timeout`](Connection::send_timeout) or [`try_send`](Connection::try_send)
+/// is over in the middle of one, this end can send no more, and says so.
 pub struct Connection<S, R> {
     transport: Transport,
     messages: PhantomData<fn(S) -> R>,
@@ -118,8 +118,8 @@ impl<S, R> Connection<S, R> {
         Ok(self.transport.poll(&mut wait)?)
     }
 
-    /// Sends bytes as they are, whatever `S` is; Python's `recv_bytes` and [`recv_bytes`](Connection::recv_bytes) receive
-    /// them.
+    /// Sends bytes as they are, whatever `S` is; Python's `recv_bytes` and [`recv_bytes`](Connection::recv_bytes)
+    /// receive them.
     ///
     /// # Errors
     /// As [`send`](Connection::send).
@@ -201,8 +201,8 @@ impl<S, R: Message> Connection<S, R> {
         self.recv_within(&mut Wait::now())
     }
 
-    /// Receives the next message, waiting for one at most for `timeout`. A large message of which a part came within the
-    /// time is not lost: the next call goes on with it.
+    /// Receives the next message, waiting for one at most for `timeout`. A large message of which a part came within
+    /// the time is not lost: the next call goes on with it.
     ///
     /// # Errors
     /// As `recv`, and [`is_empty`](RecvError::is_empty).

@@ -41,8 +41,8 @@ static PARENT: OnceLock<Parent> = OnceLock::new();
 
 /// Runs a program's `main`, or the task that this process was started for.
 ///
-/// After `main`, whether it returned or panicked, threads of tasuki that are no daemons are waited for; then daemons are
-/// ended and other processes waited for.
+/// After `main`, whether it returned or panicked, threads of tasuki that are no daemons are waited for; then daemons
+/// are ended and other processes waited for.
 pub fn enter<T: Termination>(main: impl FnOnce() -> T) -> ExitCode {
     begin(|| {});
     // An error of main is shown now, not after waiting for processes that perhaps wait for us.

@@ -12,10 +12,11 @@
 //! ```
 //! All zero is free. The owner is a process: any of its threads, and any other process, may release. The kernel
 //! does not watch this lock (it may be held for hours, many at a time); a waiter looks whether the owner lives
-//! after 5 ms, after each slice of half a second and before it gives up; who does not wait looks at once.
+//! after 5 ms, after each slice of half a second and before it gives up; a call that does not wait looks at once.
 //!
-//! A sleeper that gets the lock leaves WAITERS set if others sleep, whose mark the releaser took away, and who have counted
-//! themselves before they marked the word. A killed one stays counted: the next release after a sleep makes a system call for nothing.
+//! A sleeper that gets the lock leaves WAITERS set if others sleep, whose mark the releaser took away, and which have
+//! counted themselves before they marked the word. A killed one stays counted: the next release after a sleep makes a
+//! system call for nothing.
 //!
 //! Feared: the releaser dies between freeing the word and waking a sleeper. The sleeper's slice ends within half a
 //! second, it sees the word free and takes it. Feared: a token's row is used by a new process. Its
@@ -60,7 +61,7 @@ pub enum Acquired {
     OwnerDied(Box<Death>),
 }
 
-/// The lock was not held by the one who wanted to release it.
+/// The lock was not held by the process that wanted to release it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotHeld;
 
@@ -216,8 +217,8 @@ impl LockView<'_> {
         futex::wake(&self.words.word, 1);
     }
 
-    /// The quick part of `release` for an owner that nobody waits for, and `work` before it, which must not panic: false
-    /// says that nothing was done.
+    /// The quick part of `release` for an owner that nobody waits for, and `work` before it, which must not panic:
+    /// false says that nothing was done.
     #[inline]
     pub(crate) fn release_fast(self, work: impl FnOnce()) -> bool {
         let Some(me) = self.segment.known_row() else { return false };
@@ -234,8 +235,8 @@ impl LockView<'_> {
         true
     }
 
-    /// Frees the lock of this process and says whether others wait, or marked it with `acquire_or_mark`. Who is told fences
-    /// before it looks at what they did.
+    /// Frees the lock of this process and says whether others wait, or marked it with `acquire_or_mark`. A caller that
+    /// is told fences before it looks at what they did.
     #[inline]
     pub(crate) fn release_telling(self) -> bool {
         let me = self.segment.known_row().map_or(0, Token::bits);
@@ -368,7 +369,7 @@ impl LockView<'_> {
         acquired
     }
 
-    /// WAITERS if others than the caller sleep, who is one of them if it is counted.
+    /// WAITERS if others than the caller sleep, which is one of them if it is counted.
     fn mark_of_others(self, is_counted: bool) -> u32 {
         let others = is_counted && self.words.sleepers.load(Ordering::Relaxed) != 1;
         if others { WAITERS } else { 0 }
@@ -385,7 +386,8 @@ impl LockView<'_> {
         let mut look = wait.is_now() || cfg!(loom);
         let mut has_slept = false;
         loop {
-            // SYNC: Acquire, with the Release of a mark: who was counted before a mark that is gone is counted here.
+            // SYNC: Acquire, with the Release of a mark: a waiter that was counted before a mark that is gone is
+            // counted here.
             let seen = word.load(Ordering::Acquire);
             let Some(owner) = Token::from_bits(seen) else {
                 // Free, or overwritten by a broken peer: taking it makes it whole.

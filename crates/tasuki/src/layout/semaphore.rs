@@ -8,8 +8,8 @@
 //! died     a death that nobody has been told of yet
 //! ledger   [n] u64: bits 0-29 token of the owner, 0 = free entry | bits 32-63 how many permits it owns
 //! ```
-//! Available are `pool - owned`. What is nobody's changes by one compare-and-swap, without the lock: nobody who was stopped
-//! somewhere keeps others from it. `README.md` has the steps and what is feared.
+//! Available are `pool - owned`. What is nobody's changes by one compare-and-swap, without the lock: nobody who was
+//! stopped somewhere keeps others from it. `README.md` has the steps and what is feared.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 use crate::layout::failure::AcquireFailure;
@@ -50,7 +50,7 @@ unsafe impl Shared for SemaphoreWords {}
 /// Whose a permit is that is being acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permit {
-    /// Nobody's: whoever likes releases it.
+    /// Nobody's: any process may release it.
     Bare,
     /// This process's: it comes back when the process dies.
     Owned(Token),
@@ -142,7 +142,7 @@ impl SemaphoreView<'_> {
         }
     }
 
-    /// The quick part of `acquire`: nobody is looked for who died. None when no permit is available.
+    /// The quick part of `acquire`: the dead are not looked for. None when no permit is available.
     #[inline]
     pub(crate) fn take_if_available(
         self,
@@ -191,7 +191,8 @@ impl SemaphoreView<'_> {
         Ok(())
     }
 
-    /// Gives back a permit that this process owns; if it owns none, as `release`. Nothing is done if the wait is given up.
+    /// Gives back a permit that this process owns; if it owns none, as `release`. Nothing is done if the wait is given
+    /// up.
     #[inline]
     pub(crate) fn release_owned(
         self,
@@ -369,7 +370,8 @@ impl SemaphoreView<'_> {
 
     #[inline]
     fn permits(&self) -> Permits {
-        // SYNC: SeqCst, after `prepare` of a sleeper and before `notify` of a releaser; Acquire is with the swap in `change`.
+        // SYNC: SeqCst, after `prepare` of a sleeper and before `notify` of a releaser; Acquire is with the swap in
+        // `change`.
         Permits::new(self.words.permits.load(Ordering::SeqCst))
     }
 

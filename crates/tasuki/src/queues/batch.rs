@@ -22,9 +22,9 @@ const COPIED: usize = 1 << 10;
 impl<T: Message> Queue<T> {
     /// Puts all messages in order, waiting for room where there is none.
     ///
-    /// It costs less than as many calls of `put`: messages that have room are put together, up to some 256 KiB at a time. Those
-    /// appear at once, and if this process is killed meanwhile, all of them are there or none. Another producer's messages
-    /// may come in between two such parts.
+    /// It costs less than as many calls of `put`: messages that have room are put together, up to some 256 KiB at a
+    /// time. Those appear at once, and if this process is killed meanwhile, all of them are there or none. Another
+    /// producer's messages may come in between two such parts.
     ///
     /// # Errors
     /// As [`put`](Queue::put). The error gives back the messages that were not put; those before them were.
@@ -57,7 +57,8 @@ impl<T: Message> Queue<T> {
 
     /// Takes up to `max` of the oldest messages in one step, waiting for the first one.
     ///
-    /// It may take fewer than wait: not many more than 256 KiB of small ones at a time, and a message with handles is the last one.
+    /// It may take fewer than wait: not many more than 256 KiB of small ones at a time, and a message with handles is
+    /// the last one.
     ///
     /// # Errors
     /// As [`get`](Queue::get), but messages that are not a `T` are told apart one by one, by the iterator.
@@ -215,7 +216,8 @@ impl<T: Message> Part<T> {
     }
 }
 
-/// Messages that [`get_many`](Queue::get_many) took, oldest first. Those that are not asked for are lost when this is dropped.
+/// Messages that [`get_many`](Queue::get_many) took, oldest first. Those that are not asked for are lost when this is
+/// dropped.
 ///
 /// A message that is not a `T` is an error in its place, and does not hide the others.
 #[must_use = "the messages are taken: what is not used is lost"]

@@ -1,4 +1,5 @@
-//! Queues whose messages are tasks: whoever put them can wait until all are done, and learns of those that nobody will do.
+//! Queues whose messages are tasks: whoever put them can wait until all are done, and learns of those that nobody will
+//! do.
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,15 +12,16 @@ use crate::error::Error;
 pub use crate::raw::LostTasks;
 use crate::raw::{JoinFailure, TaskDoneFailure, Wait};
 
-/// A queue of tasks: consumers report each task [done](JoinableQueue::task_done), and [`join`](JoinableQueue::join) waits until all are.
+/// A queue of tasks: consumers report each task [done](JoinableQueue::task_done), and [`join`](JoinableQueue::join)
+/// waits until all are.
 ///
-/// It has everything that a [`Queue`] has. Handles are serde values as a queue's are, and can be read as a `Queue<T>` as well by
-/// whoever only puts.
+/// It has everything that a [`Queue`] has. Handles are serde values as a queue's are, and can be read as a `Queue<T>`
+/// as well by whoever only puts.
 ///
 /// A task belongs to the process that took it. When that is killed before it reported the task done, nobody will: so
-/// `join` does not wait for it, but returns an error that says who died and how many tasks are lost. A task may be reported done
-/// by another process than the one that took it; of such tasks a loss may go unnoticed. A process that ends by itself, by
-/// `exit` or by returning from `main`, has left its tasks to others, and `join` waits for them.
+/// `join` does not wait for it, but returns an error that says who died and how many tasks are lost. A task may be
+/// reported done by another process than the one that took it; of such tasks a loss may go unnoticed. A process that
+/// ends by itself, by `exit` or by returning from `main`, has left its tasks to others, and `join` waits for them.
 ///
 /// ```no_run
 /// use tasuki::JoinableQueue;
@@ -73,9 +75,9 @@ impl<T> JoinableQueue<T> {
     /// Waits until every message that was ever put has been reported done.
     ///
     /// # Errors
-    /// When tasks were lost with a process that was killed, see [`JoinError::lost_tasks`]. That is said as soon as it is
-    /// noticed, within half a second of the death, once for each loss and to one of those who join; the lost ones count as done from then
-    /// on, and calling `join` again waits for the rest.
+    /// When tasks were lost with a process that was killed, see [`JoinError::lost_tasks`]. That is said as soon as it
+    /// is noticed, within half a second of the death, once for each loss and to one of those who join; the lost ones
+    /// count as done from then on, and calling `join` again waits for the rest.
     pub fn join(&self) -> Result<(), JoinError> {
         self.join_within(&mut Wait::forever())
     }

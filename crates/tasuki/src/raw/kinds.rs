@@ -108,8 +108,9 @@ impl RawHandle {
 
     /// Opens what a record names; `descriptor` gives the message's descriptor with an index, as often as it is asked.
     ///
-    /// What came in a message waits for nobody. Another handle may have to wait for one who was stopped in the middle of a step: then it
-    /// is tried again for [`OPEN_RETRY`](RawHandle::OPEN_RETRY), before the error is [`Error::Busy`].
+    /// What came in a message waits for nobody. Another handle may have to wait for one that was stopped in the middle
+    /// of a step: then it is tried again for [`OPEN_RETRY`](RawHandle::OPEN_RETRY), before the error is
+    /// [`Error::Busy`].
     pub fn open(
         record: &[u8],
         descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,
@@ -125,7 +126,7 @@ impl RawHandle {
         }
     }
 
-    /// As [`open`](RawHandle::open), with the error at once, for a caller who waits in its own way.
+    /// As [`open`](RawHandle::open), with the error at once, for a caller that waits in its own way.
     pub fn open_now(
         record: &[u8],
         descriptor: &mut dyn FnMut(u32) -> Result<OwnedFd, TransferError>,

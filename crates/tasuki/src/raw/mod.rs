@@ -1,8 +1,8 @@
 //! The engine without types, for the front of another language: bytes, words and handles.
 //!
-//! Rust programs use [`Queue`](crate::Queue), [`Lock`](crate::Lock) and [`Value`](crate::Value). What is here has the same
-//! guarantees and leaves encoding, policy and names to the caller. Queues, channels and pipes are `layout`'s own types; what lies in
-//! a slot of an arena is owned here.
+//! Rust programs use [`Queue`](crate::Queue), [`Lock`](crate::Lock) and [`Value`](crate::Value). What is here has the
+//! same guarantees and leaves encoding, policy and names to the caller. Queues, channels and pipes are `layout`'s own
+//! types; what lies in a slot of an arena is owned here.
 
 mod access;
 mod atomics;
@@ -42,8 +42,8 @@ pub use crate::protocol::element;
 pub use crate::segment::death::Death;
 pub use crate::sync::{GaveUp, Wait};
 
-/// A number of this process that differs from those of all processes that it was forked from; never 0. It costs a load, where a
-/// pid costs a system call.
+/// A number of this process that differs from those of all processes that it was forked from; never 0. It costs a load,
+/// where a pid costs a system call.
 pub fn generation() -> u64 {
     crate::sys::fork::epoch()
 }
@@ -76,8 +76,8 @@ pub fn take_descriptor(pid: u32, number: i32) -> std::io::Result<OwnedFd> {
     crate::sys::descriptors::take_from_process(pid, number)
 }
 
-/// Waits until a read from one of `readers` would not wait, be it for the end or an error, or the other end of one of `ends`
-/// is gone, and says which they are, in this order.
+/// Waits until a read from one of `readers` would not wait, be it for the end or an error, or the other end of one of
+/// `ends` is gone, and says which they are, in this order.
 pub fn wait_for_descriptors(
     readers: &[BorrowedFd<'_>],
     ends: &[BorrowedFd<'_>],
@@ -107,8 +107,8 @@ pub fn monotonic() -> std::time::Duration {
     crate::sys::clock::monotonic()
 }
 
-/// Closes what `fd` refers to in this process, though others here may be using it: they find the end there, and the number
-/// stays open, for nothing, until its owner closes it.
+/// Closes what `fd` refers to in this process, though others here may be using it: they find the end there, and the
+/// number stays open, for nothing, until its owner closes it.
 pub fn hang_up(fd: BorrowedFd<'_>) -> std::io::Result<()> {
     crate::sys::hang_up::hang_up(fd)
 }
@@ -124,8 +124,8 @@ pub fn can_fence_all_threads() -> bool {
     crate::sys::threads::can_fence_all()
 }
 
-/// Makes all threads of this process execute a full fence at once, so that the many who do something need no fence of their own
-/// against the one who does something seldom. False: it was refused, and nothing is known.
+/// Makes all threads of this process execute a full fence at once, so that the many who do something need no fence of
+/// their own against the one who does something seldom. False: it was refused, and nothing is known.
 pub fn fence_all_threads() -> bool {
     crate::sys::threads::fence_all()
 }

@@ -23,8 +23,8 @@ pub struct QueueOptions {
     pub capacity: Option<u64>,
     /// Most bytes of messages at a time; `None` is no limit.
     pub byte_limit: Option<u64>,
-    /// Whether the message that reaches `byte_limit` may go beyond it, as a large one goes into a pipe; else one that is larger
-    /// than the limit is refused.
+    /// Whether the message that reaches `byte_limit` may go beyond it, as a large one goes into a pipe; else one that
+    /// is larger than the limit is refused.
     pub soft_limit: bool,
     /// How structured data is written into this queue.
     pub structured: StructuredCodec,
@@ -67,8 +67,8 @@ impl RawQueue {
     }
 }
 
-/// The descriptors are all: the segment, the descriptor socket, the eventfd for messages, and the one for room if there is a limit. Of a
-/// channel's end, its socket is the descriptor socket.
+/// The descriptors are all: the segment, the descriptor socket, the eventfd for messages, and the one for room if there
+/// is a limit. Of a channel's end, its socket is the descriptor socket.
 fn write_parts(queue: &AttachedQueue, record: &mut RecordWriter<'_>) -> Result<(), TransferError> {
     queue.descriptors().into_iter().try_for_each(|fd| record.descriptor(fd))
 }

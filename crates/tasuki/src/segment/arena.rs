@@ -32,8 +32,8 @@ use crate::sync::{Held, Wait};
 use crate::sys::kept_fd::KeptFd;
 use crate::sys::lease;
 
-/// How long one who makes or drops an object waits for another one inside. A section takes microseconds, so it is
-/// enough for everybody but those who are stopped.
+/// How long a process that makes or drops an object waits for another one inside. A section takes microseconds, so it
+/// is enough for everybody but those that are stopped.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A process's view of one arena: how often it refers to each slot. Guarded by `local`.
@@ -50,7 +50,7 @@ pub(super) struct LocalArena {
     /// it holds them; no slot is here twice.
     to_leave: RefCell<Vec<usize>>,
     /// Leases on slots that this process marked as held without the lock, since that was busy. They end when it has the
-    /// lock: who was inside then, and had looked at the marks before, has looked for leases, too.
+    /// lock: a process that was inside then, and had looked at the marks before, has looked for leases, too.
     leases: RefCell<Vec<KeptFd>>,
     /// Keeps every slot while this process, which was forked, has none of the rows, in which it would say what it
     /// holds.
@@ -141,8 +141,8 @@ impl LocalArena {
         Some(held)
     }
 
-    /// As `enter`, where another arena or a later moment will do: whoever makes or drops an object does not wait for
-    /// somebody who was stopped inside.
+    /// As `enter`, where another arena or a later moment will do: a process that makes or drops an object does not wait
+    /// for one that was stopped inside.
     fn lock_soon(&self) -> Option<Held<'_>> {
         let mut wait = if self.busy.get() { Wait::attempt() } else { Wait::timeout(LOCK_TIMEOUT) };
         let held = self.enter(&mut wait);
@@ -221,7 +221,7 @@ impl LocalArena {
         }
         self.allocator().mark(me.row(), slot, true);
         drop(held);
-        // Whoever drops it leaves it, and once is enough.
+        // The process that drops it leaves it, and once is enough.
         self.to_leave.borrow_mut().retain(|&left| left != slot);
         if self.references[slot] == 0 {
             self.used += 1;

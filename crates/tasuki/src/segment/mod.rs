@@ -1,9 +1,9 @@
 //! Shared memory segments: created, attached, grown, handed over, and gone when nobody has them any more.
 //!
-//! A segment is a sealed memfd; the kernel counts who has it, so nothing has to be swept after a kill. Each process maps
-//! its core once, and what is beyond in [`pieces`], when it gets there. Every segment begins with a checked [`header`] and
-//! a [`roster`] of the processes that use it. An [`arena`] is a segment with many small objects, each a [`part`] of it
-//! to which a [`slot`] refers. Offsets only: nothing in a segment is a pointer.
+//! A segment is a sealed memfd; the kernel counts who has it, so nothing has to be swept after a kill. Each process
+//! maps its core once, and what is beyond in [`pieces`], when it gets there. Every segment begins with a checked
+//! [`header`] and a [`roster`] of the processes that use it. An [`arena`] is a segment with many small objects, each a
+//! [`part`] of it to which a [`slot`] refers. Offsets only: nothing in a segment is a pointer.
 #![allow(unsafe_code)] // turns offsets into references, after checking bounds and alignment
 
 mod arena;
@@ -194,7 +194,8 @@ impl Segment {
         payload(self.rows)
     }
 
-    /// Its descriptor, unless the program closed it: a daemon that closes all has files of its own under the same numbers.
+    /// Its descriptor, unless the program closed it: a daemon that closes all has files of its own under the same
+    /// numbers.
     pub(crate) fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.fd.get()
     }
@@ -280,8 +281,9 @@ impl Segment {
             return None;
         }
         let at = self.bytes(offset, size_of::<T>())?;
-        // SAFETY: the range lies inside a mapping, which lives as long as `self`, and inside the file; the bases of mappings
-        // are page-aligned, so the address is aligned; `Shared` types accept any bytes and are only changed atomically.
+        // SAFETY: the range lies inside a mapping, which lives as long as `self`, and inside the file; the bases of
+        // mappings are page-aligned, so the address is aligned; `Shared` types accept any bytes and are only changed
+        // atomically.
         Some(unsafe { at.cast::<T>().as_ref() })
     }
 
@@ -310,8 +312,8 @@ impl Segment {
         if end <= self.known_len.load(Relaxed) { self.pieces.find(offset, end) } else { None }
     }
 
-    /// As `bytes`, and says why not. Beyond the core a range is inside if it lies in one piece, and in the file as long as
-    /// that is by now; the first one here maps the piece.
+    /// As `bytes`, and says why not. Beyond the core a range is inside if it lies in one piece, and in the file as long
+    /// as that is by now; the first one here maps the piece.
     #[cold]
     pub(crate) fn reach(&self, offset: usize, len: usize) -> Result<NonNull<u8>, Error> {
         const DOING: &str = "map shared memory";

@@ -1,7 +1,7 @@
 //! Waiting for the first of several things: messages, room, ends of processes, descriptors.
 //!
-//! [`select()`] is for most uses: it takes the message as well. [`Select`] says which one is ready, and leaves taking to
-//! its caller. `README.md` beside this file holds the steps and why no wake-up is lost.
+//! [`select()`] is for most uses: it takes the message as well. [`Select`] says which one is ready, and leaves taking
+//! to its caller. `README.md` beside this file holds the steps and why no wake-up is lost.
 
 mod selector;
 mod source;

@@ -13,15 +13,15 @@ use crate::protocol::codec::Message;
 use crate::queues::{GetError, PutError, Queue};
 use crate::raw::Wait;
 
-/// After so many sources that were ready, and then were not, in one wait, a rest: the socket that carries handles may be
-/// full, which shows in no descriptor.
+/// After so many sources that were ready, and then were not, in one wait, a rest: the socket that carries handles may
+/// be full, which shows in no descriptor.
 const TRIES_BEFORE_REST: u32 = 64;
 
 /// Waits for the first of several things, and does what belongs to it.
 ///
-/// Add what to wait for, each with a closure, and then [`wait`](Selector::wait). Exactly one closure runs, with what was taken
-/// or done, and its result is the select's. A message goes to nobody but that closure: a select that ends otherwise has
-/// taken none, and sent none.
+/// Add what to wait for, each with a closure, and then [`wait`](Selector::wait). Exactly one closure runs, with what
+/// was taken or done, and its result is the select's. A message goes to nobody but that closure: a select that ends
+/// otherwise has taken none, and sent none.
 ///
 /// ```
 /// use std::time::Duration;

@@ -6,8 +6,8 @@
 //! bits 16-31  how often sleepers were notified
 //! ```
 //!
-//! A waiter counts itself before it sleeps and off again afterwards, so that a notification for nobody is no system call. Why
-//! no wake-up is lost, and what the killed leave, is in `README.md`.
+//! A waiter counts itself before it sleeps and off again afterwards, so that a notification for nobody is no system
+//! call. Why no wake-up is lost, and what the killed leave, is in `README.md`.
 
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ impl CountedEventCount {
         loop {
             let is_counted = seen & COUNT < COUNT;
             let next = seen + u32::from(is_counted);
-            // SYNC: SeqCst, with the load in `notify`: either the notifier sees the count, or the caller sees what it notifies of.
+            // SYNC: SeqCst, with the load in `notify`: either the notifier sees the count, or the caller sees what it
+            // notifies of.
             match self.0.compare_exchange_weak(seen, next, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => {
                     in_single_order();
@@ -83,13 +84,14 @@ impl CountedEventCount {
         }
     }
 
-    /// Sleeps unless there was a notification since `prepare`, so long at most; returns after one, a signal, or for no reason.
+    /// Sleeps unless there was a notification since `prepare`, so long at most; returns after one, a signal, or for no
+    /// reason.
     pub(crate) fn wait(&self, prepared: Prepared, slice: Duration) {
         let _: Woken = futex::wait(&self.0, prepared.seen, Some(slice));
     }
 
-    /// Wakes up to `count` sleepers, if there are any, after what they wait for has come. Killed in between, sleepers learn
-    /// of it when their slice ends.
+    /// Wakes up to `count` sleepers, if there are any, after what they wait for has come. Killed in between, sleepers
+    /// learn of it when their slice ends.
     #[inline]
     pub(crate) fn notify(&self, count: u32) {
         // SYNC: SeqCst, with the swap in `prepare`.

@@ -79,8 +79,8 @@ impl EventCount {
         let notified =
             self.0.fetch_add(ONE_NOTIFICATION, Ordering::SeqCst).wrapping_add(ONE_NOTIFICATION);
         if futex::wake(&self.0, count) < count as usize {
-            // Nobody sleeps any more. A waiter that called `prepare` since has a value that no longer matches and does not
-            // fall asleep.
+            // Nobody sleeps any more. A waiter that called `prepare` since has a value that no longer matches and does
+            // not fall asleep.
             let _ = self.0.compare_exchange(
                 notified,
                 notified.wrapping_add(ONE_NOTIFICATION) & !SLEEPERS,

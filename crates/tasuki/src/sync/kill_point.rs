@@ -73,7 +73,7 @@ kill_points! {
     UserLockTaken,
     /// lock: the user's lock is free, its waiter not woken.
     UserLockFreed,
-    /// condition: about to enter the list of those who wait, the list's lock held.
+    /// condition: about to enter the list of those that wait, the list's lock held.
     ConditionEntered,
     /// condition: in the list, the list's lock and the user's lock held.
     ConditionListed,
@@ -121,7 +121,7 @@ kill_points! {
     SlotBare,
     /// event: a waiter has marked the word and does not sleep yet.
     EventMarked,
-    /// event: it is set, those who wait are not woken.
+    /// event: it is set, waiters are not woken.
     EventSet,
     /// named shared memory: it is whole and has no name yet.
     SharedMemoryFilled,
@@ -163,7 +163,7 @@ kill_points! {
     ReadinessHalfAsked,
     /// readiness: after a put, between the looks that decide whether room is to be cleared.
     ReadinessRoomSeen,
-    /// readiness: to be cleared, and left to whoever holds the lock.
+    /// readiness: to be cleared, and left to the holder of the lock.
     ReadinessClearLeft,
     // layout/queue/shutdown.rs
     /// shutdown: no message is put any more, the consumers' side does not know.
@@ -180,7 +180,7 @@ kill_points! {
     GetTallied,
     /// task_done: this process's tally is prepared, the task not counted.
     TaskTallied,
-    /// task_done: whoever joins was woken, the task is not counted.
+    /// task_done: waiters in join were woken, the task is not counted.
     TaskNotified,
     /// task_done: the task is counted, the lock still held.
     TaskCommitted,
@@ -207,7 +207,7 @@ kill_points! {
     PipeCommitted,
     /// pipe, send: the tail has moved, nobody was woken.
     PipeTailMoved,
-    /// pipe, send: who sleeps is noted as woken and is not.
+    /// pipe, send: sleepers are noted as woken and are not.
     PipeSleepersTaken,
     /// pipe, send: about to sleep until there is room.
     PipeFull,
@@ -254,7 +254,8 @@ mod armed {
         ARMED.store(u64::from(nth) << 32 | (point as u64 + 1), Ordering::SeqCst);
     }
 
-    /// As [`arm`], but the process stops there, by SIGSTOP, and goes on when it is continued; later passages do nothing.
+    /// As [`arm`], but the process stops there, by SIGSTOP, and goes on when it is continued; later passages do
+    /// nothing.
     pub fn arm_stop(point: KillPoint, nth: u32) {
         arm(point, nth);
         STOPS.store(true, Ordering::SeqCst);

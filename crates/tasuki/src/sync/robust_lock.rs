@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bits 0-29  thread id of the owner, 0 = free
-//! bit 30     OWNER_DIED: set by the kernel, cleared by the next owner, who repairs
+//! bit 30     OWNER_DIED: set by the kernel, cleared by the next owner, which repairs
 //! bit 31     WAITERS: somebody may sleep on the word
 //! ```
 //! The format is the kernel's (futex(2), FUTEX_TID_MASK and so on). All zero is the fresh, free state.
@@ -49,7 +49,7 @@ pub(crate) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// As dropping it, but makes no call: whoever waits is woken when the caller drops what this returns.
+    /// As dropping it, but makes no call: a waiter is woken when the caller drops what this returns.
     #[inline(always)]
     pub(crate) fn leave(self) -> Option<Awaited<'a>> {
         let Held { lock, owner, .. } = *ManuallyDrop::new(self);
@@ -115,8 +115,9 @@ impl RobustLock {
     #[inline(always)]
     pub(crate) fn lock_within(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
         let me = self.announce();
-        // The look first, since many come here who have just found it taken: an exchange in vain takes the line away
-        // from the owner. A model goes without, which would only try the same once more after each value that there was.
+        // The look first, since many that come here have just found it taken: an exchange in vain takes the line away
+        // from the owner. A model goes without, which would only try the same once more after each value that there
+        // was.
         let seen = if cfg!(loom) { 0 } else { self.0.load(Ordering::Relaxed) };
         match self.try_take(seen, me, 0) {
             Some(held) => Ok(held),
@@ -124,8 +125,9 @@ impl RobustLock {
         }
     }
 
-    /// As `lock_within`, for one who wants to know what became of the owner, not to go on in its place: who just woke, for example.
-    /// It sleeps rather than to offer the processor, which on a busy machine others take, for long.
+    /// As `lock_within`, for a caller that wants to know what became of the owner, not to go on in its place: a waiter
+    /// that just woke, for example. It sleeps rather than to offer the processor, which on a busy machine others take,
+    /// for long.
     pub(crate) fn visit_within(&self, wait: &mut Wait<'_>) -> Result<Held<'_>, GaveUp> {
         self.lock_busy(self.announce(), 0, wait)
     }
@@ -133,7 +135,7 @@ impl RobustLock {
     /// Enters if the lock is free at this moment.
     pub(crate) fn try_lock(&self) -> Option<Held<'_>> {
         let me = self.announce();
-        // SYNC: SeqCst: whoever finds it busy may leave something to the holder, who looks after its unlock.
+        // SYNC: SeqCst: a process that finds it busy may leave something to the holder, which looks after its unlock.
         let held = self.try_take(self.0.load(Ordering::SeqCst), me, 0);
         if held.is_none() {
             me.disarm();
@@ -184,7 +186,7 @@ impl RobustLock {
         mut yields: u32,
         wait: &mut Wait<'_>,
     ) -> Result<Held<'_>, GaveUp> {
-        // A caller who wants an answer at once still waits out a section: "empty" must be true, not a guess.
+        // A caller that wants an answer at once still waits out a section: "empty" must be true, not a guess.
         let mut long_enough = Wait::timeout(super::wait::SLICE * 2);
         let wait = if wait.is_now() { &mut long_enough } else { wait };
         let mut keep = 0;
@@ -224,7 +226,8 @@ impl RobustLock {
                 continue;
             }
             // The caller's check may use other objects, whose locks are announced and taken back in the same place, or
-            // fork: so nothing is announced meanwhile. The word is marked already; a wake-up finds others, or no sleeper.
+            // fork: so nothing is announced meanwhile. The word is marked already; a wake-up finds others, or no
+            // sleeper.
             me.disarm();
             let slice = wait.slice();
             let slice = match slice {

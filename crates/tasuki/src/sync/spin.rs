@@ -1,11 +1,11 @@
 //! How long to spin before sleeping: a budget in time, learned at each place from how spinning went before.
 //!
 //! Waking a sleeper costs 5 to 25 us, so spinning longer than that never pays; spinning at all pays only where
-//! the other side runs on another processor at the same moment. Where it shares this one's processor, it runs while this one
-//! yields, which costs half of a sleep, unless a third program uses the time.
+//! the other side runs on another processor at the same moment. Where it shares this one's processor, it runs while
+//! this one yields, which costs half of a sleep, unless a third program uses the time.
 //!
-//! Where spinning does not help, the place rests: so many waits sleep at once, then one tries the other way, and if that does
-//! not help either, the next rest is twice as long.
+//! Where spinning does not help, the place rests: so many waits sleep at once, then one tries the other way, and if
+//! that does not help either, the next rest is twice as long.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ const LONGEST_REST_BESIDE_OTHERS: u32 = 8192;
 
 /// How a waiter spins for something.
 struct SpinPattern {
-    /// How many pauses come after each look, again and again from the first. A look takes the line away from the process
-    /// that writes to it, so looks get rarer.
+    /// How many pauses come after each look, again and again from the first. A look takes the line away from the
+    /// process that writes to it, so looks get rarer.
     pauses: [u32; 6],
     /// The longest budget, in nanoseconds.
     longest: u32,
@@ -58,8 +58,9 @@ impl Spin {
         Spin { budget: AtomicU32::new(UNTIL_WRITTEN.longest / 2), rest: AtomicU32::new(0) }
     }
 
-    /// As `until`, where nobody writes to the line that is looked at until `ready`: looks are frequent at first. It never yields: the
-    /// other side has more to do than to give a lock back, and one that sleeps is woken on another processor if there is an idle one.
+    /// As `until`, where nobody writes to the line that is looked at until `ready`: looks are frequent at first. It
+    /// never yields: the other side has more to do than to give a lock back, and one that sleeps is woken on another
+    /// processor if there is an idle one.
     pub(crate) fn until_answered(&self, mut ready: impl FnMut() -> bool) -> bool {
         /// About what a message takes to be answered by a process that only spins for it.
         const FREQUENT: u32 = 80;

@@ -9,7 +9,7 @@ use crate::sys::fork;
 /// this much. Sleepers wake at multiples of it, so that a thousand of them wake the processor together.
 pub(crate) const SLICE: Duration = Duration::from_millis(500);
 
-/// After so long who waits looks for the first time whether somebody died, and asks its caller's check: most waits are over
+/// After so long a waiter looks for the first time whether somebody died, and asks its caller's check: most waits are over
 /// before that is worth the system calls.
 pub(crate) const FIRST_LOOK: Duration = if cfg!(loom) { SLICE } else { Duration::from_millis(5) };
 

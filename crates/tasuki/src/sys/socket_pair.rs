@@ -1,8 +1,8 @@
 //! The two ends of a pipe as the kernel sees them: who is there, and descriptors that travel.
 //!
-//! A `SOCK_SEQPACKET` pair. The kernel counts the copies of each end, those in forked children and in flight too, and says
-//! at the one end when the last copy of the other is gone. Its datagrams are the descriptor socket's: a label, and descriptors.
-//! That there is one wakes nobody; an eventfd beside it does.
+//! A `SOCK_SEQPACKET` pair. The kernel counts the copies of each end, those in forked children and in flight too, and
+//! says at the one end when the last copy of the other is gone. Its datagrams are the descriptor socket's: a label, and
+//! descriptors. That there is one wakes nobody; an eventfd beside it does.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -1,8 +1,8 @@
 //! Tasks that are reported done: `join` returns when nothing is left to do, not when nothing is left to take.
 //!
 //! A worker reports each task when its result is on its way. So when `join` returns, every result can be had. Even the
-//! `None` that ends a worker is a task. Had a worker been killed with a task in flight, `join` would return an error that
-//! names it, instead of waiting for ever.
+//! `None` that ends a worker is a task. Had a worker been killed with a task in flight, `join` would return an error
+//! that names it, instead of waiting for ever.
 
 use std::error::Error;
 

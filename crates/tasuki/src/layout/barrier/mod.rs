@@ -97,7 +97,7 @@ impl BarrierView<'_> {
         }
         if has_action {
             self.words.runner.store(me.bits(), Ordering::Relaxed);
-            // SYNC: Release, with the Acquire in `state`: who sees ACTION sees who runs it.
+            // SYNC: Release, with the Acquire in `state`: a party that sees ACTION sees who runs it.
             self.words.state.store(state | ACTION, Ordering::Release);
             return Ok(Arrived::RunAction(place));
         }
@@ -124,7 +124,7 @@ impl BarrierView<'_> {
         }
     }
 
-    /// Breaks the barrier for all who wait and all who come, until `reset`. Nothing is done if the wait is given up.
+    /// Breaks the barrier for all that wait and all that come, until `reset`. Nothing is done if the wait is given up.
     pub(crate) fn abort(self, wait: &mut Wait<'_>) -> Result<(), AcquireFailure> {
         let inside = self.enter(self.segment.my_row()?, wait)?;
         let broken = Broken::Aborted { pid: self.segment.known_pid() };
@@ -132,7 +132,8 @@ impl BarrierView<'_> {
         Ok(())
     }
 
-    /// Begins a new round; who waits in the current one gets the error. Nothing is done if the wait is given up.
+    /// Begins a new round; a party that waits in the current one gets the error. Nothing is done if the wait is given
+    /// up.
     pub(crate) fn reset(self, wait: &mut Wait<'_>) -> Result<(), AcquireFailure> {
         let inside = self.enter(self.segment.my_row()?, wait)?;
         self.commit(next(self.state(), LAST_WAS_RESET), inside);

@@ -1,5 +1,5 @@
-//! A receiver waits until there may be a frame, or the end: asleep on the socket and the eventfd, or on the wait word while a
-//! sender is at work.
+//! A receiver waits until there may be a frame, or the end: asleep on the socket and the eventfd, or on the wait word
+//! while a sender is at work.
 
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl PipeEnd {
         wait: &mut Wait<'_>,
     ) -> Result<(), TransportFailure> {
         if self.descriptors.made().is_none() {
-            // Who has come to the end needs none.
+            // A receiver that has come to the end needs none.
             self.end_if_gone(direction, State { gone: self.is_gone()?, readable: false })?;
         }
         // Before it says so: an eventfd that nobody has made, nobody sets.
@@ -70,7 +70,8 @@ impl PipeEnd {
         }
         let state = self.end_or_readiness(direction, wait.slice()?)?;
         self.end_if_gone(direction, state)?;
-        // Without a frame, it was set for another's message, or by one who was killed. With one, it is resynced before the next sleep.
+        // Without a frame, it was set for another's message, or by one that was killed. With one, it is resynced before
+        // the next sleep.
         self.seems_set.store(state.readable, Ordering::Relaxed);
         Ok(())
     }
@@ -117,8 +118,8 @@ impl PipeEnd {
             .map_err(|error| Error::os("sleep on a socket", error))?)
     }
 
-    /// Disconnected: nobody has the other end, and there is no frame. All commits come before the end, so the ring is looked at
-    /// after the socket.
+    /// Disconnected: nobody has the other end, and there is no frame. All commits come before the end, so the ring is
+    /// looked at after the socket.
     fn end_if_gone(&self, direction: Direction<'_>, state: State) -> Result<(), TransportFailure> {
         if state.gone && !direction.has_frame() {
             return Err(TransportFailure::Disconnected(None));
@@ -141,7 +142,8 @@ impl PipeEnd {
         }
     }
 
-    /// A sender found the socket full and there is no frame: drops the datagrams of those who died before they committed.
+    /// A sender found the socket full and there is no frame: drops the datagrams of senders that died before they
+    /// committed.
     #[inline]
     fn drop_void(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
         match direction.words.seldom.waiters.is_crowded() {
@@ -155,15 +157,15 @@ impl PipeEnd {
         let words = direction.words;
         let _turn = match Turn::to_receive(direction, &self.turns, &mut Wait::now()) {
             Ok(turn) => turn,
-            Err(TransportFailure::GaveUp(_)) => return Ok(()), // who has it finds the ring empty later
+            Err(TransportFailure::GaveUp(_)) => return Ok(()), // the process that has it finds the ring empty later
             Err(why) => return Err(why),
         };
         words.seldom.waiters.clear_crowded();
         let socket = self.socket()?;
         let mut dropped = false;
         while let Some(label) = socket_pair::first(socket) {
-            // The datagram first, then the attempt that is under way, then the ring: its own frame may have come meanwhile.
-            // SYNC: Acquire, with the store in `send_descriptors`.
+            // The datagram first, then the attempt that is under way, then the ring: its own frame may have come
+            // meanwhile. SYNC: Acquire, with the store in `send_descriptors`.
             let attempt = words.sender.attempt.load(Ordering::Acquire);
             if label.attempt == attempt || direction.has_frame() {
                 break;

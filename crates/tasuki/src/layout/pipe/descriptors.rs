@@ -1,5 +1,5 @@
-//! What an end has of the kernel: its socket and the eventfds of readiness, made when they are needed, which most pipes of a program
-//! need not be before another process gets an end.
+//! What an end has of the kernel: its socket and the eventfds of readiness, made when they are needed, which most pipes
+//! of a program need not be before another process gets an end.
 //!
 //! As long as both ends are in the process that made them, that process knows who is there. `README.md`, "At home",
 //! says what ends this, and why no process is left out.
@@ -27,8 +27,8 @@ pub(super) struct Descriptors {
     epoch: u64,
 }
 
-/// Where the descriptors of an end are once they are made; an error of the kernel's in a child, if they could not be when it
-/// was forked.
+/// Where the descriptors of an end are once they are made; an error of the kernel's in a child, if they could not be
+/// when it was forked.
 type Place = OnceLock<Result<Made, i32>>;
 
 #[derive(Debug)]
@@ -155,7 +155,7 @@ struct AtHome {
     refused: i32,
 }
 
-/// Those of this process. Whoever makes descriptors has the lock, and so does who forks.
+/// Those of this process. A thread that makes descriptors has the lock, and so has one that forks.
 static AT_HOME: Private<Vec<AtHome>> = Private::new(Vec::new());
 
 impl AtHome {

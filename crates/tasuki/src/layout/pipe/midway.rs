@@ -30,7 +30,7 @@ pub(super) struct Midway {
 
 /// What a receiver that gave up in the middle of a message has of it: the next one goes on with that.
 ///
-/// Those who come here have the turn to receive. But that is a word that a broken peer can change, so this does not rely on it:
+/// Callers have the turn to receive. But that is a word that a broken peer can change, so this does not rely on it:
 /// what is taken is taken once, and what is put in the place of another drops that one.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished(AtomicPtr<Kept>);
@@ -60,8 +60,8 @@ impl Unfinished {
         if old.is_null() {
             return None;
         }
-        // SAFETY: from `Box::into_raw` above, and whoever takes a pointer out is the only one who has it. In a forked child it
-        // is the child's copy, whole since it was before it was put here.
+        // SAFETY: from `Box::into_raw` above, and the thread that takes a pointer out is the only one that has it. In a
+        // forked child it is the child's copy, whole since it was before it was put here.
         let Kept { message, epoch } = *unsafe { Box::from_raw(old) };
         (epoch == fork::epoch()).then_some(message)
     }
@@ -161,7 +161,7 @@ impl PipeEnd {
                     Err(why) => {
                         self.unfinished.put(turn, midway);
                         if direction.words.seldom.waiters.is_polled() {
-                            // Whoever sends tells when it is done; when it waits for room, it does anyway.
+                            // The sender tells when it is done; when it waits for room, it does anyway.
                             let _ = direction.resync(&self.turns);
                         }
                         return Err(why);
@@ -204,9 +204,10 @@ impl PipeEnd {
         loop {
             let prepared = waiters.prepare_here();
             kill_point!(PipeMidway);
-            // SYNC: with the fence in `send`: either this sees the turn free, or that wakes the waiter, which has prepared.
+            // SYNC: with the fence in `send`: either this sees the turn free, or that wakes the waiter, which has
+            // prepared.
             fence(Ordering::SeqCst);
-            // The sender first: who gave the turn back has committed all that it ever will.
+            // The sender first: a sender that gave the turn back has committed all that it ever will.
             let nobody_sends = !sending.is_locked() || sending.owner_is_dead() || self.is_gone()?;
             // SYNC: with the release of the turn: its frames are seen.
             fence(Ordering::Acquire);

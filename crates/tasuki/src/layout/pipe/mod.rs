@@ -1,8 +1,8 @@
 //! The pipe: two ends that talk through shared memory, and a socket that knows who is there.
 //!
 //! `README.md` beside this file holds the layout, the steps and why no wake-up is lost and no message torn. [`ring`]
-//! has places and bytes, [`wait_word`] whether somebody sleeps and [`readiness`] on what, [`descriptors`] when there are any, [`turn`] whose
-//! turn it is, [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
+//! has places and bytes, [`wait_word`] whether somebody sleeps and [`readiness`] on what, [`descriptors`] when there
+//! are any, [`turn`] whose turn it is, [`send`] and [`receive`] are the two sides, [`poll`] is for selectors.
 #![allow(unsafe_code)] // keeps what a receiver left unfinished, and a descriptor made once, behind pointers
 
 mod await_frame;
@@ -173,7 +173,7 @@ impl Memory {
     fn tell_closed(&self) {
         if let Some(number) = self.role.incoming() {
             let words = Words::of(&self.slot, number);
-            // SYNC: Release, with the load in `ask_sometimes`: who sees it finds the socket closed.
+            // SYNC: Release, with the load in `ask_sometimes`: a process that sees it finds the socket closed.
             words.seldom.closed.fetch_add(1, Ordering::Release);
             words.room.0.notify_here();
         }
@@ -257,8 +257,8 @@ impl PipeEnd {
         self.role().sends()
     }
 
-    /// The socket that knows who is there. Whether it is readable says nothing exact, see [`pollable`](PipeEnd::pollable).
-    /// It is made if there was none yet, as all descriptors are.
+    /// The socket that knows who is there. Whether it is readable says nothing exact, see
+    /// [`pollable`](PipeEnd::pollable). It is made if there was none yet, as all descriptors are.
     pub fn socket(&self) -> Result<BorrowedFd<'_>, Error> {
         Ok(self.made()?.socket())
     }
@@ -311,11 +311,11 @@ impl PipeEnd {
         Ok(self.descriptors.is_other_gone().map_err(|e| Error::os("ask a socket", e))?)
     }
 
-    /// An error if nobody has the other end: asked when one was closed, when this process has joined a child, and else once in a
-    /// tick of the clock.
+    /// An error if nobody has the other end: asked when one was closed, when this process has joined a child, and else
+    /// once in a tick of the clock.
     #[inline]
     fn ask_sometimes(&self, direction: Direction<'_>) -> Result<(), TransportFailure> {
-        // SYNC: Acquire, with the fetch_add of who closed an end.
+        // SYNC: Acquire, with the fetch_add of a process that closed an end.
         let closed = direction.words.seldom.closed.load(Ordering::Acquire);
         // The children that were joined in the upper part.
         let tick = clock::coarse_millis() ^ process::children_ended() << 44;

@@ -1,4 +1,4 @@
-//! For those who wait for several things at once: a look, a sleep prepared, and a descriptor for selectors.
+//! For callers that wait for several things at once: a look, a sleep prepared, and a descriptor for selectors.
 //!
 //! Nothing here waits for anybody's turn.
 
@@ -21,15 +21,15 @@ use crate::sys::epoll::Combined;
 pub enum Armed<'a> {
     /// A receive would not block.
     Ready,
-    /// Poll the first descriptor for reading and the other one for nothing but its end (`POLLHUP`), half a second at most, then
-    /// ask again.
+    /// Poll the first descriptor for reading and the other one for nothing but its end (`POLLHUP`), half a second at
+    /// most, then ask again.
     Sleep(BorrowedFd<'a>, Option<BorrowedFd<'a>>),
     /// Somebody is sending at this moment, and the readiness cannot be cleared. Ask again in a millisecond or so.
     Soon,
 }
 
-/// The descriptor for selectors, once somebody asked for it: of the socket's end and the readiness. Children that are forked
-/// later share it, and what it says is as true for them.
+/// The descriptor for selectors, once somebody asked for it: of the socket's end and the readiness. Children that are
+/// forked later share it, and what it says is as true for them.
 #[derive(Debug, Default)]
 pub(super) struct Selector(AtomicPtr<Combined>);
 
@@ -132,9 +132,9 @@ impl PipeEnd {
         Ok(Armed::Sleep(direction.eventfd_of(made).as_fd(), Some(made.socket())))
     }
 
-    /// A descriptor for selectors and event loops that is readable exactly if a receive would not block. The same one at
-    /// each call. From the first call on a message costs a system call at each end when it comes to an empty pipe or leaves one;
-    /// [`arm`](PipeEnd::arm) does not do that. Waits for nobody.
+    /// A descriptor for selectors and event loops that is readable exactly if a receive would not block. The same one
+    /// at each call. From the first call on a message costs a system call at each end when it comes to an empty pipe or
+    /// leaves one; [`arm`](PipeEnd::arm) does not do that. Waits for nobody.
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, TransportFailure> {
         let Ok(direction) = self.incoming() else { return Ok(self.socket()?) };
         if let Some(combined) = self.selector.get() {

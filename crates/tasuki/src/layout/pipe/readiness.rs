@@ -3,10 +3,10 @@
 //! ```text
 //! set  1: the descriptor is readable.  0: nobody knows.
 //! ```
-//! Only the process with the turn to send changes either; but to wake sleepers, the descriptor is set also after the turn, and the word is
-//! not told. So nobody commits while the descriptor is cleared, and a process that dies
-//! here leaves it readable for nothing at worst. A receiver that finds the ring empty and does not get the turn marks the turn's word, and
-//! its owner looks when it gives it back. `README.md` has the steps.
+//! Only the process with the turn to send changes either; but to wake sleepers, the descriptor is set also after the
+//! turn, and the word is not told. So nobody commits while the descriptor is cleared, and a process that dies
+//! here leaves it readable for nothing at worst. A receiver that finds the ring empty and does not get the turn marks
+//! the turn's word, and its owner looks when it gives it back. `README.md` has the steps.
 //!
 //! Nothing here knows descriptors, so that loom can explore it as it is (`crates/tasuki-model`).
 
@@ -46,7 +46,8 @@ impl Readiness {
         }
     }
 
-    /// As `set`, also if it is set: a process that polls with edges and found nothing hears of it again. The caller has the turn to send.
+    /// As `set`, also if it is set: a process that polls with edges and found nothing hears of it again. The caller has
+    /// the turn to send.
     #[cold]
     pub(super) fn set_again(&self, eventfd: &impl ReadinessFd) {
         eventfd.set_readable();
@@ -54,8 +55,8 @@ impl Readiness {
         self.0.store(1, Ordering::Relaxed);
     }
 
-    /// As `set`, without the turn, for those who sleep: it is set for nothing if the message was taken and the readiness resynced
-    /// meanwhile. The word stays, which others change at this moment.
+    /// As `set`, without the turn, for sleepers: it is set for nothing if the message was taken and the readiness
+    /// resynced meanwhile. The word stays, which others change at this moment.
     #[cold]
     pub(super) fn set_without_turn(&self, eventfd: &impl ReadinessFd) {
         eventfd.set_readable();

@@ -1,5 +1,5 @@
-//! The receiving side: copy out and give the room back. `await_frame.rs` waits for what is not there yet, `midway.rs` has the
-//! messages of several frames.
+//! The receiving side: copy out and give the room back. `await_frame.rs` waits for what is not there yet, `midway.rs`
+//! has the messages of several frames.
 
 use std::os::fd::OwnedFd;
 
@@ -22,7 +22,7 @@ pub struct Received {
     pub fds: Vec<OwnedFd>,
 }
 
-/// What waits at the head, for who only looks.
+/// What waits at the head, for a caller that only looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Looked {
     /// A message, or the rest of one that was begun here.
@@ -31,9 +31,9 @@ pub(super) enum Looked {
 }
 
 impl PipeEnd {
-    /// Receives a message into `buffer`, which is emptied first. One of more than `limit` bytes is not received: it stays
-    /// where it is, and every call with that limit gives the same error, [`Error::Limit`]. `Disconnected`: nobody has the
-    /// other end, and there is no message left.
+    /// Receives a message into `buffer`, which is emptied first. One of more than `limit` bytes is not received: it
+    /// stays where it is, and every call with that limit gives the same error, [`Error::Limit`]. `Disconnected`: nobody
+    /// has the other end, and there is no message left.
     ///
     /// A call that gives up in the middle of a message loses nothing: the next one goes on.
     #[inline]
@@ -60,7 +60,8 @@ impl PipeEnd {
         out.clear();
         let direction = self.incoming()?;
         loop {
-            // Who is in the middle of a message sleeps where its sender wakes, which is not where one waits for the begin of one.
+            // A receiver in the middle of a message sleeps where its sender wakes, which is not where one waits for the
+            // begin of one.
             if !direction.has_frame() && !self.unfinished.exists() {
                 self.wait_for_frame(direction, wait)?;
             }
@@ -157,7 +158,7 @@ impl PipeEnd {
     #[cold]
     fn drop_datagram(&self, frame: Frame) {
         let mine = Label { ticket: frame.position, attempt: frame.attempt };
-        // Who took it has the descriptors, and so there are some.
+        // The receiver that took it has the descriptors, and so there are some.
         let Some(socket) = self.descriptors.made().map(Made::socket) else { return };
         while let Some(label) = socket_pair::first(socket) {
             if is_later(label, frame.position) {

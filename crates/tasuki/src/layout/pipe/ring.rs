@@ -20,7 +20,8 @@ use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sys::eventfd;
 use crate::sys::memory::{self, PAGE};
 
-/// Bytes of a ring; a power of two. The standard library's pipes hold no more: of messages of four bytes 8192, of large ones 212 KiB.
+/// Bytes of a ring; a power of two. The standard library's pipes hold no more: of messages of four bytes 8192, of large
+/// ones 212 KiB.
 pub(super) const RING: u64 = 256 << 10;
 /// What frames are aligned to.
 const UNIT: u64 = 16;
@@ -193,12 +194,13 @@ impl<'a> Direction<'a> {
         &made.eventfds()[self.number]
     }
 
-    /// Gives the first bytes of a new ring their memory: who looks for the first frame reads them.
+    /// Gives the first bytes of a new ring their memory: a receiver that looks for the first frame reads them.
     pub(super) fn begin(self) -> Result<(), Error> {
         // That of the first ring lies behind the words and was made with them.
         if self.number != 0 {
             self.slot.back(self.ring(), PAGE)?;
-            // There may be another pipe's frame. All further stamps are cleared by who commits the frame before.
+            // There may be another pipe's frame. All further stamps are cleared by the sender that commits the frame
+            // before.
             self.header(0).stamp.store(0, Ordering::Relaxed);
         }
         self.words.sender.backed.store(PAGE as u32, Ordering::Relaxed);
@@ -243,7 +245,7 @@ impl<'a> Direction<'a> {
         match wait_word::stamp(&self.header(head).stamp) {
             0 => false,
             stamp if stamp == stamp_of(head) => true,
-            // Others took it meanwhile, or it was overwritten, which who has the turn will find.
+            // Others took it meanwhile, or it was overwritten, which the process with the turn will find.
             _ => self.head() == head,
         }
     }
@@ -284,7 +286,8 @@ impl<'a> Direction<'a> {
         Err(corrupt("the tail"))
     }
 
-    /// Whether a frame of `len` bytes fits behind `tail` when everything before `head` is free, the stamp behind it too.
+    /// Whether a frame of `len` bytes fits behind `tail` when everything before `head` is free, the stamp behind it
+    /// too.
     #[inline]
     pub(super) fn fits(tail: u64, head: u64, len: usize) -> Result<bool, TransportFailure> {
         let used = tail.wrapping_sub(head);
@@ -357,8 +360,8 @@ impl<'a> Direction<'a> {
         debug_assert!(skip + bytes.len() <= PIECE);
         let (ring, offset) = self.body(position, skip);
         let before_end = bytes.len().min(RING as usize - offset);
-        // SAFETY: both parts lie in the ring, which is longer than a frame: the first from `offset` to its end at most, the
-        // second from its begin. A private slice does not overlap it. Another process may race; then the bytes are
+        // SAFETY: both parts lie in the ring, which is longer than a frame: the first from `offset` to its end at most,
+        // the second from its begin. A private slice does not overlap it. Another process may race; then the bytes are
         // garbage, never an invalid value, since nothing typed is there.
         unsafe {
             ring.add(offset).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), before_end);
@@ -374,8 +377,8 @@ impl<'a> Direction<'a> {
         let (ring, offset) = self.body(frame.position, skip);
         let before_end = len.min(RING as usize - offset);
         out.reserve(len);
-        // SAFETY: both parts lie in the ring, as in `write`; the target has room for `len` more bytes and is private; after
-        // the copies those bytes are initialised.
+        // SAFETY: both parts lie in the ring, as in `write`; the target has room for `len` more bytes and is private;
+        // after the copies those bytes are initialised.
         unsafe {
             let end = out.as_mut_ptr().add(out.len());
             end.copy_from_nonoverlapping(ring.add(offset).as_ptr(), before_end);

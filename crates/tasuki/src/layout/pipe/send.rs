@@ -16,10 +16,10 @@ use crate::sys::socket_pair::{self, Label, Sent};
 /// The first frame of a message of several begins with the length of the message.
 const LENGTH: usize = 8;
 
-/// Those who sleep until the message comes.
+/// Those that sleep until the message comes.
 enum Sleepers {
     Woken,
-    /// By who gave the turn back: woken before that, they would find it taken.
+    /// By the sender that gave the turn back: woken before that, they would find it taken.
     ToBeWoken,
 }
 
@@ -153,7 +153,7 @@ impl PipeEnd {
         Ok(())
     }
 
-    /// Commits a frame whose bytes are written, and returns the new tail. Who sleeps is still to be woken.
+    /// Commits a frame whose bytes are written, and returns the new tail. Sleepers are still to be woken.
     #[inline]
     #[allow(clippy::too_many_arguments)]
     fn finish(
@@ -202,7 +202,8 @@ impl PipeEnd {
     ) -> Result<u32, TransportFailure> {
         let (words, socket) = (direction.words, self.socket()?);
         let attempt = words.sender.attempt.load(Ordering::Relaxed).wrapping_add(1);
-        // SYNC: Release, with the load in `drop_void`: who sees the datagram sees that earlier attempts are void.
+        // SYNC: Release, with the load in `drop_void`: a receiver that sees the datagram sees that earlier attempts are
+        // void.
         words.sender.attempt.store(attempt, Ordering::Release);
         let label = Label { ticket: position, attempt };
         loop {
@@ -212,7 +213,8 @@ impl PipeEnd {
                 Ok(Sent::Done) => break,
                 Ok(Sent::Gone) => return Err(TransportFailure::Disconnected(None)),
                 Ok(Sent::Full) => {
-                    // Those may be of senders that were killed. Only a receiver can drop them, though it has nothing to receive.
+                    // Those may be of senders that were killed. Only a receiver can drop them, though it has nothing to
+                    // receive.
                     words.seldom.waiters.set_crowded();
                     words.seldom.waiters.notify_here();
                     words.seldom.readiness.set(&direction);
@@ -280,7 +282,7 @@ impl PipeEnd {
             kill_point!(PipeFull);
             let seldom = &words.seldom;
             if seldom.waiters.is_polled() {
-                // Who polls with edges may have taken what was there, and heard nothing since.
+                // A poller with edges may have taken what was there, and heard nothing since.
                 seldom.readiness.set_again(&direction);
             }
             turn.while_others_run(|| words.room.0.wait_here(prepared, wait))?;

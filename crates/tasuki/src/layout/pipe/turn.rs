@@ -38,7 +38,7 @@ impl<'a> Turn<'a> {
         Turn::take(direction, direction.receiving(spin), false, wait)
     }
 
-    /// The turn to send. Whoever died with it may have committed a frame and not moved the tail behind it.
+    /// The turn to send. A sender that died with it may have committed a frame and not moved the tail behind it.
     #[inline]
     pub(super) fn to_send(
         direction: Direction<'a>,
@@ -75,7 +75,8 @@ impl<'a> Turn<'a> {
         Turn::taken(direction, lock, sends, acquired).map(std::mem::forget)
     }
 
-    /// An error if the caller would wait for itself: it is a signal handler, or whatever else `while_others_run` lets run.
+    /// An error if the caller would wait for itself: it is a signal handler, or whatever else `while_others_run` lets
+    /// run.
     pub(super) fn is_not_mine(lock: LockView<'_>, sends: bool) -> Result<(), TransportFailure> {
         if !lock.is_mine()? {
             return Ok(());
@@ -96,7 +97,7 @@ impl<'a> Turn<'a> {
         let turn = Turn { lock, direction, sends };
         if let Acquired::OwnerDied(_) = acquired {
             if sends {
-                // As long as it fails, it is tried by each who takes the turn.
+                // As long as it fails, it is tried by each that takes the turn.
                 direction.find_tail()?;
             }
             lock.clear_poison();
@@ -124,8 +125,9 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Runs a wait in which a caller's own code may run, a signal handler: if that wants the same turn, it gets an error.
-    /// If that forks, the turn is the parent's: it is not noted here that its wait is over, nor given back when this is dropped.
+    /// Runs a wait in which a caller's own code may run, a signal handler: if that wants the same turn, it gets an
+    /// error. If that forks, the turn is the parent's: it is not noted here that its wait is over, nor given back when
+    /// this is dropped.
     pub(super) fn while_others_run<R>(&self, wait: impl FnOnce() -> R) -> R {
         let epoch = fork::epoch();
         self.lock.note_thread(true);
@@ -136,13 +138,14 @@ impl<'a> Turn<'a> {
         result
     }
 
-    /// Others wait for the turn to send, or found the ring empty while it was taken. Of those who poll with edges some may have
-    /// heard of a message before it was there.
+    /// Others wait for the turn to send, or found the ring empty while it was taken. Of those that poll with edges some
+    /// may have heard of a message before it was there.
     #[cold]
     fn sender_was_awaited(direction: Direction<'a>, spin: &'a Spin) {
         let seldom = &direction.words.seldom;
         loop {
-            // SYNC: with the mark in `acquire_or_mark`: the process that set it prepared before, and has moved the head.
+            // SYNC: with the mark in `acquire_or_mark`: the process that set it prepared before, and has moved the
+            // head.
             fence(Ordering::SeqCst);
             seldom.waiters.notify_here();
             if !seldom.waiters.is_polled() {
@@ -188,21 +191,22 @@ impl<'a> Direction<'a> {
         }
     }
 
-    /// After a commit, by who has given the turn to send back.
+    /// After a commit, by the sender that has given the turn to send back.
     #[inline]
     pub(super) fn wake_without_turn(self, spin: &'a Spin) {
         let seldom = &self.words.seldom;
         if seldom.waiters.take(Frame::First).0 {
             crate::sync::kill_point!(PipeSleepersTaken);
             seldom.readiness.set_without_turn(&self);
-            // SYNC: with the fetch_or in `set_polled`: either this sees it, or the process that begins to poll resyncs after that write.
+            // SYNC: with the fetch_or in `set_polled`: either this sees it, or the process that begins to poll resyncs
+            // after that write.
             if seldom.waiters.is_polled() {
                 let _ = self.resync(spin); // what is wrong with the pipe, the next call tells
             }
         }
     }
 
-    /// After a commit, by who has the turn to send.
+    /// After a commit, by the sender with the turn to send.
     #[inline]
     pub(super) fn wake(self, what: Frame) {
         let seldom = &self.words.seldom;

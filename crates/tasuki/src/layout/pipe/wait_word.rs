@@ -75,7 +75,8 @@ impl WaitWord {
 
     /// From now on the readiness is set before a message is committed.
     pub(super) fn set_polled(&self) {
-        // SYNC: SeqCst, with the load in `is_polled`; a sender that looked before has the turn to send, see `README.md`.
+        // SYNC: SeqCst, with the load in `is_polled`; a sender that looked before has the turn to send, see
+        // `README.md`.
         self.0.fetch_or(POLLED, Ordering::SeqCst);
         in_single_order();
     }
@@ -110,8 +111,8 @@ impl WaitWord {
         let _: Wake = self.take(Frame::Later);
     }
 
-    /// After a commit: wakes the waiters that sleep on this word, and says whether some sleep on the eventfd, which the caller
-    /// sets. To those the begin of a message matters.
+    /// After a commit: wakes the waiters that sleep on this word, and says whether some sleep on the eventfd, which the
+    /// caller sets. To those the begin of a message matters.
     #[inline]
     pub(super) fn take(&self, what: Frame) -> Wake {
         // SYNC: SeqCst, after `commit`, and with the flags of waiters.
@@ -134,7 +135,7 @@ impl WaitWord {
     }
 }
 
-/// What was committed, for those who sleep on the eventfd.
+/// What was committed, for those that sleep on the eventfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     /// The first frame of a message.

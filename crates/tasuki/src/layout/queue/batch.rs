@@ -1,5 +1,5 @@
-//! Many messages at a time: as many as there is room for are put, or as many as wait are taken, under one lock and with one
-//! commit.
+//! Many messages at a time: as many as there is room for are put, or as many as wait are taken, under one lock and with
+//! one commit.
 //!
 //! The steps are those of one message, with P4 to P6 and G3 to G5 repeated; see `README.md`, "Batches".
 
@@ -134,7 +134,8 @@ impl SharedQueue {
     /// Puts many messages in order, waiting for room for each, and says how many were put.
     ///
     /// As many as there is room for, and not more than some 256 KiB of small ones, are put in one step: they appear at
-    /// once, and if this process is killed, all of them or none. Other producers' messages may come between two such parts.
+    /// once, and if this process is killed, all of them or none. Other producers' messages may come between two such
+    /// parts.
     pub fn put_many(
         &self,
         messages: &[Outbound<'_>],
@@ -196,7 +197,8 @@ impl SharedQueue {
         (put, Ok(()))
     }
 
-    /// Puts as many as there is room for, and says how many; or that there was no room when so many messages had been taken.
+    /// Puts as many as there is room for, and says how many; or that there was no room when so many messages had been
+    /// taken.
     fn put_small_part(
         &self,
         bytes: &[u8],
@@ -292,8 +294,8 @@ impl SharedQueue {
         let tail = self.head().put.position();
         let (mut next, mut count) = (tail, 0);
         for ((len, block), message) in ready.iter().zip(messages) {
-            // Descriptors are sent for the first ticket of a commit only: a void datagram never has a later one than the
-            // next message, whoever dies.
+            // Descriptors are sent for the first ticket of a commit only: a void datagram never has a later one than
+            // the next message, whatever process dies.
             if count > 0 && !message.fds.is_empty() {
                 break;
             }

@@ -54,7 +54,8 @@ impl Sender {
     /// Puts a message of `codec` that consists of `parts`, one after the other, together with `fds`.
     ///
     /// When this returns `Ok`, the next receiver sees the message, even if this process is killed at once. On any
-    /// failure the message is wholly outside; [`TransportFailure::Disconnected`] says that nobody can receive it any more.
+    /// failure the message is wholly outside; [`TransportFailure::Disconnected`] says that nobody can receive it any
+    /// more.
     #[inline]
     pub fn send(
         &self,
@@ -78,7 +79,7 @@ impl Sender {
         !self.queue.is_known_disconnected() && self.queue.put_word(word)
     }
 
-    /// As `send`, for a caller who knows that something is in the way of the short one.
+    /// As `send`, for a caller that knows that something is in the way of the short one.
     pub(crate) fn send_slowly(
         &self,
         codec: u16,
@@ -102,7 +103,7 @@ impl Sender {
     #[cold]
     fn not_sent(&self, why: TransportFailure) -> Result<(), TransportFailure> {
         let alone = match why {
-            // It was full this time; who asks again and again need not ask the kernel each time.
+            // It was full this time; a caller that asks again and again need not ask the kernel each time.
             TransportFailure::GaveUp(_) => self.queue.is_known_disconnected(),
             TransportFailure::ShutDown
             | TransportFailure::Disconnected(_)
@@ -128,7 +129,8 @@ impl Receiver {
     }
 
     /// Takes the oldest message. A small one's bytes are in `buffer` then, which is emptied first; a large one's are
-    /// in the returned [`Block`](super::Block). [`TransportFailure::Disconnected`] comes when no message waits and no sender is left.
+    /// in the returned [`Block`](super::Block). [`TransportFailure::Disconnected`] comes when no message waits and no
+    /// sender is left.
     #[inline]
     pub fn recv(
         &self,
@@ -160,7 +162,7 @@ impl Receiver {
         self.queue.get_word()
     }
 
-    /// As `recv_with`, for a caller who knows that something is in the way of the short one.
+    /// As `recv_with`, for a caller that knows that something is in the way of the short one.
     pub(crate) fn recv_slowly(
         &self,
         buffer: &mut Vec<u8>,
@@ -208,7 +210,7 @@ impl Receiver {
         self.queue.pollable()
     }
 
-    /// What `recv` does for senders, for those who wait otherwise: closes descriptors of messages that never came.
+    /// What `recv` does for senders, for callers that wait otherwise: closes descriptors of messages that never came.
     /// Costs nothing but now and then.
     pub(crate) fn sweep(&self) {
         if self.is_empty() {

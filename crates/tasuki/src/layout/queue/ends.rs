@@ -14,7 +14,7 @@ use crate::sys::poll::{self, Peer};
 use crate::sys::{clock, descriptor_socket};
 
 /// What a queue that is one end of a channel has besides. It is the queue's last field: dropped when the socket is
-/// closed, to tell those who sleep.
+/// closed, to tell those that sleep.
 #[derive(Debug)]
 pub(super) struct End {
     /// Keeps the header beyond the rest of the queue.
@@ -23,7 +23,7 @@ pub(super) struct End {
     closed: AtomicU32,
     /// The tenth of a second in which that was.
     asked: AtomicU32,
-    /// The other end is closed for good. Everything that was committed there can be seen by who saw this.
+    /// The other end is closed for good. Everything that was committed there can be seen by a process that saw this.
     alone: AtomicBool,
     /// The half second in which stray descriptors were last looked for.
     swept: AtomicU32,
@@ -46,7 +46,8 @@ impl Drop for End {
     fn drop(&mut self) {
         kill_point!(EndClosed);
         let head: &Head = self.segment.place(self.segment.payload());
-        // SYNC: with the load in `is_disconnected`: who sees this count, and asks the socket then, finds it closed.
+        // SYNC: with the load in `is_disconnected`: a process that sees this count, and asks the socket then, finds it
+        // closed.
         head.settings.closed_ends.fetch_add(1, Ordering::SeqCst);
         kill_point!(EndCounted);
         head.nonempty.0.notify_all();
@@ -83,13 +84,14 @@ impl SharedQueue {
 }
 
 impl AttachedQueue {
-    /// Of a channel: whether nobody is at the other end any more, in any process or message. Once true it stays true, and everything that was put is visible.
+    /// Of a channel: whether nobody is at the other end any more, in any process or message. Once true it stays true,
+    /// and everything that was put is visible.
     pub fn is_disconnected(&self) -> bool {
         self.look_at_peer().is_gone
     }
 
-    /// As `is_disconnected`, at the price of a few instructions: a dropped end is noticed at once, a killed one within a
-    /// tenth of a second.
+    /// As `is_disconnected`, at the price of a few instructions: a dropped end is noticed at once, a killed one within
+    /// a tenth of a second.
     #[inline]
     pub fn is_known_disconnected(&self) -> bool {
         let Some(end) = &self.end else { return false };
@@ -102,8 +104,9 @@ impl AttachedQueue {
         self.is_disconnected()
     }
 
-    /// Of a channel: this end's socket. It hangs up when nobody is at the other end: for poll without any event asked for, and
-    /// with it all that wait in the kernel. Whatever else it says concerns nobody, and nothing is read from it.
+    /// Of a channel: this end's socket. It hangs up when nobody is at the other end: for poll without any event asked
+    /// for, and with it all that wait in the kernel. Whatever else it says concerns nobody, and nothing is read from
+    /// it.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.descriptor_socket.as_fd()
     }
@@ -115,21 +118,21 @@ impl AttachedQueue {
             return Peer { is_gone: true, has_sent: false };
         }
         end.asked.store(clock::tenth(), Ordering::Relaxed);
-        // SYNC: SeqCst, with the count in `End::drop`, and before the socket is asked: a count that is read here belongs
-        // to an end that is closed.
+        // SYNC: SeqCst, with the count in `End::drop`, and before the socket is asked: a count that is read here
+        // belongs to an end that is closed.
         let closed = self.head().settings.closed_ends.load(Ordering::SeqCst);
         let peer = poll::peer(self.descriptor_socket.as_fd());
         end.closed.store(closed, Ordering::Relaxed);
         if peer.is_gone {
-            // SYNC: Release, with the loads above: whoever learns it from here sees what this thread saw, which is all
-            // that was committed before the last copy of the other end was closed.
+            // SYNC: Release, with the loads above: a process that learns it from here sees what this thread saw, which
+            // is all that was committed before the last copy of the other end was closed.
             end.alone.store(true, Ordering::Release);
         }
         peer
     }
 
-    /// For a receiver that is about to sleep, whether it has something better to do: nobody is left, or descriptors lie in
-    /// front of its socket though no message waits, which [`sweep`](SharedQueue::sweep) looks at.
+    /// For a receiver that is about to sleep, whether it has something better to do: nobody is left, or descriptors lie
+    /// in front of its socket though no message waits, which [`sweep`](SharedQueue::sweep) looks at.
     pub(crate) fn should_not_sleep(&self) -> bool {
         let peer = self.look_at_peer();
         peer.is_gone || peer.has_sent && self.is_empty() && self.may_sweep()

@@ -59,8 +59,8 @@ impl Frame {
 }
 
 impl SharedQueue {
-    /// Takes the oldest message, waiting for one as long as `wait` says. A small one's bytes are in `buffer` then, which is
-    /// emptied first; a large one's are in the returned [`Block`].
+    /// Takes the oldest message, waiting for one as long as `wait` says. A small one's bytes are in `buffer` then,
+    /// which is emptied first; a large one's are in the returned [`Block`].
     #[inline]
     pub fn get(
         &self,
@@ -86,7 +86,7 @@ impl SharedQueue {
         }
     }
 
-    /// As `get_with`, for a caller who knows that something is in the way of the short one.
+    /// As `get_with`, for a caller that knows that something is in the way of the short one.
     pub(crate) fn get_slowly(
         &self,
         out: &mut Vec<u8>,
@@ -275,7 +275,7 @@ impl SharedQueue {
         Some(self.get_held(self.head().get.lock.try_lock()?))
     }
 
-    /// As `lock_get`, for one who comes to see what became of a consumer.
+    /// As `lock_get`, for one that comes to see what became of a consumer.
     #[cold]
     pub(super) fn visit_get(&self, wait: &mut Wait<'_>) -> Result<GetHeld<'_>, GaveUp> {
         let held = self.get_held(self.head().get.lock.visit_within(wait)?);
@@ -358,7 +358,7 @@ impl SharedQueue {
             // Now the tail is final, and the last message may have come between the two looks.
             return if self.has_message() { Ok(()) } else { Err(TransportFailure::ShutDown) };
         }
-        // Who waits has seen a message, and another one was faster: it looks again, and is never told "empty" early.
+        // The waiter has seen a message, and another one was faster: it looks again, and is never told "empty" early.
         if wait.is_brief() { Err(GaveUp::TimedOut.into()) } else { Ok(()) }
     }
 
@@ -372,8 +372,8 @@ impl SharedQueue {
         }
     }
 
-    /// After a burst: gives some chunks back, unless a producer is busy, who needs them and will do it. An overwritten
-    /// queue says so at the next get or put.
+    /// After a burst: gives some chunks back, unless a producer is busy, which needs them and will do it. An
+    /// overwritten queue says so at the next get or put.
     #[cold]
     pub(super) fn trim_if_nobody_puts(&self) -> bool {
         let Some(held) = self.try_lock_put() else { return false };

@@ -1,5 +1,5 @@
-//! The right to be in the producers' section of a queue, or in the consumers'. Whoever leaves one does what others, who found it
-//! busy, left to it: step D0 of readiness in `README.md`.
+//! The right to be in the producers' section of a queue, or in the consumers'. A process that leaves one does what
+//! others, which found it busy, left to it: step D0 of readiness in `README.md`.
 
 use std::ops::Deref;
 

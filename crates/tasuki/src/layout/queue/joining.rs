@@ -33,7 +33,7 @@ pub(super) struct Words {
     done: AtomicU64,
     /// Notified before `done` reaches the put ticket, and before a loss is noted.
     pub(super) alldone: EventCount,
-    /// In which look at the dead the last one looked: one look for all who join.
+    /// In which look at the dead the last one looked: one look for all that join.
     looked: AtomicU32,
     told: AtomicU64,
     /// A bit for each page of the table that has memory.
@@ -105,8 +105,8 @@ pub enum JoinFailure {
     /// The time was over, or the caller's check called the wait off.
     #[error("not all tasks were done in time")]
     GaveUp(GaveUp),
-    /// A process was killed with tasks in flight. They count as done now, each loss is told to one caller, and `join` can be
-    /// called again to wait for the rest.
+    /// A process was killed with tasks in flight. They count as done now, each loss is told to one caller, and `join`
+    /// can be called again to wait for the rest.
     #[error("{0}")]
     Lost(Box<LostTasks>),
     /// It cannot be waited for.
@@ -152,12 +152,12 @@ impl SharedQueue {
         self.unfinished() == 0 && !self.has_untold_loss()
     }
 
-    /// Reports that `count` messages that were taken from this joinable queue, by whomever, are worked off. `wait` is for
-    /// the queue's own lock, which nobody who runs holds for long.
+    /// Reports that `count` messages that were taken from this joinable queue, by any process, are worked off. `wait`
+    /// is for the queue's own lock, which no running process holds for long.
     ///
-    /// A task belongs to the process that took it: should that be killed before it reports the task done, the task is lost,
-    /// and [`join`](SharedQueue::join) says so. Reporting a task done in another process than the one that took it is
-    /// allowed; the loss of such tasks may go unnoticed.
+    /// A task belongs to the process that took it: should that be killed before it reports the task done, the task is
+    /// lost, and [`join`](SharedQueue::join) says so. Reporting a task done in another process than the one that took
+    /// it is allowed; the loss of such tasks may go unnoticed.
     pub fn task_done(&self, count: u64, wait: &mut Wait<'_>) -> Result<(), TaskDoneFailure> {
         self.expect_joinable()?;
         let me = self.segment.my_row()?;
@@ -231,7 +231,8 @@ impl SharedQueue {
         kill_point!(GetTallied);
     }
 
-    /// Counts what an immediate shutdown is about to throw away; `count_thrown` comes after the head has moved on from `head`.
+    /// Counts what an immediate shutdown is about to throw away; `count_thrown` comes after the head has moved on from
+    /// `head`.
     pub(super) fn prepare_thrown(&self, _held: &GetHeld<'_>, head: u64, count: u64) {
         self.head().joining.thrown.prepare(head, count);
     }
@@ -296,7 +297,7 @@ impl SharedQueue {
             if let Some(before) = Token::from_bits(before) {
                 self.settle(held, row, before);
             }
-            // Nobody's first: whoever dies in between leaves a row that says nothing.
+            // Nobody's first: a process that dies in between leaves a row that says nothing.
             row.token.store(0, Ordering::Release);
             row.taken.clear();
             row.done.clear();
@@ -335,8 +336,8 @@ impl SharedQueue {
         row.taken.value(head).saturating_sub(row.done.value(done))
     }
 
-    /// Counts what a dead process had in flight as lost and done, if it was killed: one that ended by itself may have left
-    /// its tasks to somebody else.
+    /// Counts what a dead process had in flight as lost and done, if it was killed: one that ended by itself may have
+    /// left its tasks to somebody else.
     fn settle(&self, held: &GetHeld<'_>, row: &TaskRow, owner: Token) {
         if self.segment.roster().has_left(owner) == Some(true) {
             return;

@@ -1,9 +1,10 @@
-//! The queue: frames of any size from many producers to many consumers, whole or not at all, whoever is killed.
+//! The queue: frames of any size from many producers to many consumers, whole or not at all, whatever process is
+//! killed.
 //!
 //! `README.md` beside this file holds the layout, the steps and why no message is torn or lost. [`geometry`] says
 //! where things lie, [`ring`] finds places for frames, [`blocks`] holds large ones, [`put`] and [`get`] are the two
-//! sides, [`fast`] is their short way, [`readiness`] is for those who poll, [`joining`] counts tasks, [`repair`] is what
-//! is done after a death.
+//! sides, [`fast`] is their short way, [`readiness`] is for those that poll, [`joining`] counts tasks, [`repair`] is
+//! what is done after a death.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 mod batch;
@@ -146,7 +147,7 @@ impl Head {
 #[derive(Clone, Debug)]
 pub struct SharedQueue(Arc<AttachedQueue>);
 
-/// A queue as this process sees it: what whoever has it, or an end of a channel, can ask.
+/// A queue as this process sees it: what a process that has it, or an end of a channel, can ask.
 #[derive(Debug)]
 pub struct AttachedQueue {
     segment: Arc<Segment>,

@@ -1,11 +1,13 @@
-//! Whether there is anybody at the other side: producers that wait for room learn that nobody is left who could make any,
-//! and a consumer that will never put itself can ask whether anybody else ever will, which is what the end of a pipe tells
-//! its reader. `README.md` has the conditions; what is a guess here only says when to ask the system, whose answer decides.
+//! Whether there is anybody at the other side: producers that wait for room learn that nobody is left who could make
+//! any, and a consumer that will never put itself can ask whether anybody else ever will, which is what the end of a
+//! pipe tells its reader. `README.md` has the conditions; what is a guess here only says when to ask the system, whose
+//! answer decides.
 //!
-//! A process that closed its writing end says so in its row of the roster. While another process lives that did not, there
-//! may be more. When the roster names none, the system is asked who else has the queue open: a child that is starting, or
-//! one that was forked and has not used the queue yet, has no row and may put. That takes milliseconds, so it is asked by
-//! those only who have waited long, and more and more seldom; and since somebody may ask, producers take a row.
+//! A process that closed its writing end says so in its row of the roster. While another process lives that did not,
+//! there may be more. When the roster names none, the system is asked who else has the queue open: a child that is
+//! starting, or one that was forked and has not used the queue yet, has no row and may put. That takes milliseconds, so
+//! it is asked by those only who have waited long, and more and more seldom; and since somebody may ask, producers take
+//! a row.
 
 use super::SharedQueue;
 use crate::error::Error;
@@ -32,7 +34,7 @@ pub(super) struct Drought {
     next: AtomicU32,
 }
 
-/// Of producers, about those who get.
+/// Of producers, about those that get.
 impl SharedQueue {
     /// Notes in this process's row that it gets from the queue, and that somebody does.
     #[cold]
@@ -104,10 +106,10 @@ impl SharedQueue {
     }
 }
 
-/// Of consumers, about those who put.
+/// Of consumers, about those that put.
 impl SharedQueue {
-    /// Notes that this process will not put. It counts for all its handles of this queue; putting all the same is allowed
-    /// as long as nobody asks [`may_have_writer`](SharedQueue::may_have_writer).
+    /// Notes that this process will not put. It counts for all its handles of this queue; putting all the same is
+    /// allowed as long as nobody asks [`may_have_writer`](SharedQueue::may_have_writer).
     pub fn close_writer(&self) -> Result<(), Error> {
         let me = self.segment.my_row()?;
         if let Some(row) = self.segment.roster().row(me.row()) {
@@ -125,8 +127,8 @@ impl SharedQueue {
     }
 
     /// Whether there may be a process that puts: one that lives, has this queue, and did not call
-    /// [`close_writer`](SharedQueue::close_writer). Descriptors on their way in a socket are not seen. It costs little as long as
-    /// the roster names one, else milliseconds.
+    /// [`close_writer`](SharedQueue::close_writer). Descriptors on their way in a socket are not seen. It costs little
+    /// as long as the roster names one, else milliseconds.
     #[cold]
     pub fn may_have_writer(&self) -> bool {
         match self.segment.roster().pids_if_all(NO_WRITER) {
@@ -137,10 +139,10 @@ impl SharedQueue {
         }
     }
 
-    /// For a consumer that called [`close_writer`](SharedQueue::close_writer) and waits, whenever it wakes: whether nobody is left
-    /// who puts. It costs next to nothing: only who has waited for some half seconds in vain, in one call or in several, really
-    /// looks, as [`may_have_writer`](SharedQueue::may_have_writer) does. [`ends_drought`](SharedQueue::ends_drought) says that a
-    /// message came.
+    /// For a consumer that called [`close_writer`](SharedQueue::close_writer) and waits, whenever it wakes: whether
+    /// nobody is left who puts. It costs next to nothing: only a consumer that has waited for some half seconds in
+    /// vain, in one call or in several, really looks, as [`may_have_writer`](SharedQueue::may_have_writer) does.
+    /// [`ends_drought`](SharedQueue::ends_drought) says that a message came.
     #[cold]
     pub fn is_abandoned(&self) -> bool {
         let now = wait::look_number();
@@ -160,7 +162,7 @@ impl SharedQueue {
             self.drought.next.store(now.wrapping_add(1), Ordering::Relaxed);
             return false;
         };
-        // Who has waited twice as long as at the last time asks again.
+        // A consumer that has waited twice as long as at the last time asks again.
         let pause = now.wrapping_sub(since).clamp(1, SELDOM);
         self.drought.next.store(now.wrapping_add(pause), Ordering::Relaxed);
         let file = self.segment.file_id();

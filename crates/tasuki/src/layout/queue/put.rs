@@ -15,7 +15,7 @@ use crate::sync::atomic::Ordering;
 use crate::sync::{GaveUp, Wait, kill_point};
 use crate::sys::descriptor_socket::{self, Label};
 
-/// What a producer does who finds the socket full that carries descriptors.
+/// What a producer does that finds the descriptor socket full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WhenSocketFull {
     Wait,
@@ -23,11 +23,11 @@ enum WhenSocketFull {
 }
 
 impl SharedQueue {
-    /// Puts a message of `codec` that consists of `parts`, one after the other, together with `fds`, waiting for room as long as
-    /// `wait` says.
+    /// Puts a message of `codec` that consists of `parts`, one after the other, together with `fds`, waiting for room
+    /// as long as `wait` says.
     ///
-    /// When this returns `Ok`, whoever learns of it and then gets will see the message, even if this process is killed
-    /// at once. On any failure the message is wholly outside.
+    /// When this returns `Ok`, a process that learns of it and then gets will see the message, even if this process is
+    /// killed at once. On any failure the message is wholly outside.
     #[inline]
     pub fn put(
         &self,
@@ -44,7 +44,7 @@ impl SharedQueue {
         self.put_slowly(codec, parts, fds, wait)
     }
 
-    /// As `put`, for a caller who knows that something is in the way of the short one.
+    /// As `put`, for a caller that knows that something is in the way of the short one.
     pub(crate) fn put_slowly(
         &self,
         codec: u16,
@@ -55,7 +55,7 @@ impl SharedQueue {
         self.put_as(&Outbound { codec, parts, fds }, WhenSocketFull::Wait, wait).map(drop)
     }
 
-    /// As `put`, for a caller who has another way to hand over what `fds` are for: false, and nothing put, when the
+    /// As `put`, for a caller that has another way to hand over what `fds` are for: false, and nothing put, when the
     /// descriptors of too many other messages wait already. The kernel takes those of some 280 messages.
     pub fn put_if_descriptors_fit(
         &self,
@@ -196,8 +196,8 @@ impl SharedQueue {
         Ok(true)
     }
 
-    /// Writes one frame behind `tail`, which nobody sees yet, and says where the tail is then; None when its descriptors
-    /// find no room. A frame with descriptors is the first one since the last commit.
+    /// Writes one frame behind `tail`, which nobody sees yet, and says where the tail is then; None when its
+    /// descriptors find no room. A frame with descriptors is the first one since the last commit.
     #[inline]
     pub(super) fn write_frame(
         &self,
@@ -286,7 +286,7 @@ impl SharedQueue {
         Some(self.put_held(self.head().put.lock.try_lock()?))
     }
 
-    /// As `lock_put`, for a consumer, who comes to see what became of a producer.
+    /// As `lock_put`, for a consumer, which comes to see what became of a producer.
     #[cold]
     pub(super) fn visit_put(&self, wait: &mut Wait<'_>) -> Result<PutHeld<'_>, TransportFailure> {
         let held = self.put_held(self.head().put.lock.visit_within(wait)?);
@@ -311,8 +311,8 @@ impl SharedQueue {
         Ok(self.repair_ring(held)?)
     }
 
-    /// For a producer of a full queue that is open: whether the consumers' side is as well. They are shut in the other order,
-    /// and whoever waited here would be sent back to look again, for ever.
+    /// For a producer of a full queue that is open: whether the consumers' side is as well. They are shut in the other
+    /// order, and a producer that waited here would be sent back to look again, for ever.
     #[cold]
     pub(super) fn check_consumers(&self, _held: &PutHeld<'_>) -> Result<(), Error> {
         if self.head().get.flags() & SHUT != 0 { Err(corrupt("the flags")) } else { Ok(()) }

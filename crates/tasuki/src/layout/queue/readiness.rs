@@ -43,17 +43,18 @@ impl Readiness for Room<'_> {
 }
 
 impl SharedQueue {
-    /// A descriptor that is readable whenever a message waits, and for good after a shutdown: for poll, select and epoll,
-    /// with levels or edges. It belongs to the queue and is the same in all processes; only poll it, never read from it.
+    /// A descriptor that is readable whenever a message waits, and for good after a shutdown: for poll, select and
+    /// epoll, with levels or edges. It belongs to the queue and is the same in all processes; only poll it, never read
+    /// from it.
     ///
-    /// From the first call on, puts into the empty queue and gets of the last message make a system call each. Who
-    /// finds it readable may find that another one was faster; a `get` that says "empty" made sure that the descriptor
-    /// is not readable for nothing.
+    /// From the first call on, puts into the empty queue and gets of the last message make a system call each. A
+    /// process that finds it readable may find that another one was faster; a `get` that says "empty" made sure that
+    /// the descriptor is not readable for nothing.
     pub fn pollable(&self) -> Result<BorrowedFd<'_>, Error> {
         Ok(self.pollable_within(&mut Wait::forever())?)
     }
 
-    /// As `pollable`, for those who do not want to wait until one who was stopped inside the queue goes on.
+    /// As `pollable`, for callers that do not want to wait until one that was stopped inside the queue goes on.
     pub fn pollable_within(&self, wait: &mut Wait<'_>) -> Result<BorrowedFd<'_>, TransportFailure> {
         let head = self.head();
         if head.put.flags() & SETS_READINESS == 0 {
@@ -72,8 +73,8 @@ impl SharedQueue {
     }
 
     /// A descriptor that is writable whenever there is room, and for good after a shutdown; see
-    /// [`pollable`](SharedQueue::pollable). With a byte limit it is not writable from when a message was refused until something is
-    /// taken. It says nothing by being readable.
+    /// [`pollable`](SharedQueue::pollable). With a byte limit it is not writable from when a message was refused until
+    /// something is taken. It says nothing by being readable.
     pub fn pollable_for_put(&self) -> Result<BorrowedFd<'_>, Error> {
         Ok(self.pollable_for_put_within(&mut Wait::forever())?)
     }
@@ -102,8 +103,8 @@ impl SharedQueue {
         Ok(room.as_fd())
     }
 
-    /// After a get with [`Wait::attempt`] found nothing: whether there was nothing. Otherwise somebody may be inside, perhaps
-    /// stopped, and a get with [`Wait::now`] says more.
+    /// After a get with [`Wait::attempt`] found nothing: whether there was nothing. Otherwise somebody may be inside,
+    /// perhaps stopped, and a get with [`Wait::now`] says more.
     pub fn is_surely_empty(&self) -> bool {
         let head = self.head();
         let is_clear = head.get.flags() & CLEARS_READINESS == 0 || !head.put.may_be_set();
@@ -141,8 +142,8 @@ impl SharedQueue {
         get.resync_readiness(held_get, ready, &Room(self.room.as_ref()));
     }
 
-    /// After a get, without a lock. The message is taken, so this must neither fail nor wait: while a producer is in its section it
-    /// is left to that one.
+    /// After a get, without a lock. The message is taken, so this must neither fail nor wait: while a producer is in
+    /// its section it is left to that one.
     #[cold]
     pub(super) fn clear_readable_if_empty(&self) {
         if !self.has_message() && self.clear_readable_seen_empty(&mut Wait::attempt()).is_err() {
@@ -159,7 +160,7 @@ impl SharedQueue {
             let Some(held) = put.lock.try_lock() else { return }; // then it is left to that one
             let held = self.put_held_to_clear(held);
             if held.must_repair() {
-                let _ = self.repair_put(&held); // an error is for those who put
+                let _ = self.repair_put(&held); // an error is for those that put
             }
             if put.take_clearing(&held) && !self.has_message() && put.flags() & SHUT == 0 {
                 put.clear_readiness(&held, &Messages(&self.messages));
@@ -186,8 +187,8 @@ impl SharedQueue {
     /// After a put, without a lock; as `clear_readable_if_empty`.
     #[cold]
     pub(super) fn clear_writable_if_full(&self) {
-        // The ticket first: if something is taken after this look, the ticket says so under the lock. The other way round
-        // that get would count as seen, and nobody sets the readiness for it any more.
+        // The ticket first: if something is taken after this look, the ticket says so under the lock. The other way
+        // round that get would count as seen, and nobody sets the readiness for it any more.
         let seen = self.head().get.ticket.load(Ordering::SeqCst);
         kill_point!(ReadinessRoomSeen);
         if self.is_full() && self.clear_writable_seen(seen, &mut Wait::attempt()).is_err() {
@@ -213,8 +214,8 @@ impl SharedQueue {
         }
     }
 
-    /// After the queue was seen full, or a message was refused, when so many had been taken or later; says whether more have been
-    /// taken by now.
+    /// After the queue was seen full, or a message was refused, when so many had been taken or later; says whether more
+    /// have been taken by now.
     #[cold]
     pub(super) fn clear_writable_seen(
         &self,

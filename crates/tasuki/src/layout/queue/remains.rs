@@ -1,7 +1,7 @@
 //! What a process still sees of a queue that it closed: how many messages there are, on one page, without a descriptor.
 //!
-//! The standard library's closed queue still says its size, and a closed joinable one can be joined. Nothing is changed here: who has
-//! no descriptors could not repair what a killed process left, and so takes no lock.
+//! The standard library's closed queue still says its size, and a closed joinable one can be joined. Nothing is changed
+//! here: who has no descriptors could not repair what a killed process left, and so takes no lock.
 #![allow(unsafe_code)] // turns the address of a page into a reference
 
 use std::time::Duration;
@@ -47,8 +47,8 @@ impl SharedQueue {
 
 impl Remains {
     fn head(&self) -> &Head {
-        // SAFETY: the mapping begins where a queue's head does, is as long as a page, which a head fits into, and lives as
-        // long as `self`; the file is no shorter, since it had a queue. What is there is `Shared`.
+        // SAFETY: the mapping begins where a queue's head does, is as long as a page, which a head fits into, and lives
+        // as long as `self`; the file is no shorter, since it had a queue. What is there is `Shared`.
         unsafe { self.page.base().cast::<Head>().as_ref() }
     }
 
@@ -82,8 +82,8 @@ impl Remains {
         self.head().put.flags() & SHUT != 0
     }
 
-    /// Waits until everything that was put has been reported done: what others put after this process had closed the queue with
-    /// nothing unfinished. It is an error when nobody is left who could report it.
+    /// Waits until everything that was put has been reported done: what others put after this process had closed the
+    /// queue with nothing unfinished. It is an error when nobody is left who could report it.
     pub fn join(&self, wait: &mut Wait<'_>) -> Result<(), JoinFailure> {
         let event = &self.head().joining.alldone;
         let mut naps = 0;

@@ -11,12 +11,13 @@ use crate::sync::{GaveUp, Wait};
 use crate::sys::descriptor_socket;
 
 impl SharedQueue {
-    /// After a producer died: what it wrote beyond the tail is void already; its chunk and its block come free. An error says
-    /// that the queue's memory is nonsense. What this process cannot reach it leaves to others, and notes that.
+    /// After a producer died: what it wrote beyond the tail is void already; its chunk and its block come free. An
+    /// error says that the queue's memory is nonsense. What this process cannot reach it leaves to others, and notes
+    /// that.
     #[cold]
     pub(super) fn repair_put(&self, held: &PutHeld<'_>) -> Result<(), Error> {
         let (put, get) = (&self.head().put, &self.head().get);
-        // First those who wait: that needs nothing which could be refused.
+        // First those that wait: that needs nothing which could be refused.
         put.seen.store(get.ticket.load(Ordering::SeqCst), Ordering::Relaxed);
         self.head().nonempty.0.notify_all();
         if put.flags() & SETS_READINESS != 0 {
@@ -24,12 +25,13 @@ impl SharedQueue {
         }
         let tail = put.ticket.load(Ordering::SeqCst);
         if !self.free_queued_blocks(|ticket| (ticket.wrapping_sub(tail) as i64) >= 0).is_complete {
-            // Messages with their tickets will come. When those were taken, the blocks are below the head, as others are.
+            // Messages with their tickets will come. When those were taken, the blocks are below the head, as others
+            // are.
             get.owe_repair();
         }
         match self.repair_ring(held) {
             Err(nonsense @ Error::Invalid(_)) => Err(nonsense),
-            // Whoever puts needs the ring, tries again, and says so.
+            // The next producer needs the ring, tries again, and says so.
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -42,7 +44,8 @@ impl SharedQueue {
         self.rebuild_ring(held).inspect_err(|_| put.owe_repair())
     }
 
-    /// Does what nobody could who came after a death, if this process can and nobody is in its way. For callers without a lock.
+    /// Does what nobody could that came after a death, if this process can and nobody is in its way. For callers
+    /// without a lock.
     pub(super) fn finish_repairs(&self) {
         let (put, get) = (&self.head().put, &self.head().get);
         if put.flags() & UNREPAIRED != 0 {

@@ -25,8 +25,8 @@ use crate::sync::kill_point;
 use crate::sys::memory::PAGE;
 
 pub(super) const HEADER: usize = size_of::<FrameHeader>();
-/// The codec of the frame that ends a chunk: go on in the next one. Such a frame has flags, so that who takes only
-/// frames without any need not look for it.
+/// The codec of the frame that ends a chunk: go on in the next one. Such a frame has flags, so that a consumer that
+/// takes only frames without any need not look for it.
 pub(crate) const JUMP: u16 = 0xffff;
 /// Flag: the frame's bytes describe a block that holds the message.
 pub(super) const BLOCK: u16 = 0x8000;
@@ -151,7 +151,8 @@ impl Body<'_> {
     /// Its first bytes, if there are so many.
     #[inline(always)]
     pub(super) fn first<const N: usize>(&self) -> Option<[u8; N]> {
-        // SAFETY: so many bytes are there, and any bits make bytes. One that is written meanwhile is garbage in this copy.
+        // SAFETY: so many bytes are there, and any bits make bytes. One that is written meanwhile is garbage in this
+        // copy.
         (N <= self.len).then(|| unsafe { self.at.cast::<[u8; N]>().read() })
     }
 
@@ -351,7 +352,7 @@ impl SharedQueue {
         Ok(chunk)
     }
 
-    /// Gives a chunk its memory, and maps it here: who takes it must not fail afterwards.
+    /// Gives a chunk its memory, and maps it here: the producer that takes it must not fail afterwards.
     fn give_memory(&self, chunk: usize) -> Result<(), Error> {
         let entry = self.geometry.chunk_entry(chunk);
         if entry.is_multiple_of(PAGE) {
@@ -400,7 +401,7 @@ impl SharedQueue {
         let control = &self.head().ring;
         let entry = self.entry(chunk)?;
         if control.free_list_len.load(Ordering::Relaxed) >= KEPT {
-            // First the mark, then the hole: whoever dies in between leaves memory that is asked for again.
+            // First the mark, then the hole: a process that dies in between leaves memory that is asked for again.
             entry.committed.store(0, Ordering::Relaxed);
             self.segment.give_back(self.geometry.chunk_start(chunk), CHUNK);
         }

@@ -18,16 +18,16 @@ pub enum Shutdown {
 }
 
 impl SharedQueue {
-    /// Ends the use of the queue, for all who have it: from now on a put fails, and so does a get when it finds nothing.
-    /// Who waits is woken. Can be repeated, and be made an immediate one.
+    /// Ends the use of the queue, for all that have it: from now on a put fails, and so does a get when it finds
+    /// nothing. Waiters are woken. Can be repeated, and be made an immediate one.
     ///
     /// When the caller is killed in the midst of an immediate one, the messages may still be there to get.
     pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
         Ok(self.shutdown_within(how, &mut Wait::forever())?)
     }
 
-    /// As `shutdown`; see [`pollable_within`](SharedQueue::pollable_within). If it gives up it may be done by half, and is to be
-    /// repeated.
+    /// As `shutdown`; see [`pollable_within`](SharedQueue::pollable_within). If it gives up it may be done by half, and
+    /// is to be repeated.
     pub fn shutdown_within(
         &self,
         how: Shutdown,

@@ -29,16 +29,17 @@ pub(super) const CLEARS_READINESS: u32 = 2;
 pub(super) const SHUT: u32 = 4;
 /// Flag: this side's readiness is set. As [`UNREPAIRED`], taken back.
 const READY: u32 = 8;
-/// Flag: somebody may ask who uses this side, so that whoever does takes a row in the roster. Set without the lock, since
-/// who misses it is found another way.
+/// Flag: somebody may ask who uses this side, so that a process that does takes a row in the roster. Set without the
+/// lock, since one that misses it is found another way.
 pub(super) const WATCHED: u32 = 16;
 
-/// Flag: whoever came after a death could not repair all of it; the next one tries again. For the put side that is the ring of
-/// chunks, without which nobody puts; for the get side, blocks that may belong to no message. Taken back under the lock.
+/// Flag: the process that came after a death could not repair all of it; the next one tries again. For the put side
+/// that is the ring of chunks, without which nobody puts; for the get side, blocks that may belong to no message. Taken
+/// back under the lock.
 pub(super) const UNREPAIRED: u32 = 32;
 
-/// Flag: this side's readiness may be set for nothing, and the process that saw that found the lock held: it is left to the holder. Set without the
-/// lock, taken back under it.
+/// Flag: this side's readiness may be set for nothing, and the process that saw that found the lock held: it is left to
+/// the holder. Set without the lock, taken back under it.
 const CLEAR_LEFT: u32 = 64;
 
 /// The kernel's half of it: a descriptor that can be polled. See `README.md`.
@@ -103,13 +104,13 @@ impl Side {
         self.flags.fetch_or(flag, Ordering::SeqCst);
     }
 
-    /// Adds [`UNREPAIRED`], without the lock for one who owes the other side a repair.
+    /// Adds [`UNREPAIRED`], without the lock for a process that owes the other side a repair.
     pub(super) fn owe_repair(&self) {
         self.flags.fetch_or(UNREPAIRED, Ordering::SeqCst);
     }
 
-    /// Takes [`UNREPAIRED`] back, and says whether it was there. Before the look that decides whether it comes again: one that
-    /// is added during the look stays.
+    /// Takes [`UNREPAIRED`] back, and says whether it was there. Before the look that decides whether it comes again:
+    /// one that is added during the look stays.
     pub(super) fn take_repair_on(&self, _held: &Held<'_>) -> bool {
         self.flags() & UNREPAIRED != 0
             && self.flags.fetch_and(!UNREPAIRED, Ordering::SeqCst) & UNREPAIRED != 0
@@ -134,14 +135,16 @@ impl Side {
         }
     }
 
-    /// Leaves it to the holder of this side's lock to clear the readiness. If there is none any more, the caller has to see to it.
+    /// Leaves it to the holder of this side's lock to clear the readiness. If there is none any more, the caller has to
+    /// see to it.
     pub(super) fn leave_clearing(&self) {
-        // SYNC: SeqCst, with the load in `is_clearing_left`: the holder sees this after its unlock, or the caller that it is free.
+        // SYNC: SeqCst, with the load in `is_clearing_left`: the holder sees this after its unlock, or the caller that
+        // it is free.
         self.flags.fetch_or(CLEAR_LEFT, Ordering::SeqCst);
         in_single_order();
     }
 
-    /// Whether somebody left it to the caller, who has just left the section or found it busy.
+    /// Whether somebody left it to the caller, which has just left the section or found it busy.
     #[inline]
     pub(super) fn is_clearing_left(&self) -> bool {
         in_single_order();
@@ -179,7 +182,7 @@ impl Side {
     /// Whether the readiness may be set; asked after nothing was found, so that no edge of it is missed.
     pub(super) fn may_be_set(&self) -> bool {
         // In this order: a section that sets and commits lies wholly after the first look, which is in time to be
-        // seen by those who poll afterwards, or wholly before the second.
+        // seen by those that poll afterwards, or wholly before the second.
         self.lock.is_held() || self.flags() & READY != 0
     }
 
@@ -248,8 +251,8 @@ impl Side {
         self.mark_tickets[unused].store(next.ticket as u32, Ordering::Relaxed);
         mark.offset.store(next.offset, Ordering::Relaxed);
         mark.bytes.store(next.bytes, Ordering::Relaxed);
-        // SYNC: Release, for readers of the mark and the frame. A sleeper that misses this store sees the lock held, and
-        // looks again after the unlock, which comes later.
+        // SYNC: Release, for readers of the mark and the frame. A sleeper that misses this store sees the lock held,
+        // and looks again after the unlock, which comes later.
         self.ticket.store(next.ticket, Ordering::Release);
     }
 }
@@ -257,11 +260,11 @@ impl Side {
 /// How often a waiter spins until a notifier commits, before going through its lock: some 5 us.
 const SPINS: u32 = if cfg!(loom) { 1 } else { 200 };
 
-/// Sleeps until `ready`, which the holder of the lock `notifier` makes true after it notified `event`; may return early for
-/// no reason.
+/// Sleeps until `ready`, which the holder of the lock `notifier` makes true after it notified `event`; may return early
+/// for no reason.
 ///
-/// `enter` enters the notifier's section, to leave it at once: a notifier inside may have notified and not yet committed, or be
-/// dead; having been through, one knows which.
+/// `enter` enters the notifier's section, to leave it at once: a notifier inside may have notified and not yet
+/// committed, or be dead; having been through, one knows which.
 pub(super) fn sleep_until<Entered, E: From<GaveUp>>(
     event: &EventCount,
     notifier: &RobustLock,
@@ -269,7 +272,8 @@ pub(super) fn sleep_until<Entered, E: From<GaveUp>>(
     enter: impl FnOnce(&mut Wait<'_>) -> Result<Entered, E>,
     wait: &mut Wait<'_>,
 ) -> Result<(), E> {
-    // A notifier notifies and then commits: the waiter that was just woken mostly comes in between, and need not go to its lock.
+    // A notifier notifies and then commits: the waiter that was just woken mostly comes in between, and need not go to
+    // its lock.
     let mut spins = SPINS;
     while spins > 0 && notifier.is_held() {
         if ready() {

@@ -26,7 +26,8 @@ use crate::layout::pipe::{self, Role};
 use crate::protocol::transfer::TransferError;
 use crate::segment::slot::SlotKind;
 
-/// Says that a child of this process has ended and was waited for, by other means than this crate's: the next send to it notices.
+/// Says that a child of this process has ended and was waited for, by other means than this crate's: the next send to
+/// it notices.
 pub fn note_joined() {
     crate::sys::process::note_ended();
 }

@@ -34,16 +34,16 @@ impl<T> Turn<T> {
         Turn { state: Private::new(State::Here(value)), back: EventCount::new() }
     }
 
-    /// Takes the value, waiting for whoever has it.
+    /// Takes the value, waiting for the thread that has it.
     pub(super) fn take(&self, wait: &mut Wait<'_>) -> Result<Taken<'_, T>, NoTurn> {
         loop {
             if let Some(taken) = self.try_take()? {
                 return Ok(taken);
             }
-            // SYNC: the second look goes through the lock under which `drop` puts the value back and notifies. Either the
-            // look comes after that and finds the value, unless a third thread was faster, which will notify in turn; or
-            // `drop` sees the waiter's flag. A notification after the lock is free could take back a flag that was set,
-            // and looked after, for the third one.
+            // SYNC: the second look goes through the lock under which `drop` puts the value back and notifies. Either
+            // the look comes after that and finds the value, unless a third thread was faster, which will notify in
+            // turn; or `drop` sees the waiter's flag. A notification after the lock is free could take back a flag that
+            // was set, and looked after, for the third one.
             let prepared = self.back.prepare();
             if let Some(taken) = self.try_take()? {
                 return Ok(taken);

@@ -47,7 +47,7 @@ impl RawStream {
         self.recv_in(Manner::Look, buffer, most, wait)
     }
 
-    /// As [`recv`](RawStream::recv), for a caller who looked a moment ago, or knows that messages
+    /// As [`recv`](RawStream::recv), for a caller that looked a moment ago, or knows that messages
     /// [come late](RawStream::comes_late): this asks the kernel to sleep before it asks for bytes.
     pub fn recv_later(
         &self,
@@ -58,8 +58,8 @@ impl RawStream {
         self.recv_in(Manner::Sleep, buffer, most, wait)
     }
 
-    /// As [`recv`](RawStream::recv) without waiting, for a caller who keeps others waiting meanwhile: a message of more
-    /// than `little` bytes is left, begun, to one who has time for it.
+    /// As [`recv`](RawStream::recv) without waiting, for a caller that keeps others waiting meanwhile: a message of
+    /// more than `little` bytes is left, begun, to one that has time for it.
     pub fn recv_little(
         &self,
         little: u64,
@@ -146,7 +146,7 @@ impl RawStream {
             }
             let result = self.sleep(Ready::ToReceive, reading.since, wait);
             reading.stalled = matches!(result, Err(StreamError::Stalled(_)));
-            // Who sleeps first has looked already, unless it has no time for either.
+            // A call that sleeps first has looked already, unless it has no time for either.
             if let (false, Err(StreamError::GaveUp(GaveUp::TimedOut))) = (look, &result) {
                 look = true;
                 continue;
