@@ -6,8 +6,11 @@ use std::any::TypeId;
 
 use serde_bytes::ByteBuf;
 
-use super::{Codec, Message, StructuredCodec, borrow, encode_structured};
+use super::Message;
+use super::plain::borrow;
+use super::structured::encode_structured;
 use crate::protocol::error::{EncodeError, EncodeReason};
+use crate::protocol::tag::{Codec, StructuredCodec};
 use crate::protocol::transfer;
 
 /// The bytes of `value`; written into `scratch`, which is cleared first, unless they are there already.
