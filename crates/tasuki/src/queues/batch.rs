@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::{iter, vec};
 
-use super::{GetError, PutReason, Queue};
+use super::Queue;
+use super::error::{GetError, PutReason};
 use crate::encoded;
 use crate::layout::queue::{Attachments, Entry, INLINE};
 use crate::protocol::codec::{self, Message};

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{GetError, Queue};
+use super::Queue;
+use super::error::GetError;
 use crate::protocol::codec;
 use crate::raw::{LargeMessage, Wait};
 
