@@ -88,7 +88,7 @@ impl Roster<'_> {
         self.0.dead.0.load(Ordering::SeqCst) & (1 << token.row()) == 0
     }
 
-    /// Whoever dies in a model was killed.
+    /// A process that dies in a model was killed.
     pub(crate) fn has_left(self, token: Token) -> Option<bool> {
         Some(self.is_alive(token))
     }

@@ -1,5 +1,5 @@
-//! Something that several threads use and one of them closes: closed at once, freed when the last one lets go. Connections,
-//! listeners and queues are such.
+//! Something that several threads use and one of them closes: closed at once, freed when the last one lets go.
+//! Connections, listeners and queues are such.
 //!
 //! ```text
 //! word   bits 0-28 users | 29 MAKING | 30 MADE | 31 CLOSED
@@ -11,15 +11,15 @@
 //! owner  0 nobody yet | 1 nobody any more | the mark of the first thread that used it
 //! own    how often the owner is using it: only that thread changes it
 //! ```
-//! To count in the word costs two locked instructions a call, as much as a tenth of a small put and get. So the first thread that
-//! comes counts its uses apart, with plain stores. **Feared: the owner enters while another thread closes**, and neither sees the
-//! other. The owner counts and then looks at CLOSED; who closes sets CLOSED, has all threads fence (`fence_all_threads`), and
-//! then looks at the count: one of the two sees the other. The same when the owner leaves: it takes its count away and then looks at CLOSED,
-//! so that one of the two frees the value, and never both, since MADE is taken away by one exchange. Without that
-//! fence in the system there is no owner.
+//! To count in the word costs two locked instructions a call, as much as a tenth of a small put and get. So the first
+//! thread that comes counts its uses apart, with plain stores. **Feared: the owner enters while another thread
+//! closes**, and neither sees the other. The owner counts and then looks at CLOSED; who closes sets CLOSED, has all
+//! threads fence (`fence_all_threads`), and then looks at the count: one of the two sees the other. The same when the
+//! owner leaves: it takes its count away and then looks at CLOSED, so that one of the two frees the value, and never
+//! both, since MADE is taken away by one exchange. Without that fence in the system there is no owner.
 //!
-//! A forked child counts users that it does not have: threads of its parent. Those that wait (`Use::while_waiting`) are taken
-//! away there, any other one is hardly ever met; then the value stays until the object goes.
+//! A forked child counts users that it does not have: threads of its parent. Those that wait (`Use::while_waiting`) are
+//! taken away there, any other one is hardly ever met; then the value stays until the object goes.
 #![allow(unsafe_code)] // a cell whose value may be gone, behind the counters above
 
 use std::cell::UnsafeCell;
@@ -147,7 +147,7 @@ impl<T> Open<T> {
         if self.word.load(Ordering::Relaxed) & (MADE | CLOSED | USERS) != MADE | CLOSED {
             return;
         }
-        // Nobody who comes now becomes the owner. Who is, sees CLOSED, or is seen in `own` after this.
+        // No process that comes now becomes the owner. The one that is, sees CLOSED, or is seen in `own` after this.
         let _ = self.owner.compare_exchange(NOBODY, NEVER, Ordering::SeqCst, Ordering::Relaxed);
         let owner = self.owner.load(Ordering::Relaxed);
         // SYNC: with the fence of the compiler in `enter` and in `drop`.

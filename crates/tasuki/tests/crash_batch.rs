@@ -1,5 +1,5 @@
-//! Whoever is killed while it puts or takes many messages: each part is there whole or not at all, in both directions,
-//! and everybody else goes on.
+//! A process is killed while it puts or takes many messages: each part is there whole or not at all, in both
+//! directions, and everybody else goes on.
 #![cfg(feature = "kill-points")]
 
 mod support;

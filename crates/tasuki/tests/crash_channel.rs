@@ -1,4 +1,4 @@
-//! Whoever is killed at a channel, and wherever: the other end learns it, and nothing is torn, doubled or lost.
+//! A process is killed at a channel, wherever: the other end learns it, and nothing is torn, doubled or lost.
 
 mod support;
 
@@ -89,7 +89,7 @@ fn an_end_that_another_process_still_has_keeps_the_channel() {
     assert!(receiver.recv().unwrap_err().is_disconnected());
 }
 
-/// A server dies with requests unread: who waits for an answer learns that nobody can give it.
+/// A server dies with requests unread: a client that waits for an answer learns that nobody can give it.
 #[test]
 fn a_server_that_is_killed_leaves_no_client_waiting() {
     let _watchdog = watchdog();

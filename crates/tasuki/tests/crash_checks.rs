@@ -1,5 +1,6 @@
-//! What the check of an interruptible wait does, a signal handler for example: it uses other objects while its thread waits
-//! for a section, and the process dies in the section afterwards. The kernel is told of that death as of any other.
+//! What the check of an interruptible wait does, a signal handler for example: it uses other objects while its thread
+//! waits for a section, and the process dies in the section afterwards. The kernel is told of that death as of any
+//! other.
 #![cfg(feature = "kill-points")]
 
 mod support;
@@ -40,8 +41,8 @@ impl Section for RawBarrier {
     }
 }
 
-/// One is stopped inside. Another one waits for the section, its check uses an object, and it dies inside after that: as a
-/// zombie, whose parent does not ask for it. A third one must get in.
+/// One is stopped inside. Another one waits for the section, its check uses an object, and it dies inside after that:
+/// as a zombie, whose parent does not ask for it. A third one must get in.
 fn a_death_after_a_check_is_told(what: &str, object: &impl Section) {
     eprintln!("{what}");
     let other = RawQueue::create(QueueOptions::default()).unwrap();
@@ -79,7 +80,7 @@ fn a_check_leaves_the_announcement_of_its_thread_as_it_was() {
     a_death_after_a_check_is_told("queue", &RawQueue::create(QueueOptions::default()).unwrap());
     a_death_after_a_check_is_told("condition", &RawCondition::create().unwrap());
     let barrier = RawBarrier::create(8).unwrap();
-    // Whoever dies in there breaks the barrier; that it is told so is what counts here.
+    // A party that dies in there breaks the barrier; that it is told so is what counts here.
     a_death_after_a_check_is_told("barrier", &Tolerant(&barrier));
     assert!(barrier.is_broken());
 }

@@ -1,5 +1,6 @@
-//! Wherever one who waits for a condition, or notifies, is killed: no notification is lost with it, nobody waits in vain, and
-//! who gets the lock is told if its owner died. A table of the condition's kill points and what must be true afterwards.
+//! Wherever one who waits for a condition, or notifies, is killed: no notification is lost with it, nobody waits in
+//! vain, and the one that gets the lock is told if its owner died. A table of the condition's kill points and what must
+//! be true afterwards.
 #![cfg(feature = "kill-points")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Whoever is killed inside an event's calls, or while waiting: the others are released, in time, and it can be used
+//! A process is killed inside an event's calls, or while waiting: the others are released, in time, and it can be used
 //! on.
 #![cfg(feature = "kill-points")]
 

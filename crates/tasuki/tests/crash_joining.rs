@@ -1,4 +1,4 @@
-//! Whoever is killed at whichever step of taking, reporting or counting tasks: whoever joins goes on, and is told of
+//! A process is killed at a step of taking, reporting or counting tasks: one that joins goes on, and is told of
 //! exactly the tasks that nobody did.
 #![cfg(feature = "kill-points")]
 

@@ -1,4 +1,5 @@
-//! Whoever is killed wherever in a pipe's calls: messages before and after arrive whole and in order, and nobody hangs.
+//! A process is killed anywhere in a pipe's calls: messages before and after arrive whole and in order, and nobody
+//! hangs.
 #![cfg(feature = "kill-points")]
 
 mod support;
@@ -358,8 +359,8 @@ fn who_is_killed_while_it_asks_for_the_descriptor_leaves_the_pipe_whole() {
     }
 }
 
-/// Whoever is killed wherever: a selector that never calls anything is told of each message. Told for nothing it may be
-/// until somebody looks.
+/// Whatever is killed wherever: a selector that never calls anything is told of each message. Told for nothing it may
+/// be until somebody looks.
 #[test]
 fn no_kill_leaves_the_descriptor_dark_with_a_message_in_the_pipe() {
     use KillPoint::*;

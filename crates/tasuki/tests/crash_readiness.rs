@@ -1,5 +1,5 @@
-//! Whoever is killed while readiness is being set or cleared: those who only poll get every message, all the room, and
-//! are not told of nothing for long.
+//! A process is killed while readiness is being set or cleared: those who only poll get every message, all the room,
+//! and are not told of nothing for long.
 #![cfg(feature = "kill-points")]
 
 mod support;
@@ -216,7 +216,7 @@ fn nobody_is_told_of_nothing(queue: &RawQueue) {
     assert!(is_writable(queue.pollable_for_put().unwrap()));
 }
 
-/// Whoever dies while asking for the descriptor leaves it to the next one to ask.
+/// A process that dies while asking for the descriptor leaves it to the next one to ask.
 #[test]
 fn asking_can_be_interrupted_by_death_anywhere() {
     let _watchdog = watchdog();

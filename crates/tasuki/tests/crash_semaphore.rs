@@ -1,4 +1,4 @@
-//! Whoever is killed wherever inside a semaphore's calls: the others go on, in time, and no permit is lost or there
+//! A process is killed anywhere inside a semaphore's calls: the others go on, in time, and no permit is lost or there
 //! twice.
 #![cfg(feature = "kill-points")]
 
@@ -90,7 +90,7 @@ fn dies_with_sleepers(point: KillPoint, nth: u32, semaphore: &Semaphore, work: i
             drop(semaphore.acquire().unwrap());
         });
         holder.wait_until_stopped();
-        // Whoever does not sleep by then does the next time.
+        // One that does not sleep by then does the next time.
         std::thread::sleep(Duration::from_millis(2));
         holder.signal(libc::SIGCONT);
         assert_eq!(holder.wait(), Ended::WELL);

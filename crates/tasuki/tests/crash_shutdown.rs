@@ -1,4 +1,4 @@
-//! Whoever is killed while shutting a queue down: it is shut down or it is not, nobody waits for ever, and what was
+//! A process is killed while shutting a queue down: it is shut down or it is not, nobody waits for ever, and what was
 //! thrown away is free.
 #![cfg(feature = "kill-points")]
 

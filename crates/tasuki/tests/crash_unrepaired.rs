@@ -1,4 +1,4 @@
-//! Whoever comes first after a death may be unable to repair what it left: what it cannot do, a later one does.
+//! The first to come after a death may be unable to repair what it left: what it cannot do, a later one does.
 #![cfg(feature = "kill-points")]
 
 mod support;

@@ -103,7 +103,7 @@ const AROUND_A_PLACE: [tasuki::kill_points::KillPoint; 5] = {
     [PutPlaceTaken, PutGapMoved, PutPlaceCut, PutBlockClaimed, PutBlockFilled]
 };
 
-/// Whoever dies while places are taken away and found: the room is not less afterwards.
+/// A process dies while places are taken away and found: the room is not less afterwards.
 #[test]
 #[cfg(feature = "kill-points")]
 fn room_is_found_again_after_a_death_in_the_search() {

@@ -1,4 +1,4 @@
-//! A process was stopped in the middle of a put or a get: whoever does not want to wait for it does not.
+//! A process was stopped in the middle of a put or a get: a caller that does not want to wait for it does not.
 #![cfg(feature = "kill-points")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Nobody sleeps while there is something for him: no wake-up is lost, whoever sleeps and however many there are.
+//! Nobody sleeps while there is something for him: no wake-up is lost, whatever sleeps and however many there are.
 //!
 //! A sleeper that missed its wake-up would notice by itself within half a second. So these tests repeat what must wake
 //! somebody so often that half a second each time would never end.

@@ -1,5 +1,5 @@
-//! Quiescence, as a table: whenever all calls have returned, each descriptor says exactly what its object is, in every process
-//! that has it.
+//! Quiescence, as a table: whenever all calls have returned, each descriptor says exactly what its object is, in every
+//! process that has it.
 //!
 //! ```text
 //! a queue's pollable           readable exactly when a get would not wait
@@ -7,8 +7,8 @@
 //! a pipe's pollable            readable exactly when a recv would not wait
 //! a channel's pollable         readable exactly when a recv would not wait; writable, when a send would not
 //! ```
-//! Random calls of several processes and threads; then all wait for each other, look at the descriptors alone, wait again, and
-//! only then ask the objects. The same table for Python is in `python/tests/test_table_quiescence.py`.
+//! Random calls of several processes and threads; then all wait for each other, look at the descriptors alone, wait
+//! again, and only then ask the objects. The same table for Python is in `python/tests/test_table_quiescence.py`.
 
 mod support;
 
@@ -122,8 +122,8 @@ fn meet(came: &Words, number: &mut u64) {
     until("the others come", || came[0].load(SeqCst) >= *number);
 }
 
-/// `threads` is the most that this process may start: none in a child of a program with several, since the standard library takes a
-/// lock to start one, which another thread may have had at the fork.
+/// `threads` is the most that this process may start: none in a child of a program with several, since the standard
+/// library takes a lock to start one, which another thread may have had at the fork.
 fn play(thing: &Thing, came: &Words, number: &mut u64, dice: &mut Dice, threads: u64) {
     // Before anything happened, or in the middle of it.
     let asks_after = dice.below(3) as usize;
@@ -132,7 +132,7 @@ fn play(thing: &Thing, came: &Words, number: &mut u64, dice: &mut Dice, threads:
         if round == asks_after {
             descriptors = thing.descriptors();
         }
-        // Whoever does nothing hears only of others.
+        // A process that does nothing hears only of others.
         let acts = dice.below(3) > 0;
         thread::scope(|scope| {
             for _ in 0..dice.below(threads + 1) {

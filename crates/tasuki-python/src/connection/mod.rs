@@ -164,7 +164,7 @@ impl HandleClass for Connection {
 
     fn complete<'py>(object: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if object.cast::<Connection>()?.get().open()?.pipe().is_some() {
-            // Who sent it in MessagePack reads that, and perhaps no pickles.
+            // A sender in MessagePack reads that, and perhaps no pickles.
             object.setattr("_codec", "msgpack")?;
         }
         Ok(object)
@@ -250,8 +250,8 @@ impl Connection {
         received.map(|fd| Some(fd.into_raw_fd())).map_err(|why| self.not_received(why))
     }
 
-    /// For a wait: True, there is something to receive; two numbers, of which the first is readable, or the second hung up, when
-    /// that is to be asked again; False, it is to be asked again in a moment; None, its own descriptor tells.
+    /// For a wait: True, there is something to receive; two numbers, of which the first is readable, or the second hung
+    /// up, when that is to be asked again; False, it is to be asked again in a moment; None, its own descriptor tells.
     fn _arm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let transport = self.open()?;
         let Some(pipe) = transport.pipe().filter(|pipe| pipe.is_readable()) else {

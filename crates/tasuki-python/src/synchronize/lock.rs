@@ -108,7 +108,7 @@ impl Lock {
         Ok(self.raw()?)
     }
 
-    /// Tells the caller, who has and keeps the lock, of an owner's death.
+    /// Tells the caller, which has and keeps the lock, of an owner's death.
     pub fn told(&self, py: Python<'_>, death: &Death) -> PyResult<()> {
         self.raw()?.clear_poison();
         self.core.policy.get().told(py, death, "the lock")

@@ -1,6 +1,6 @@
 //! What happens to the one who gets a thing whose owner died: an exception, a warning, or nothing.
 //!
-//! The object has been got by then, in every case. Who calls `told` gives it back when that is an error: so an
+//! The object has been got by then, in every case. The caller of `told` gives it back when that is an error: so an
 //! exception means "you have nothing, and it is free", whether the policy raised it or a warning was turned into it.
 
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -5,7 +5,7 @@ use crate::protocol::codec::Message;
 
 /// Messages, waiting for each; ends when no sender is left. From [`Receiver::iter`].
 ///
-/// It ends as well at a message that is no `T`, which is taken then. Who wants to know calls `recv`.
+/// It ends as well at a message that is no `T`, which is taken then. A caller that wants to know uses `recv`.
 #[derive(Debug)]
 pub struct Iter<'a, T>(&'a Receiver<T>);
 

@@ -1,5 +1,5 @@
-//! Accepting connections from processes that this one did not start: of another program, in another language, on another
-//! machine.
+//! Accepting connections from processes that this one did not start: of another program, in another language, on
+//! another machine.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,8 +16,8 @@ use crate::raw::connection::{AuthKey, ListenerOptions, RawListener};
 /// Somewhere to connect to.
 ///
 /// A connection speaks the wire and the authentication of Python's `multiprocessing.connection`: the other end may be a
-/// [`Client`](super::Client), tasuki in Python, or the standard library of any Python 3. Between processes that you start yourself a
-/// [`pipe`](super::pipe()) is several times quicker and carries handles.
+/// [`Client`](super::Client), tasuki in Python, or the standard library of any Python 3. Between processes that you
+/// start yourself a [`pipe`](super::pipe()) is several times quicker and carries handles.
 ///
 /// ```
 /// use tasuki::connection::{Address, Client, Listener};
@@ -37,11 +37,11 @@ use crate::raw::connection::{AuthKey, ListenerOptions, RawListener};
 /// # Ok::<(), tasuki::Error>(())
 /// ```
 ///
-/// **Strangers.** Whoever can reach the address can connect; give a key, unless the address is a socket file in a folder that
-/// only you can enter. A stranger that is silent, sends garbage or stops midway delays nobody, and is sent away after
-/// 20 seconds. The key keeps strangers out, but what follows is neither encrypted nor signed: between machines use a
-/// tunnel. Set [`max_message`](ListenerBuilder::max_message) and [`message_timeout`](ListenerBuilder::message_timeout) where
-/// those who have the key may still misbehave.
+/// **Strangers.** Whoever can reach the address can connect; give a key, unless the address is a socket file in a
+/// folder that only you can enter. A stranger that is silent, sends garbage or stops midway delays nobody, and is sent
+/// away after 20 seconds. The key keeps strangers out, but what follows is neither encrypted nor signed: between
+/// machines use a tunnel. Set [`max_message`](ListenerBuilder::max_message) and
+/// [`message_timeout`](ListenerBuilder::message_timeout) where those who have the key may still misbehave.
 ///
 /// Handshakes proceed while a thread is in `accept`. Dropping the listener removes its socket file, if it has one.
 pub struct Listener {
@@ -70,8 +70,8 @@ impl Listener {
     /// Waits for the next peer that proves the key. The connection sends `S` and receives `R`.
     ///
     /// # Errors
-    /// When a peer has another key ([`is_authentication`](ConnectError::is_authentication)): that is about this one peer, so
-    /// go on. When this process has no descriptor left.
+    /// When a peer has another key ([`is_authentication`](ConnectError::is_authentication)): that is about this one
+    /// peer, so go on. When this process has no descriptor left.
     pub fn accept<S, R>(&self) -> Result<Connection<S, R>, ConnectError> {
         self.accept_within(&mut Wait::forever())
     }
@@ -148,8 +148,8 @@ impl ListenerBuilder {
         self
     }
 
-    /// Most time between the first and the last byte of a message, in both directions. Who takes longer costs its
-    /// connection.
+    /// Most time between the first and the last byte of a message, in both directions. A peer that takes longer costs
+    /// its connection.
     pub fn message_timeout(mut self, time: Duration) -> Self {
         self.options.limits.message_timeout = Some(time);
         self

@@ -176,7 +176,7 @@ pub(super) fn next_number() -> u32 {
     TABLE.get().started.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// Adds a process, and reaps those that have ended meanwhile: whoever starts processes and drops
+/// Adds a process, and reaps those that have ended meanwhile: a program that starts processes and drops
 /// their handles leaves at most the zombies since the last start.
 pub(super) fn add(running: Running) -> Arc<Running> {
     let running = Arc::new(running);

@@ -1,4 +1,5 @@
-//! Who this process is: what its start told it, or that nobody started it. Read by `context` and by whoever starts a child.
+//! Who this process is: what its start told it, or that nobody started it. Read by `context` and by what starts a
+//! child.
 
 use std::sync::OnceLock;
 

@@ -1,7 +1,7 @@
-//! What a timer's process waits for, and what cancels it: one token in a queue. Uses the queue to wait; has no thread and no
-//! clock that ticks.
+//! What a timer's process waits for, and what cancels it: one token in a queue. Uses the queue to wait; has no thread
+//! and no clock that ticks.
 //!
-//! The queue has room for one message and holds one: the token. Whoever takes it decides.
+//! The queue has room for one message and holds one: the token. The one that takes it decides.
 //!
 //! ```text
 //! the timer's process                              somebody who cancels
@@ -26,7 +26,8 @@ use crate::error::Error;
 use crate::queues::Queue;
 use crate::sys::clock;
 
-/// Cancels a timer from anywhere; from [`Timer::canceller`](crate::Timer::canceller). It travels as the handle of a queue does.
+/// Cancels a timer from anywhere; from [`Timer::canceller`](crate::Timer::canceller). It travels as the handle of a
+/// queue does.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canceller {
     token: Queue<Token>,

@@ -1,5 +1,5 @@
-//! Queues whose messages are tasks: whoever put them can wait until all are done, and learns of those that nobody will
-//! do.
+//! Queues whose messages are tasks: the process that put them can wait until all are done, and learns of those that
+//! nobody will do.
 
 use std::fmt;
 use std::ops::Deref;

@@ -10,15 +10,16 @@ use super::error::GetError;
 use crate::protocol::codec;
 use crate::raw::{LargeMessage, Wait};
 
-/// The bytes of a message where they lie. The memory is the queue's again when the last clone is dropped, or this process
-/// is killed.
+/// The bytes of a message where they lie. The memory is the queue's again when the last clone is dropped, or this
+/// process is killed.
 ///
-/// A message of more than 4 KiB lies in shared memory, which a program that does not keep to the protocol could write into at any
-/// moment. So safe code copies what it looks at, by [`read_at`](View::read_at) and [`to_vec`](View::to_vec); whoever trusts
-/// all processes that have the queue borrows the bytes by [`as_slice`](View::as_slice).
+/// A message of more than 4 KiB lies in shared memory, which a program that does not keep to the protocol could write
+/// into at any moment. So safe code copies what it looks at, by [`read_at`](View::read_at) and
+/// [`to_vec`](View::to_vec); a caller that trusts all processes that have the queue borrows the bytes by
+/// [`as_slice`](View::as_slice).
 ///
-/// A view that is held takes room from the queue's large messages. A child that was forked while a view existed sees the same
-/// memory and does not [hold](View::is_held) it: the bytes may become another message's there.
+/// A view that is held takes room from the queue's large messages. A child that was forked while a view existed sees
+/// the same memory and does not [hold](View::is_held) it: the bytes may become another message's there.
 #[derive(Clone)]
 pub struct View(Arc<Bytes>);
 
@@ -86,8 +87,9 @@ impl View {
                 target[..count].copy_from_slice(&bytes[offset..offset + count]);
             }
             Bytes::Shared(large) if count > 0 => {
-                // SAFETY: the source lies inside the message, which stays mapped while `large` lives; the target is private.
-                // Should somebody write there meanwhile, the copy is a mixture, which is good enough for bytes.
+                // SAFETY: the source lies inside the message, which stays mapped while `large` lives; the target is
+                // private. Should somebody write there meanwhile, the copy is a mixture, which is good enough for
+                // bytes.
                 unsafe {
                     let from = large.as_ptr().add(offset);
                     target.as_mut_ptr().copy_from_nonoverlapping(from, count);
@@ -117,11 +119,11 @@ impl View {
     /// The bytes, where they lie.
     ///
     /// # Safety
-    /// Nobody writes into this message's memory while the slice is used. Whoever keeps to the protocol does not, as long as this process
-    /// [holds](View::is_held) it; a broken or hostile process that has the queue could.
+    /// Nobody writes into this message's memory while the slice is used. A process that keeps to the protocol does not,
+    /// as long as this process [holds](View::is_held) it; a broken or hostile process that has the queue could.
     pub unsafe fn as_slice(&self) -> &[u8] {
-        // SAFETY: `len` bytes, initialised by the kernel or a writer, mapped as long as `self` lives; that they do not change
-        // is what this function demands.
+        // SAFETY: `len` bytes, initialised by the kernel or a writer, mapped as long as `self` lives; that they do not
+        // change is what this function demands.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }
 

@@ -1,7 +1,7 @@
 //! Operations on numbers in shared memory that no other process can come in between, each in one step of the processor.
 //!
-//! All are sequentially consistent. They know nothing of the lock beside the bytes: whoever changes a number by reading
-//! and writing it under the lock can lose what an operation did in between.
+//! All are sequentially consistent. They know nothing of the lock beside the bytes: a caller that changes a number by
+//! reading and writing it under the lock can lose what an operation did in between.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
@@ -81,8 +81,8 @@ macro_rules! compare_exchange {
 // What does not fit a narrower number is cut off, as integers wrap.
 #[allow(clippy::cast_possible_truncation)]
 impl RawValue {
-    /// Does `operation` with the number at `index`, counted in numbers of this kind, and returns the bits that were there
-    /// before; None when there is no such element.
+    /// Does `operation` with the number at `index`, counted in numbers of this kind, and returns the bits that were
+    /// there before; None when there is no such element.
     #[inline]
     pub fn fetch(
         &self,

@@ -1,11 +1,12 @@
-//! Who counts the calls that use something, to free it with the last one, counts threads; a forked child has only one.
+//! Counting the calls that use something, to free it with the last one, is counting threads; a forked child has only
+//! one.
 //!
 //! ```text
 //! count   the caller's word: among others one for each call that is listed here
 //! fork    the child has the thread that forked: for every listed call of another one its count goes down
 //! ```
-//! Only calls that wait are listed: a thread that does not wait is not where a fork could find it for long. Called by the fronts, for
-//! their own objects; nothing here is shared between processes.
+//! Only calls that wait are listed: a thread that does not wait is not where a fork could find it for long. Called by
+//! the fronts, for their own objects; nothing here is shared between processes.
 #![allow(unsafe_code)] // keeps addresses of counts
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -56,10 +57,11 @@ fn thread() -> usize {
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
-/// Runs a call that waits, for which the caller has added one to `count` and takes one away afterwards. In a child that another
-/// thread forks meanwhile, where this call never ends, that one is taken away at once.
+/// Runs a call that waits, for which the caller has added one to `count` and takes one away afterwards. In a child that
+/// another thread forks meanwhile, where this call never ends, that one is taken away at once.
 ///
-/// Whoever uses the count to free something frees it at the next change of the count that comes by; none comes from here.
+/// A caller that uses the count to free something frees it at the next change of the count that comes by; none comes
+/// from here.
 pub fn while_counted<R>(count: &AtomicU32, call: impl FnOnce() -> R) -> R {
     struct Listed(usize, *const AtomicU32);
     impl Drop for Listed {

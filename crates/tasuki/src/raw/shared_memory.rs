@@ -24,7 +24,8 @@ impl RawSharedMemory {
     /// Makes `len` bytes that begin with `contents` and gives them a name, which must be free.
     ///
     /// `mode` is that of a file. `keepers` are the pids of those who see to it that the name goes, in the end: see
-    /// [`sweep`]; with none it stays. `may_go_on` is asked now and then while much memory is reserved; its error calls that off.
+    /// [`sweep`]; with none it stays. `may_go_on` is asked now and then while much memory is reserved; its error calls
+    /// that off.
     pub fn create(
         name: &str,
         len: usize,
@@ -95,7 +96,7 @@ impl RawSharedMemory {
         Ok(RawSharedMemory { mapping, name: name.to_owned(), file })
     }
 
-    /// Takes a name away. Who has the memory keeps it.
+    /// Takes a name away. A process that has the memory keeps it.
     pub fn unlink(name: &str) -> Result<(), Error> {
         let name = check_name("unlink", name)?;
         named_memory::unlink(name).map_err(|source| refused("unlink", name, source))
@@ -163,8 +164,8 @@ impl RawSharedMemory {
     }
 }
 
-/// Unlinks the memory of this user that has keepers, all of them dead, and that nobody on this machine has open; returns the
-/// names. Its program was killed before it could.
+/// Unlinks the memory of this user that has keepers, all of them dead, and that nobody on this machine has open;
+/// returns the names. Its program was killed before it could.
 pub fn sweep() -> Vec<String> {
     abandoned::sweep()
 }

@@ -120,8 +120,8 @@ fn refuse_segments_of_others(local: &Local) {
     let mut inherited = local.segments.iter().filter_map(|(_, weak)| weak.upgrade());
     let Some(first) = inherited.find(|segment| segment.check_namespace().is_ok()) else { return };
     if !first.header().is_of_our_namespace() {
-        // Nothing is dropped with these: who has them, has them for good, since the thread that might let go is not
-        // here.
+        // Nothing is dropped with these: a thread that has them, has them for good, since the thread that might let go
+        // is not here.
         live(local).iter().for_each(|segment| segment.foreign.store(true, Ordering::Relaxed));
     }
 }

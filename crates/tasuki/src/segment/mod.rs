@@ -200,7 +200,7 @@ impl Segment {
         self.fd.get()
     }
 
-    /// Its descriptor, for a receiver, who looks at what came.
+    /// Its descriptor, for a receiver, which looks at what came.
     pub(crate) fn fd_to_send(&self) -> BorrowedFd<'_> {
         self.fd.unchecked()
     }

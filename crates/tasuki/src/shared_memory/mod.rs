@@ -1,4 +1,5 @@
-//! Shared memory with a name, which any program of the user can open: Python's `SharedMemory` and C's `shm_open` are the same.
+//! Shared memory with a name, which any program of the user can open: Python's `SharedMemory` and C's `shm_open` are
+//! the same.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +15,10 @@
 //!
 //! # When not to use it
 //!
-//! A name can stay behind: the memory of a process that was killed has its name until a program that uses tasuki next makes
-//! memory with a name, somebody [`unlink`]s it or the machine is started again. [`Value`](crate::Value) and [`Queue`](crate::Queue) have no names and leave nothing. Use this to
-//! meet a program to which you cannot hand anything but a name.
+//! A name can stay behind: the memory of a process that was killed has its name until a program that uses tasuki next
+//! makes memory with a name, somebody [`unlink`]s it or the machine is started again. [`Value`](crate::Value) and
+//! [`Queue`](crate::Queue) have no names and leave nothing. Use this to meet a program to which you cannot hand
+//! anything but a name.
 #![allow(unsafe_code)] // hands out references into the memory: atomic ones, and slices under a contract
 
 mod list;
@@ -36,14 +38,16 @@ use crate::sys::{fork, random};
 
 /// Some bytes with a name, mapped into this process.
 ///
-/// Who creates it owns the name and takes it away when the value is dropped, unless [`keep`](SharedMemory::keep) was called.
-/// Opening never takes a name away. The memory itself lives as long as anybody has it mapped, with or without a name.
+/// The process that creates it owns the name and takes it away when the value is dropped, unless
+/// [`keep`](SharedMemory::keep) was called. Opening never takes a name away. The memory itself lives as long as anybody
+/// has it mapped, with or without a name.
 ///
-/// All of the memory is reserved when it is created, so that a store into it cannot fail; it begins as zeros. Only the same
-/// user can open it (mode 0600).
+/// All of the memory is reserved when it is created, so that a store into it cannot fail; it begins as zeros. Only the
+/// same user can open it (mode 0600).
 ///
-/// Other processes may change the bytes at any moment. [`read`](SharedMemory::read) and [`write`](SharedMemory::write) copy,
-/// [`atomic`](SharedMemory::atomic) gives single integers to work on; for more than that, have a [`Lock`](crate::Lock).
+/// Other processes may change the bytes at any moment. [`read`](SharedMemory::read) and [`write`](SharedMemory::write)
+/// copy, [`atomic`](SharedMemory::atomic) gives single integers to work on; for more than that, have a
+/// [`Lock`](crate::Lock).
 pub struct SharedMemory {
     raw: RawSharedMemory,
     /// The fork epoch of the process that takes the name away, 0 for nobody's.
@@ -128,7 +132,7 @@ impl SharedMemory {
         }
     }
 
-    /// Takes the name away now. Whoever has the memory keeps it, this value too.
+    /// Takes the name away now. A process that has the memory keeps it, this value too.
     ///
     /// # Errors
     /// When the name is gone already (of kind `NotFound`).
@@ -175,7 +179,8 @@ impl SharedMemory {
 
     /// The address of the first byte, a multiple of the page size, valid as long as this value lives.
     ///
-    /// Reading and writing through it needs what [`as_slice`](SharedMemory::as_slice) says, or `volatile` and atomic accesses.
+    /// Reading and writing through it needs what [`as_slice`](SharedMemory::as_slice) says, or `volatile` and atomic
+    /// accesses.
     pub fn as_ptr(&self) -> *mut u8 {
         self.raw.address().as_ptr()
     }
@@ -184,8 +189,8 @@ impl SharedMemory {
     ///
     /// # Safety
     /// As long as the slice lives, nobody may write to the memory: no thread of this process and no other process, by
-    /// whatever way it has the memory. Nothing checks that; it is for memory that was filled before it was shared, or whose users
-    /// all hold a lock meanwhile. Nor may anybody make the file shorter, as for every mapped file.
+    /// whatever way it has the memory. Nothing checks that; it is for memory that was filled before it was shared, or
+    /// whose users all hold a lock meanwhile. Nor may anybody make the file shorter, as for every mapped file.
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: the mapping is that long and lives as long as `self`; the caller says that nobody writes.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
@@ -205,7 +210,7 @@ impl SharedMemory {
     }
 }
 
-/// Takes a name away, of memory that a killed process left for instance. Whoever has the memory keeps it.
+/// Takes a name away, of memory that a killed process left for instance. A process that has the memory keeps it.
 ///
 /// # Errors
 /// When nothing has this name (of kind `NotFound`).

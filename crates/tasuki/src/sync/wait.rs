@@ -9,8 +9,8 @@ use crate::sys::fork;
 /// this much. Sleepers wake at multiples of it, so that a thousand of them wake the processor together.
 pub(crate) const SLICE: Duration = Duration::from_millis(500);
 
-/// After so long a waiter looks for the first time whether somebody died, and asks its caller's check: most waits are over
-/// before that is worth the system calls.
+/// After so long a waiter looks for the first time whether somebody died, and asks its caller's check: most waits are
+/// over before that is worth the system calls.
 pub(crate) const FIRST_LOOK: Duration = if cfg!(loom) { SLICE } else { Duration::from_millis(5) };
 
 /// How long to wait, and who may call it off.
@@ -48,7 +48,8 @@ impl<'a> Wait<'a> {
         Wait::with(Limit::Now)
     }
 
-    /// As `now`, but does not even wait for one who was stopped in the middle of a step: what was there may be "timed out".
+    /// As `now`, but does not even wait for one who was stopped in the middle of a step: what was there may be "timed
+    /// out".
     pub fn attempt() -> Wait<'a> {
         Wait::with(Limit::Attempt)
     }
@@ -75,12 +76,14 @@ impl<'a> Wait<'a> {
         Wait { limit, interrupted: None, stopped: false, forked: false }
     }
 
-    /// Calls `interrupted` whenever the waiting thread wakes for any reason, every half second at least. When it returns
-    /// true, the wait ends without what was waited for, though that may be there by then: nothing was taken, and whoever
-    /// else waits for it gets it. It may use any object, the one that is waited for too, and end the process.
+    /// Calls `interrupted` whenever the waiting thread wakes for any reason, every half second at least. When it
+    /// returns true, the wait ends without what was waited for, though that may be there by then: nothing was taken,
+    /// and whoever else waits for it gets it. It may use any object, the one that is waited for too, and end the
+    /// process.
     ///
-    /// It may also fork. The child is not what waits, and nothing that was begun is the child's: there the wait ends as if the check
-    /// had said so, and [`has_forked`](Wait::has_forked) says why. Whoever wants to wait in the child, too, makes the call anew.
+    /// It may also fork. The child is not what waits, and nothing that was begun is the child's: there the wait ends as
+    /// if the check had said so, and [`has_forked`](Wait::has_forked) says why. A caller that wants to wait in the
+    /// child, too, makes the call anew.
     pub fn interruptible(self, interrupted: &'a mut dyn FnMut() -> bool) -> Wait<'a> {
         Wait { interrupted: Some(interrupted), ..self }
     }
@@ -146,8 +149,8 @@ impl<'a> Wait<'a> {
         Ok(left.min(until_next_slice()))
     }
 
-    /// How long the first sleep may be. It is so short that the check has time until it is over, should it want to call the
-    /// wait off for a signal that came just before.
+    /// How long the first sleep may be. It is so short that the check has time until it is over, should it want to call
+    /// the wait off for a signal that came just before.
     pub(crate) fn first_slice(&mut self) -> Result<Duration, GaveUp> {
         match self.limit {
             Limit::Never if !self.stopped && !cfg!(loom) => Ok(FIRST_LOOK),
@@ -180,14 +183,14 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// The number of the slice that the machine's clock is in, never 0. Sleepers that wake together see the same one, and one
-/// look at the dead is enough for all of them.
+/// The number of the slice that the machine's clock is in, never 0. Sleepers that wake together see the same one, and
+/// one look at the dead is enough for all of them.
 pub(crate) fn look_number() -> u32 {
     (crate::sys::clock::monotonic().as_nanos() / SLICE.as_nanos()) as u32 | 1 << 31
 }
 
-/// Whether nobody else has looked in this slice, of those who note it in `looked`; nobody else does any more. Should this
-/// process die before it looked, another one does in the next slice.
+/// Whether nobody else has looked in this slice, of those who note it in `looked`; nobody else does any more. Should
+/// this process die before it looked, another one does in the next slice.
 pub(crate) fn is_first_to_look(looked: &AtomicU32) -> bool {
     let (now, last) = (look_number(), looked.load(Ordering::Relaxed));
     // Relaxed: two who look do no harm, and what they look at has its own order.

@@ -12,9 +12,9 @@ use crate::raw::{self, RawHandle, RawLock, Wait};
 
 /// Mutual exclusion between processes and threads, where the thread that has the lock may take it again.
 ///
-/// It is for functions that take the lock and call each other. It is free when as many guards were dropped as were made.
-/// It guards no data of its own, since two guards of one thread could both change it: put a [`Value`](crate::Value)
-/// beside it. When its owner dies or panics, it is poisoned, as a [`Lock`](crate::Lock) is.
+/// It is for functions that take the lock and call each other. It is free when as many guards were dropped as were
+/// made. It guards no data of its own, since two guards of one thread could both change it: put a
+/// [`Value`](crate::Value) beside it. When its owner dies or panics, it is poisoned, as a [`Lock`](crate::Lock) is.
 ///
 /// A clone is another handle to the same lock; handles travel as those of a [`Queue`](crate::Queue) do, and the same
 /// lock is Python's `RLock`.
@@ -136,7 +136,7 @@ impl<'a> RLockGuard<'a> {
 
 impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
-        // In a forked child the guard is a copy of the parent's, who has the lock: nothing to do then.
+        // In a forked child the guard is a copy of the parent's, which has the lock: nothing to do then.
         if !self.lock.raw.is_mine().unwrap_or(false) {
             return;
         }

@@ -12,12 +12,12 @@ use crate::raw::{
 
 /// A number of permits that processes and threads acquire and release: so many may do something at a time.
 ///
-/// `acquire` gives a guard, and its permit is *owned*: when the process dies, the permit comes back, and the next one to
-/// acquire is told by [`SemaphoreGuard::owner_died`]. `wait` and `release` are the bare forms: nobody owns what they take
-/// and give, so one process may wait for what another one releases, as for a signal.
+/// `acquire` gives a guard, and its permit is *owned*: when the process dies, the permit comes back, and the next one
+/// to acquire is told by [`SemaphoreGuard::owner_died`]. `wait` and `release` are the bare forms: nobody owns what they
+/// take and give, so one process may wait for what another one releases, as for a signal.
 ///
-/// A clone is another handle to the same semaphore; handles travel as those of a [`Queue`](crate::Queue) do, and the same
-/// semaphore is Python's `Semaphore` or `BoundedSemaphore`.
+/// A clone is another handle to the same semaphore; handles travel as those of a [`Queue`](crate::Queue) do, and the
+/// same semaphore is Python's `Semaphore` or `BoundedSemaphore`.
 ///
 /// ```
 /// let toilets = tasuki::Semaphore::new(2)?;
@@ -41,8 +41,8 @@ impl Semaphore {
         Ok(Semaphore { raw: RawSemaphore::create(permits, RawSemaphore::MOST)? })
     }
 
-    /// Makes a semaphore that never has more permits than at the beginning: a release too many is an error. Python calls
-    /// it `BoundedSemaphore`.
+    /// Makes a semaphore that never has more permits than at the beginning: a release too many is an error. Python
+    /// calls it `BoundedSemaphore`.
     ///
     /// # Errors
     /// As `new`.
@@ -83,8 +83,8 @@ impl Semaphore {
         self.acquire_within(|| Wait::until(deadline))
     }
 
-    /// Takes a permit without owning it, waiting for one: somebody else may [`release`](Semaphore::release) it, and nobody
-    /// does when this process dies. Gives the death of an owner if this is the first to hear of it.
+    /// Takes a permit without owning it, waiting for one: somebody else may [`release`](Semaphore::release) it, and
+    /// nobody does when this process dies. Gives the death of an owner if this is the first to hear of it.
     ///
     /// # Errors
     /// As `acquire`.
@@ -119,8 +119,8 @@ impl Semaphore {
     /// Adds permits that nobody owned: the counterpart of `wait`, which any process may call.
     ///
     /// # Errors
-    /// When there would be more than 2^31 - 1, or, of a [`bounded`](Semaphore::bounded) one, more than at the beginning.
-    /// Then none is added.
+    /// When there would be more than 2^31 - 1, or, of a [`bounded`](Semaphore::bounded) one, more than at the
+    /// beginning. Then none is added.
     pub fn release(&self, permits: u32) -> Result<(), TooManyReleases> {
         if self.raw.release(permits) { Ok(()) } else { Err(TooManyReleases(())) }
     }
@@ -130,7 +130,8 @@ impl Semaphore {
         self.raw.value()
     }
 
-    /// The guard is made here, inlined, so that it stays in registers: passed through memory it costs as much as the rest.
+    /// The guard is made here, inlined, so that it stays in registers: passed through memory it costs as much as the
+    /// rest.
     #[inline(always)]
     fn acquire_within(
         &self,
@@ -196,8 +197,8 @@ pub struct SemaphoreGuard<'a> {
 }
 
 impl SemaphoreGuard<'_> {
-    /// The process whose permit came back because it died, if this is the first to acquire since that was noticed. What it
-    /// did with its permit may be half done.
+    /// The process whose permit came back because it died, if this is the first to acquire since that was noticed. What
+    /// it did with its permit may be half done.
     pub fn owner_died(&self) -> Option<&Death> {
         self.died.as_deref()
     }
@@ -206,7 +207,7 @@ impl SemaphoreGuard<'_> {
 impl Drop for SemaphoreGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        // In a forked child the guard is a copy of the parent's, who has the permit.
+        // In a forked child the guard is a copy of the parent's, which has the permit.
         self.semaphore.raw.give_back(self.owner);
     }
 }

@@ -1,11 +1,12 @@
-//! Named memory whose program was killed as a whole: how it is marked while it lives, and how it is found and unlinked later.
+//! Named memory whose program was killed as a whole: how it is marked while it lives, and how it is found and unlinked
+//! later.
 //!
-//! Called by `raw::shared_memory`. Memory that somebody is to unlink says so in an extended attribute: which processes see to
-//! that, its *keepers* (the creator; from Python also the resource tracker). When all of them are dead and nobody on the machine has
-//! the file open or mapped, it was left behind. The kernel answers the second question with a write lease, which it grants only to
-//! the one opener of a file; it counts programs of the standard library and other containers as well. Files of other users, without
-//! the mark, or marked in another pid namespace are never touched. Where /dev/shm has no extended attributes (before Linux
-//! 6.6) nothing is marked and nothing swept.
+//! Called by `raw::shared_memory`. Memory that somebody is to unlink says so in an extended attribute: which processes
+//! see to that, its *keepers* (the creator; from Python also the resource tracker). When all of them are dead and
+//! nobody on the machine has the file open or mapped, it was left behind. The kernel answers the second question with a
+//! write lease, which it grants only to the one opener of a file; it counts programs of the standard library and other
+//! containers as well. Files of other users, without the mark, or marked in another pid namespace are never touched.
+//! Where /dev/shm has no extended attributes (before Linux 6.6) nothing is marked and nothing swept.
 #![allow(unsafe_code)] // fcntl with F_SETLEASE and F_SETSIG, which rustix does not offer
 
 use std::io;
@@ -87,7 +88,7 @@ fn unlink_if_unused(name: &str) -> io::Result<bool> {
     {
         return Ok(false);
     }
-    // Whoever opens it from here on waits until the lease ends with `fd`, and then has a file without a name.
+    // A process that opens it from here on waits until the lease ends with `fd`, and then has a file without a name.
     let named = rustix::fs::statat(CWD, path(name), AtFlags::SYMLINK_NOFOLLOW)?;
     if (named.st_dev, named.st_ino) != (file.st_dev, file.st_ino) {
         return Ok(false);
@@ -100,8 +101,8 @@ fn unlink_if_unused(name: &str) -> io::Result<bool> {
 #[doc(alias = "F_SETLEASE")]
 fn is_only_opener(fd: &OwnedFd) -> bool {
     let fd = fd.as_fd().as_raw_fd();
-    // SAFETY: both commands take an integer. The first one chooses what tells us that somebody waits for the lease, which is
-    // SIGIO otherwise and would end the process; SIGURG is ignored unless somebody asks for it.
+    // SAFETY: both commands take an integer. The first one chooses what tells us that somebody waits for the lease,
+    // which is SIGIO otherwise and would end the process; SIGURG is ignored unless somebody asks for it.
     unsafe {
         libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0
             && libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK) == 0

@@ -2,7 +2,7 @@
 //!
 //! A lease is a new open file description of a memfd that holds a shared lock on one byte of it. The kernel drops
 //! the lock when the last copy of the descriptor is gone: closed, its process killed, or its message discarded.
-//! Whoever has the memfd can ask whether any lease on a byte exists. The byte is only a number: nothing is
+//! A process that has the memfd can ask whether any lease on a byte exists. The byte is only a number: nothing is
 //! read or written there.
 #![allow(unsafe_code)] // fcntl with a struct flock, which rustix does not offer for open file descriptions
 
@@ -39,8 +39,8 @@ pub(crate) fn exists(memfd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
     control(memfd, libc::F_OFD_GETLK, libc::F_WRLCK, byte).map(|found| found != libc::F_UNLCK)
 }
 
-/// Whether this description, of which there may be copies elsewhere, has a lease on `byte`. Without /proc nobody can tell, and
-/// the answer is no.
+/// Whether this description, of which there may be copies elsewhere, has a lease on `byte`. Without /proc nobody can
+/// tell, and the answer is no.
 pub(crate) fn holds(lease: BorrowedFd<'_>, byte: u64) -> bool {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", lease.as_raw_fd()));
     info.is_ok_and(|info| info.lines().filter_map(leased_in).any(|range| range.contains(&byte)))

@@ -69,8 +69,8 @@ pub(crate) fn longest_file() -> u64 {
     if known { limit.rlim_cur } else { u64::MAX }
 }
 
-/// Makes a file longer. Where that goes beyond the limit on files, it is an error, and not the end of the process, as the
-/// kernel would have it.
+/// Makes a file longer. Where that goes beyond the limit on files, it is an error, and not the end of the process, as
+/// the kernel would have it.
 #[doc(alias = "SIGXFSZ")]
 fn within_file_limit<T>(grow: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     if longest_file() == u64::MAX {
@@ -118,9 +118,9 @@ pub(crate) fn prefetch_to_write(address: *const i8) {
 
 /// Gives the range its pages now, so that touching it later cannot fail; makes the file as long as that takes.
 ///
-/// It goes in steps. A signal makes the kernel give up all that it did of one call; the steps become smaller then, so that
-/// steady signals cannot keep it from ending. What cannot be had as a whole is given back: of more than one step's length
-/// nobody asks for what has memory already.
+/// It goes in steps. A signal makes the kernel give up all that it did of one call; the steps become smaller then, so
+/// that steady signals cannot keep it from ending. What cannot be had as a whole is given back: of more than one step's
+/// length nobody asks for what has memory already.
 pub(crate) fn commit(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<()> {
     let (mut done, mut step) = (0, LONGEST_STEP);
     while done < len {
@@ -142,7 +142,7 @@ pub(crate) fn commit(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Resul
     Ok(())
 }
 
-/// Gives the range's pages back to the kernel; whoever reads it afterwards sees zeros.
+/// Gives the range's pages back to the kernel; a reader sees zeros afterwards.
 pub(crate) fn give_back(fd: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     loop {
@@ -159,8 +159,8 @@ pub(crate) fn physical() -> u64 {
     info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
-/// How much memory could still be had, in bytes, as far as the kernel can tell: what the machine has free or could free,
-/// and what the limits of this process's cgroups leave.
+/// How much memory could still be had, in bytes, as far as the kernel can tell: what the machine has free or could
+/// free, and what the limits of this process's cgroups leave.
 ///
 /// Asking for more than that is answered by the kernel with killing somebody, not with an error.
 pub(crate) fn available() -> u64 {
@@ -219,10 +219,11 @@ impl Mapping {
         Mapping::of(fd, 0, len)
     }
 
-    /// Maps `len` bytes of `fd` from `offset` on, shared and writable. What is beyond the end of the file can be touched
-    /// once the file is longer.
+    /// Maps `len` bytes of `fd` from `offset` on, shared and writable. What is beyond the end of the file can be
+    /// touched once the file is longer.
     ///
-    /// A dump of this process leaves it out, if it dies: it may be gigabytes, others need it, and they wait for the end.
+    /// A dump of this process leaves it out, if it dies: it may be gigabytes, others need it, and they wait for the
+    /// end.
     #[doc(alias = "MADV_DONTDUMP")]
     pub(crate) fn of(fd: impl AsFd, offset: usize, len: usize) -> io::Result<Mapping> {
         // SAFETY: the kernel chooses a fresh range, so no memory that Rust knows of is touched; the range is
@@ -243,7 +244,7 @@ impl Mapping {
         Ok(Mapping { base, len })
     }
 
-    /// The address alone, for who keeps the length elsewhere.
+    /// The address alone, for a caller that keeps the length elsewhere.
     pub(crate) fn into_raw(self) -> NonNull<u8> {
         std::mem::ManuallyDrop::new(self).base
     }

@@ -410,7 +410,7 @@ impl<T: Send + Sync> PerProcess<T> {
     /// This process's state.
     pub(crate) fn get(&self) -> &'static T {
         let pid = std::process::id();
-        // SYNC: with the exchange below: whoever sees the pointer sees what it points to.
+        // SYNC: with the exchange below: a thread that sees the pointer sees what it points to.
         let mut current = self.state.load(Ordering::Acquire);
         loop {
             // SAFETY: the pointer is null or comes from Box::into_raw below and is never freed.

@@ -64,7 +64,7 @@ impl BarrierView<'_> {
         if state & LAST_WAS_RESET != 0 {
             return None;
         }
-        // Who passed the last round is expected again, unless it ended by itself or others came in its stead.
+        // A party that passed the last round is expected again, unless it ended by itself or others came in its stead.
         let before = round.wrapping_sub(1);
         let mut missing = 0;
         let mut killed = None;

@@ -139,7 +139,7 @@ impl Deref for PipeEnd {
 /// One end of a pipe as this process sees it.
 #[derive(Debug)]
 pub struct OpenEnd {
-    // In this order they are dropped: who is told that this end was closed asks the socket.
+    // In this order they are dropped: a process that is told that this end was closed asks the socket.
     selector: Selector,
     descriptors: Descriptors,
     memory: Memory,

@@ -9,8 +9,9 @@
 //!                                                         FREE by a repair, when no such message is queued
 //!   HELD     owner reads it                            -> FREE by the owner, or taken over once it is dead
 //! ```
-//! Blocks come in sizes of 8 KiB times a power of two; [`room`](super::room) says where they lie. The numbers are virtual: a block has memory only up to the
-//! longest message it carried, and gives it back when the queue keeps more than [`KEPT`] in free blocks.
+//! Blocks come in sizes of 8 KiB times a power of two; [`room`](super::room) says where they lie. The numbers are
+//! virtual: a block has memory only up to the longest message it carried, and gives it back when the queue keeps more
+//! than [`KEPT`] in free blocks.
 #![allow(unsafe_code)] // copies a block's bytes to where a caller says
 
 use super::entries::{BlockEntry, CLASSES, Gap, SMALLEST};
@@ -38,7 +39,7 @@ const STATE: u64 = 0b11;
 
 #[repr(C, align(64))]
 pub(super) struct Control {
-    /// For who gives a block a place; see [`room`](super::room).
+    /// For a producer that gives a block a place; see [`room`](super::room).
     pub(super) lock: RobustLock,
     /// When somebody last looked for blocks of the dead; see [`wait::look_number`].
     looked: AtomicU32,
@@ -100,8 +101,8 @@ pub(super) struct Sweep {
     pub(super) others_wait: bool,
 }
 
-/// The bytes of a large message, still in shared memory and nobody else's: a block, for writing before a put or for reading after
-/// a get. Given back when dropped.
+/// The bytes of a large message, still in shared memory and nobody else's: a block, for writing before a put or for
+/// reading after a get. Given back when dropped.
 #[derive(Debug)]
 pub struct Block {
     queue: SharedQueue,
@@ -131,8 +132,8 @@ impl Block {
         kill_point!(GetBlockCopied);
     }
 
-    /// The address of the first byte, aligned to 4096, for as long as this lives and this process did not fork: a child of
-    /// a fork sees the same memory and has no hold on it. Nobody who keeps to the protocol writes there meanwhile; a
+    /// The address of the first byte, aligned to 4096, for as long as this lives and this process did not fork: a child
+    /// of a fork sees the same memory and has no hold on it. Nobody who keeps to the protocol writes there meanwhile; a
     /// broken process could.
     pub fn as_ptr(&self) -> *mut u8 {
         self.queue.segment.bytes(self.offset, self.len).expect("a checked block").as_ptr()
@@ -336,7 +337,8 @@ impl SharedQueue {
         let committed = entry.committed.load(Ordering::Relaxed);
         if committed < len as u64 {
             let len = len.next_multiple_of(PAGE);
-            // Only what is missing: a refusal takes back what was asked for, and that must be nothing that the block had.
+            // Only what is missing: a refusal takes back what was asked for, and that must be nothing that the block
+            // had.
             let had = committed as usize / PAGE * PAGE;
             self.segment.commit(offset + had, len - had)?;
             entry.committed.store(len as u64, Ordering::Relaxed);
@@ -361,8 +363,8 @@ impl SharedQueue {
         Ok((state & STATE == FREE || self.is_orphan(state, me)) && claim())
     }
 
-    /// Takes away the place of a block that this process has claimed. First the memory: who dies in between leaves none that
-    /// nobody knows of.
+    /// Takes away the place of a block that this process has claimed. First the memory: a process that dies in between
+    /// leaves none that nobody knows of.
     pub(super) fn take_place_away(&self, id: BlockId) -> Result<(), Error> {
         let entry = self.block(id)?;
         if entry.committed.swap(0, Ordering::Relaxed) > 0 {
@@ -374,7 +376,7 @@ impl SharedQueue {
         Ok(())
     }
 
-    /// Lays a block that this process has claimed there. The lock of places is held: who has it sees every place.
+    /// Lays a block that this process has claimed there. The lock of places is held: the holder sees every place.
     pub(super) fn set_place(&self, id: BlockId, place: usize) -> Result<(), Error> {
         self.block(id)?.offset.store(place as u64, Ordering::Relaxed);
         Ok(())
@@ -391,8 +393,8 @@ impl SharedQueue {
         Ok((offset != 0).then_some(offset))
     }
 
-    /// Frees what killed processes held, so that its memory is given back though nobody needs a block of that size. For those
-    /// who put large messages and those who wait: once in half a second somebody looks.
+    /// Frees what killed processes held, so that its memory is given back though nobody needs a block of that size. For
+    /// those who put large messages and those who wait: once in half a second somebody looks.
     pub(super) fn free_blocks_of_the_dead(&self) {
         let looked = &self.head().blocks.looked;
         let now = wait::look_number();
@@ -438,8 +440,8 @@ impl SharedQueue {
         ))
     }
 
-    /// Whether the block is the one of the message with `ticket`, and mapped here; for the holder of the get lock, before
-    /// the message is taken.
+    /// Whether the block is the one of the message with `ticket`, and mapped here; for the holder of the get lock,
+    /// before the message is taken.
     pub(super) fn check_queued(&self, id: BlockId, len: usize, ticket: u64) -> Result<(), Error> {
         let entry = self.block(id)?;
         let state = entry.state.load(Ordering::Acquire);

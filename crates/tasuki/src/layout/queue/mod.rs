@@ -273,7 +273,7 @@ impl SharedQueue {
 }
 
 impl AttachedQueue {
-    /// How many messages wait at this moment; whoever acts on it may find it changed.
+    /// How many messages wait at this moment; a caller that acts on it may find it changed.
     pub fn len(&self) -> u64 {
         self.head().len(self.capacity)
     }

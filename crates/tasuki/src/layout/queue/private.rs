@@ -5,12 +5,13 @@
 //! KEPT    the pages are the process's own, the block is free                    -> gone when dropped
 //! COPIED  the pages were its own from the start, the block is free              -> gone when dropped
 //! ```
-//! A message is COPIED where the mapping is refused, as in a daemon that has closed its descriptors: it is taken by then, and must
-//! not be lost for that. Only who has no memory for a copy either gets an error, and the message is gone.
+//! A message is COPIED where the mapping is refused, as in a daemon that has closed its descriptors: it is taken by
+//! then, and must not be lost for that. Only a consumer that has no memory for a copy either gets an error, and the
+//! message is gone.
 //!
-//! Just before this process forks, every message that is SHOWN is made KEPT: the child gets it as it gets all memory, and neither
-//! sees what the other writes, nor another message that the block carries later. A write before makes a page the process's own
-//! already. The list of messages is locked around the fork, so that the child finds it whole.
+//! Just before this process forks, every message that is SHOWN is made KEPT: the child gets it as it gets all memory,
+//! and neither sees what the other writes, nor another message that the block carries later. A write before makes a
+//! page the process's own already. The list of messages is locked around the fork, so that the child finds it whole.
 #![allow(unsafe_code)] // a function that the loader runs
 
 use std::collections::BTreeMap;
@@ -79,9 +80,9 @@ extern "C" fn release() {
 }
 
 impl Block {
-    /// The message as memory of this process alone, without a copy: what is written there nobody else sees, and a child that
-    /// is forked has its own. It costs a mapping, and before a fork a copy. Where the kernel refuses the mapping, the message
-    /// is copied at once; it is lost only if there is no memory for that either.
+    /// The message as memory of this process alone, without a copy: what is written there nobody else sees, and a child
+    /// that is forked has its own. It costs a mapping, and before a fork a copy. Where the kernel refuses the mapping,
+    /// the message is copied at once; it is lost only if there is no memory for that either.
     pub fn into_private(self: Box<Self>) -> Result<PrivateBlock, Error> {
         HOOKS.ensure();
         let memory = match self.private_memory() {
@@ -109,8 +110,8 @@ impl PrivateBlock {
         Some(PrivateBlock { memory, len, bytes: Bytes::Copied(pages) })
     }
 
-    /// The address of the first byte, aligned to 4096. The bytes are there as long as this lives, and nobody but this process's
-    /// own threads writes there.
+    /// The address of the first byte, aligned to 4096. The bytes are there as long as this lives, and nobody but this
+    /// process's own threads writes there.
     pub fn as_ptr(&self) -> *mut u8 {
         self.memory
     }

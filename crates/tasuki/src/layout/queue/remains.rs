@@ -1,7 +1,7 @@
 //! What a process still sees of a queue that it closed: how many messages there are, on one page, without a descriptor.
 //!
 //! The standard library's closed queue still says its size, and a closed joinable one can be joined. Nothing is changed
-//! here: who has no descriptors could not repair what a killed process left, and so takes no lock.
+//! here: a process without the descriptors could not repair what a killed process left, and so takes no lock.
 #![allow(unsafe_code)] // turns the address of a page into a reference
 
 use std::time::Duration;

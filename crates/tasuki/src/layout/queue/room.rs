@@ -3,10 +3,11 @@
 //! ```text
 //! gap, one per area   [from, to): no block lies there. A place is cut off at its lower end
 //! ```
-//! A block keeps its place when it is free, so most messages never come here. When no gap has room, everything that is free, or
-//! held by the dead, loses its place and its memory; what is left in use says where the gaps are now. Only the holder of the lock
-//! changes gaps, gives places and takes them away. Whoever dies here leaves a block that is WRITING by a dead token, and a gap that is too
-//! small: both are found at the next time, since everything is computed from the blocks.
+//! A block keeps its place when it is free, so most messages never come here. When no gap has room, everything that is
+//! free, or held by the dead, loses its place and its memory; what is left in use says where the gaps are now. Only the
+//! holder of the lock changes gaps, gives places and takes them away. A process that dies here leaves a block that is
+//! WRITING by a dead token, and a gap that is too small: both are found at the next time, since everything is computed
+//! from the blocks.
 
 use super::SharedQueue;
 use super::blocks::{BlockId, Control};
@@ -19,7 +20,8 @@ use crate::sync::atomic::Ordering;
 use crate::sync::{Held, Wait, kill_point};
 
 impl SharedQueue {
-    /// Gives a block that this process has claimed, and that has no place, one that is nobody's; false when there is none.
+    /// Gives a block that this process has claimed, and that has no place, one that is nobody's; false when there is
+    /// none.
     pub(super) fn find_place(
         &self,
         id: BlockId,
@@ -47,8 +49,8 @@ impl SharedQueue {
         (gap, (gap.from.load(Ordering::Relaxed) as usize).max(start), to)
     }
 
-    /// Cuts the block's place off a gap. The block has it before the lock is free, or the next one to look for gaps would find
-    /// the place to be nobody's.
+    /// Cuts the block's place off a gap. The block has it before the lock is free, or the next one to look for gaps
+    /// would find the place to be nobody's.
     fn cut_off(&self, _held: &Held<'_>, id: BlockId, size: usize) -> Result<bool, Error> {
         for area in 0..AREAS {
             let (gap, from, to) = self.gap(area);
@@ -102,7 +104,7 @@ impl SharedQueue {
             }
             let gap = &self.head().blocks.gaps[area];
             let (from, to) = (best.0, best.0 + best.1);
-            // No room first: who dies in between leaves no gap with blocks in it.
+            // No room first: a process that dies in between leaves no gap with blocks in it.
             gap.from.store(u64::MAX, Ordering::SeqCst);
             gap.to.store(to.max(1) as u64, Ordering::SeqCst);
             kill_point!(PutGapMoved);

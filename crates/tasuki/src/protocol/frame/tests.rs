@@ -60,7 +60,7 @@ fn a_message_beyond_the_limit_is_refused_before_its_body() {
     assert_eq!(reader.feed(header(11).as_bytes(), 10), refused);
     assert_eq!(reader.feed(&[8; 11], 10), refused, "none of its body is taken");
     assert_eq!(reader.take(), None);
-    // Who accepts more can have it.
+    // A receiver that accepts more can have it.
     assert_eq!(reader.feed(&[8; 11], 11), Ok(11));
     assert_eq!(reader.take().unwrap(), [8; 11]);
 }

@@ -1,8 +1,8 @@
 //! The slots of an arena as all its processes see them: which are free, who holds one, runs that are taken and freed.
 //!
-//! Whoever changes anything here is inside the arena's lock; only a bit of the process's own row is set without it.
-//! After a death inside there is nothing to repair: every step leaves a slot free, or taken without a holder, which a
-//! sweep finds.
+//! A process that changes anything here is inside the arena's lock; only a bit of the process's own row is set without
+//! it. After a death inside there is nothing to repair: every step leaves a slot free, or taken without a holder, which
+//! a sweep finds.
 
 use std::ops::Range;
 

@@ -8,8 +8,8 @@
 //!   bit 16  BACKED  the page has memory
 //!   bit 17  ASKED   the kernel may have been asked for it: set before BACKED, cleared after the page was given back
 //! ```
-//! Changed with the arena's lock; inside a run also by who has the object. Whoever is killed between leaves ASKED
-//! without BACKED: the next object there asks again, and a sweep gives the page back.
+//! Changed with the arena's lock; inside a run also by the process that has the object. One that is killed between
+//! leaves ASKED without BACKED: the next object there asks again, and a sweep gives the page back.
 
 use super::geometry::{Control, RUN, SLOTS, Table, data};
 use crate::error::Error;

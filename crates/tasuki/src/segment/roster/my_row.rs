@@ -117,7 +117,7 @@ impl MyRow {
     pub(in crate::segment) fn leave(&self, segment: &Segment) {
         let Some(token) = self.cached() else { return };
         if let Some(row) = segment.roster().row(token.row()) {
-            // By itself: whoever finds this process gone from here does not take it for killed.
+            // By itself: a process that finds this one gone from here does not take it for killed.
             // SYNC: Release, and before the row is freed; with the Acquire in `has_left`.
             row.left.fetch_or(left_bit(token.generation()), Ordering::Release);
             let live = pack(LIVE, token.generation(), 0);
