@@ -22,7 +22,7 @@ use super::{children, inherited};
 use crate::ending::{Exit, message_of};
 use crate::protocol::transfer;
 use crate::sys::descriptors::Wait;
-use crate::sys::{process, signal};
+use crate::sys::{signal, threads};
 use crate::thread;
 
 /// Exit code of a process that could not begin.
@@ -100,7 +100,7 @@ fn serve(socket: OwnedFd, message: Message) -> ! {
     if start.daemon {
         live_with_parent(socket.as_fd());
     }
-    process::set_thread_name(start.name);
+    threads::set_thread_name(start.name);
     crate::raw::set_process_name(start.name);
     current::become_process(CurrentProcess::child(
         start.name,

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ending::ProcessError;
-use crate::sys::process::{self, PerProcess, Reaped};
+use crate::sys::per_process::PerProcess;
+use crate::sys::process::{self, Reaped};
 use crate::sys::signal;
 
 /// How long a daemon has for its own clean-up between SIGTERM and SIGKILL at the end of `main`.

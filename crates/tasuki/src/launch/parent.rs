@@ -21,7 +21,7 @@ use super::registry::{self, Found};
 use super::socket::VARIABLE;
 use crate::ending::ProcessError;
 use crate::sys::descriptors::{self, Wait};
-use crate::sys::{process, signal};
+use crate::sys::{signal, spawn};
 
 /// The program that runs now: also when its file was moved or deleted.
 const OURSELVES: &CStr = c"/proc/self/exe";
@@ -50,7 +50,7 @@ impl Environment {
             line.push(name);
             line.push("=");
             line.push(value);
-            lines.push(process::c_string(line)?);
+            lines.push(spawn::c_string(line)?);
             io::Result::Ok(())
         };
         if !self.cleared {
@@ -126,12 +126,12 @@ impl TaskPlan {
         });
         let (process, socket) = (|| {
             let executable = match &self.executable {
-                Some(path) => process::c_string(path)?,
+                Some(path) => spawn::c_string(path)?,
                 None => OURSELVES.to_owned(),
             };
             // The child sees our own command line: it is the same program.
             let command_line: Vec<CString> =
-                std::env::args_os().map(process::c_string).collect::<Result<_, _>>()?;
+                std::env::args_os().map(spawn::c_string).collect::<Result<_, _>>()?;
             let nothing = File::open("/dev/null")?;
             launch(
                 &Image {
@@ -187,13 +187,13 @@ impl ProgramPlan<'_> {
         let start = Start::Program(ProgramStart { daemon: self.daemon, parent, handles });
         let descriptors: Vec<_> =
             self.handles.iter().flat_map(|handle| &handle.descriptors).map(AsFd::as_fd).collect();
-        let executable = process::c_string(find_program(self.program, self.environment)?)?;
+        let executable = spawn::c_string(find_program(self.program, self.environment)?)?;
         let arguments: Vec<CString> = [self.program]
             .into_iter()
             .chain(self.arguments.iter().map(OsString::as_os_str))
-            .map(process::c_string)
+            .map(spawn::c_string)
             .collect::<Result<_, _>>()?;
-        let folder = self.folder.map(process::c_string).transpose()?;
+        let folder = self.folder.map(spawn::c_string).transpose()?;
         let after = if self.daemon { AfterStart::BindToUs } else { AfterStart::LeaveAlone };
         let (process, socket) = launch(
             &Image {
@@ -223,7 +223,7 @@ fn find_program(program: &OsStr, environment: &Environment) -> io::Result<PathBu
     let path = environment.get("PATH".as_ref()).unwrap_or_else(|| "/bin:/usr/bin".into());
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))
-        .find(|file| process::is_executable(file))
+        .find(|file| spawn::is_executable(file))
         .ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("no program {program:?} in PATH"))
         })
@@ -259,8 +259,8 @@ fn launch(
     message::send(ours.as_fd(), start, payload, descriptors)?;
     let inode = descriptors::socket_inode(&theirs)
         .ok_or_else(|| io::Error::other("a socket that the kernel does not call one"))?;
-    let environment = image.environment.lines(&format!("{}:{inode}", process::INHERITED))?;
-    let process = process::spawn(&process::Program {
+    let environment = image.environment.lines(&format!("{}:{inode}", spawn::INHERITED))?;
+    let process = spawn::spawn(&spawn::Program {
         executable: image.executable,
         arguments: image.arguments,
         environment: &environment,
@@ -271,7 +271,7 @@ fn launch(
     if after == AfterStart::BindToUs {
         // The mode belongs to the open socket, not to the number: set here, it holds there.
         if let Err(error) = signal::kill_when_peer_is_gone(theirs.as_fd(), process.0) {
-            process::undo_spawn(process.1.as_fd());
+            spawn::undo_spawn(process.1.as_fd());
             return Err(error);
         }
     }

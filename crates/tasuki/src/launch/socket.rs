@@ -3,8 +3,8 @@
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use crate::ending::Exit;
-use crate::sys::process;
 use crate::sys::signal::{self, Peer};
+use crate::sys::spawn;
 
 /// Tells a child which of its descriptors is the bootstrap socket: `NUMBER:INODE`.
 pub(super) const VARIABLE: &str = "TASUKI_BOOTSTRAP";
@@ -13,7 +13,7 @@ pub(super) const VARIABLE: &str = "TASUKI_BOOTSTRAP";
 pub(super) fn take_socket() -> Option<OwnedFd> {
     let variable = std::env::var(VARIABLE).ok()?;
     let (number, inode) = variable.split_once(':')?;
-    process::adopt_socket(number.parse::<RawFd>().ok()?, inode.parse().ok()?)
+    spawn::adopt_socket(number.parse::<RawFd>().ok()?, inode.parse().ok()?)
 }
 
 /// Ties the life of this process to its parent's; a process whose parent is already gone ends here.

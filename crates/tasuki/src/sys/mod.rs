@@ -22,6 +22,7 @@ pub(crate) mod kept_fd;
 pub(crate) mod lease;
 pub(crate) mod memory;
 pub(crate) mod named_memory;
+pub(crate) mod per_process;
 pub(crate) mod poll;
 pub(crate) mod private_memory;
 pub(crate) mod process;
@@ -31,6 +32,7 @@ pub(crate) mod signal;
 mod socket_address;
 pub(crate) mod socket_pair;
 pub(crate) mod sockets;
+pub(crate) mod spawn;
 pub(crate) mod threads;
 #[cfg(feature = "tokio")]
 pub(crate) mod timer;

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::ending::{Exit, ProcessError};
 use crate::sys::identity;
-use crate::sys::process::PerProcess;
+use crate::sys::per_process::PerProcess;
 
 /// A thread that this process started, until and after its end.
 #[derive(Debug)]
