@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::blocks::{Block, BlockId};
+use super::entries::BlockId;
 use super::get::Attachments;
 use super::held::{GetHeld, PutHeld};
+use super::large::Block;
 use super::put::check_codec;
 use super::ring::{self, HANDLES};
 use super::{INLINE, Position, SharedQueue};

@@ -12,19 +12,17 @@
 //! Blocks come in sizes of 8 KiB times a power of two; [`room`](super::room) says where they lie. The numbers are
 //! virtual: a block has memory only up to the longest message it carried, and gives it back when the queue keeps more
 //! than [`KEPT`] in free blocks.
-#![allow(unsafe_code)] // copies a block's bytes to where a caller says
 
-use super::entries::{BlockEntry, CLASSES, Gap, SMALLEST};
+use super::entries::{BlockEntry, BlockId, CLASSES, Gap, SMALLEST};
 use super::geometry::AREAS;
+use super::large::Block;
 use super::{SharedQueue, corrupt};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
 use crate::segment::Token;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{RobustLock, Wait, kill_point, wait};
-use crate::sys::fork;
 use crate::sys::memory::PAGE;
-use crate::sys::private_memory::PrivateMemory;
 
 /// How many entries are looked at in a place where a free one is likely.
 const LIKELY: u32 = 64;
@@ -55,155 +53,12 @@ pub(super) struct Control {
     cursor: [AtomicU32; CLASSES],
 }
 
-/// Which block: it is what the frame of a large message holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BlockId {
-    class: u32,
-    index: u32,
-}
-
-impl BlockId {
-    pub(super) fn new(class: u32, index: u32) -> BlockId {
-        BlockId { class, index }
-    }
-
-    pub(super) fn class(self) -> u32 {
-        self.class
-    }
-
-    /// The frame's body.
-    pub(super) const LEN: usize = 16;
-
-    pub(super) fn to_bytes(self, len: usize) -> [u8; BlockId::LEN] {
-        let mut bytes = [0; BlockId::LEN];
-        bytes[..4].copy_from_slice(&self.class.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.index.to_le_bytes());
-        bytes[8..].copy_from_slice(&(len as u64).to_le_bytes());
-        bytes
-    }
-
-    /// The block and the message's length, if the bytes name a block that can exist.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<(BlockId, usize)> {
-        let bytes: &[u8; BlockId::LEN] = bytes.try_into().ok()?;
-        let class = u32::from_le_bytes(bytes[..4].try_into().ok()?);
-        let index = u32::from_le_bytes(bytes[4..8].try_into().ok()?);
-        let len = usize::try_from(u64::from_le_bytes(bytes[8..].try_into().ok()?)).ok()?;
-        let fits = (class as usize) < CLASSES;
-        (fits && len <= SMALLEST << class).then_some((BlockId { class, index }, len))
-    }
-}
-
 /// What became of a search for queued blocks that no message has.
 pub(super) struct Sweep {
     /// Every entry could be looked at: none needs address space, or a descriptor, that this process does not have.
     pub(super) is_complete: bool,
     /// There are others, whose message waits, or will be put.
     pub(super) others_wait: bool,
-}
-
-/// The bytes of a large message, still in shared memory and nobody else's: a block, for writing before a put or for
-/// reading after a get. Given back when dropped.
-#[derive(Debug)]
-pub struct Block {
-    queue: SharedQueue,
-    id: BlockId,
-    offset: usize,
-    len: usize,
-    /// A forked child's copy owns nothing.
-    epoch: u64,
-    owned: bool,
-}
-
-impl Block {
-    /// How many bytes there are.
-    #[allow(clippy::len_without_is_empty)] // a large message is never empty
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Copies all bytes to `to`.
-    ///
-    /// # Safety
-    /// `to` points to `len()` bytes that may be written and are no part of shared memory.
-    pub unsafe fn copy_to(&self, to: *mut u8) {
-        let from = self.queue.segment.bytes(self.offset, self.len).expect("a checked block");
-        // SAFETY: the source was checked to lie in the mapping; the caller vouches for the target.
-        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), self.len) };
-        kill_point!(GetBlockCopied);
-    }
-
-    /// The address of the first byte, aligned to 4096, for as long as this lives and this process did not fork: a child
-    /// of a fork sees the same memory and has no hold on it. Nobody who keeps to the protocol writes there meanwhile; a
-    /// broken process could.
-    pub fn as_ptr(&self) -> *mut u8 {
-        self.queue.segment.bytes(self.offset, self.len).expect("a checked block").as_ptr()
-    }
-
-    /// The message as memory that only this process sees, from its first byte to its last page's end.
-    pub(super) fn private_memory(&self) -> Result<PrivateMemory, Error> {
-        let fd = self.queue.segment.fd();
-        fd.and_then(|fd| PrivateMemory::new(fd, self.offset, self.len))
-            .map_err(|e| Error::os("map a large message", e))
-    }
-
-    /// Gives the block back before it is dropped.
-    pub(super) fn give_back(&mut self) {
-        if self.is_held() {
-            self.queue.free_block(self.id);
-        }
-        self.owned = false;
-    }
-
-    /// Whether this process holds the memory: false in a child that was forked while this existed, where the bytes may
-    /// become those of another message.
-    pub fn is_held(&self) -> bool {
-        self.owned && self.epoch == fork::epoch()
-    }
-
-    /// The bytes, copied.
-    pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.len);
-        let inside = self.queue.segment.read(self.offset, self.len, &mut bytes);
-        assert!(inside, "a checked block");
-        kill_point!(GetBlockCopied);
-        bytes
-    }
-
-    /// Fills the block with the parts, one after the other.
-    pub(super) fn fill(&self, parts: &[&[u8]]) {
-        let mut at = self.offset;
-        for part in parts {
-            let inside = self.queue.segment.write(at, part);
-            assert!(inside, "a block as long as its parts");
-            at += part.len();
-        }
-    }
-
-    fn entry(&self) -> &BlockEntry {
-        self.queue.block(self.id).expect("the entry of a block that was found by it")
-    }
-
-    pub(super) fn id(&self) -> BlockId {
-        self.id
-    }
-
-    /// Gives the block to the message with this ticket. The put lock is held and the message not committed.
-    pub(super) fn enqueue(&self, ticket: u64) {
-        let entry = self.entry();
-        entry.ticket.store(ticket, Ordering::Relaxed);
-        entry.state.store(QUEUED, Ordering::Release);
-    }
-
-    /// The message is committed: the block is no longer this process's.
-    pub(super) fn given_away(mut self) {
-        self.owned = false;
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.give_back();
-    }
 }
 
 impl SharedQueue {
@@ -250,14 +105,7 @@ impl SharedQueue {
         let id = BlockId { class, index };
         kill_point!(PutBlockClaimed);
         match self.give_block_memory(id, len, me, wait) {
-            Ok(offset) => Ok(Block {
-                queue: self.clone(),
-                id,
-                offset,
-                len,
-                epoch: fork::epoch(),
-                owned: true,
-            }),
+            Ok(offset) => Ok(Block::new(self.clone(), id, offset, len)),
             Err(error) => {
                 self.set_free(id)?;
                 Err(error)
@@ -464,10 +312,19 @@ impl SharedQueue {
         let entry = self.block(id)?;
         entry.state.store(HELD | u64::from(me.bits()) << 32, Ordering::Release);
         let offset = self.checked_offset(id, SMALLEST << id.class)?;
-        Ok(Block { queue: self.clone(), id, offset, len, epoch: fork::epoch(), owned: true })
+        Ok(Block::new(self.clone(), id, offset, len))
     }
 
-    fn free_block(&self, id: BlockId) {
+    /// The block belongs to the message with this ticket from now on. The put lock is held and the message not
+    /// committed.
+    pub(super) fn give_to_message(&self, id: BlockId, ticket: u64) {
+        let entry = self.block(id).expect("the entry of a block that was found by it");
+        entry.ticket.store(ticket, Ordering::Relaxed);
+        entry.state.store(QUEUED, Ordering::Release);
+    }
+
+    /// Makes a block nobody's, whose owner this process is or was found dead.
+    pub(super) fn free_block(&self, id: BlockId) {
         let control = &self.head().blocks;
         let Ok(entry) = self.block(id) else { return }; // overwritten
         let committed = entry.committed.load(Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! What the tables of a queue are made of, and how large chunks and blocks are: for `geometry.rs`, which says where they lie,
-//! and for those who use them.
+//! What the tables of a queue are made of, and how large chunks and blocks are: for `geometry.rs`, which says where
+//! they lie, and for those who use them.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 use super::tally::Tally;
@@ -38,6 +38,36 @@ pub(super) struct BlockEntry {
 
 // SAFETY: atomics only.
 unsafe impl Shared for BlockEntry {}
+
+/// Which block: it is what the frame of a large message holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlockId {
+    pub(super) class: u32,
+    pub(super) index: u32,
+}
+
+impl BlockId {
+    /// The frame's body.
+    pub(super) const LEN: usize = 16;
+
+    pub(super) fn to_bytes(self, len: usize) -> [u8; BlockId::LEN] {
+        let mut bytes = [0; BlockId::LEN];
+        bytes[..4].copy_from_slice(&self.class.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.index.to_le_bytes());
+        bytes[8..].copy_from_slice(&(len as u64).to_le_bytes());
+        bytes
+    }
+
+    /// The block and the message's length, if the bytes name a block that can exist.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<(BlockId, usize)> {
+        let bytes: &[u8; BlockId::LEN] = bytes.try_into().ok()?;
+        let class = u32::from_le_bytes(bytes[..4].try_into().ok()?);
+        let index = u32::from_le_bytes(bytes[4..8].try_into().ok()?);
+        let len = usize::try_from(u64::from_le_bytes(bytes[8..].try_into().ok()?)).ok()?;
+        let fits = (class as usize) < CLASSES;
+        (fits && len <= SMALLEST << class).then_some((BlockId { class, index }, len))
+    }
+}
 
 /// What one process has taken, and how much of that it has done.
 #[derive(Debug)]

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::blocks::{Block, BlockId};
+use super::entries::BlockId;
 use super::held::GetHeld;
+use super::large::Block;
 use super::ring::{self, BLOCK, HANDLES, JUMP};
 use super::side::{CLEARS_READINESS, SETS_READINESS, SHUT, UNREPAIRED, sleep_until};
 use super::{Position, SharedQueue, corrupt};

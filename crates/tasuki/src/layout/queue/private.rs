@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Block;
+use super::large::Block;
 use crate::error::Error;
 use crate::sync::private::Private;
 use crate::sys::at_load::at_load;

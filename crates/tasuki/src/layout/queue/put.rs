@@ -2,9 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::blocks::{Block, BlockId};
+use super::entries::BlockId;
 use super::entries::CHUNK;
 use super::held::PutHeld;
+use super::large::Block;
 use super::ring::{self, BLOCK, HANDLES, JUMP, What};
 use super::side::{CLEARS_READINESS, SETS_READINESS, SHUT, UNREPAIRED, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};

@@ -10,8 +10,8 @@
 //! from the blocks.
 
 use super::SharedQueue;
-use super::blocks::{BlockId, Control};
-use super::entries::{CLASSES, Gap, SMALLEST};
+use super::blocks::Control;
+use super::entries::{BlockId, CLASSES, Gap, SMALLEST};
 use super::geometry::AREAS;
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
@@ -28,7 +28,7 @@ impl SharedQueue {
         me: Token,
         wait: &mut Wait<'_>,
     ) -> Result<bool, TransportFailure> {
-        let size = SMALLEST << id.class();
+        let size = SMALLEST << id.class;
         // Nothing is to be repaired after a death: see the file's head.
         let held = self.head().blocks.lock.lock_within(wait)?;
         if self.cut_off(&held, id, size)? {
@@ -83,7 +83,7 @@ impl SharedQueue {
         let mut used = Vec::new();
         for id in self.used_blocks() {
             if let Some(start) = self.place_of(id)? {
-                used.push((start, start.saturating_add(SMALLEST << id.class())));
+                used.push((start, start.saturating_add(SMALLEST << id.class)));
             }
         }
         used.sort_unstable();
@@ -116,7 +116,7 @@ impl SharedQueue {
     /// All blocks that were ever used.
     pub(super) fn used_blocks(&self) -> impl Iterator<Item = BlockId> {
         (0..CLASSES as u32)
-            .flat_map(|class| (0..self.high(class)).map(move |index| BlockId::new(class, index)))
+            .flat_map(|class| (0..self.high(class)).map(move |index| BlockId { class, index }))
     }
 }
 
