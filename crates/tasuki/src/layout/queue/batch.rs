@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::entries::BlockId;
+use super::frame::{self, HANDLES};
 use super::get::Attachments;
 use super::held::{GetHeld, PutHeld};
 use super::large::Block;
 use super::put::check_codec;
-use super::ring::{self, HANDLES};
 use super::{INLINE, Position, SharedQueue};
 use crate::error::Error;
 use crate::layout::failure::TransportFailure;
@@ -236,7 +236,7 @@ impl SharedQueue {
                 Err(why) if count == 0 => return Err(why),
                 _ => break, // said when its turn comes
             }
-            let copied = next.bytes.wrapping_sub(tail.bytes) as usize + count * ring::HEADER;
+            let copied = next.bytes.wrapping_sub(tail.bytes) as usize + count * frame::HEADER;
             if copied >= UNDER_ONE_LOCK {
                 break;
             }
@@ -272,7 +272,7 @@ impl SharedQueue {
         for message in messages {
             let len = self.checked_len(message)?;
             let block = if len > INLINE { self.filled_block(message, len, wait)? } else { None };
-            frames += ring::frame_len(if block.is_some() { BlockId::LEN } else { len });
+            frames += frame::frame_len(if block.is_some() { BlockId::LEN } else { len });
             ahead += if block.is_some() { len } else { 0 };
             ready.push_back((len, block));
             if frames >= UNDER_ONE_LOCK || ahead >= AHEAD {
@@ -411,7 +411,7 @@ impl SharedQueue {
         let (mut next, mut jumped, mut handles) = (head, false, None);
         let is_full = |batch: &Batch| {
             batch.entries.len() >= max
-                || batch.bytes.len() + batch.entries.len() * ring::HEADER >= UNDER_ONE_LOCK
+                || batch.bytes.len() + batch.entries.len() * frame::HEADER >= UNDER_ONE_LOCK
         };
         while handles.is_none() && !is_full(batch) && self.is_behind_tail(next.ticket) {
             if let Some((codec, behind)) = self.read_bytes(next, &mut batch.bytes) {

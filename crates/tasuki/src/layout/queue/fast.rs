@@ -8,7 +8,7 @@
 
 use std::num::NonZeroU64;
 
-use super::ring::{self, JUMP, What};
+use super::frame::{self, JUMP, What};
 use super::side::{CLEARS_READINESS, SETS_READINESS, SHUT, UNREPAIRED, WATCHED};
 use super::{INLINE, Position, SharedQueue};
 use crate::sync::atomic::Ordering;
@@ -194,7 +194,7 @@ impl SharedQueue {
         &self,
         longest: usize,
         least: usize,
-        read: impl FnOnce(What, ring::Place<'_>) -> Option<R>,
+        read: impl FnOnce(What, frame::Place<'_>) -> Option<R>,
     ) -> Option<R> {
         let head = self.head();
         let row = self.segment.my_row_as_reader()?;
@@ -259,7 +259,7 @@ impl SharedQueue {
 fn after(before: Position, len: usize) -> Position {
     Position {
         ticket: before.ticket.wrapping_add(1),
-        offset: before.offset + ring::frame_len(len) as u64,
+        offset: before.offset + frame::frame_len(len) as u64,
         bytes: before.bytes.wrapping_add(len as u64),
     }
 }

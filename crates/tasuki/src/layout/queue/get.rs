@@ -3,9 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::entries::BlockId;
+use super::frame::{self, BLOCK, HANDLES, JUMP};
 use super::held::GetHeld;
 use super::large::Block;
-use super::ring::{self, BLOCK, HANDLES, JUMP};
+use super::ring::TRIMMED;
 use super::side::{CLEARS_READINESS, SETS_READINESS, SHUT, UNREPAIRED, sleep_until};
 use super::{Position, SharedQueue, corrupt};
 use crate::error::Error;
@@ -214,18 +215,18 @@ impl SharedQueue {
         }
         let len = what.len();
         let ticket = header.ticket.load(Ordering::Relaxed);
-        let whole = ring::frame_len(len);
+        let whole = frame::frame_len(len);
         if what.codec() == JUMP || ticket != head.ticket as u32 {
             return Err(corrupt("a frame's ticket"));
         }
-        if whole + ring::HEADER > self.geometry.left(offset) {
+        if whole + frame::HEADER > self.geometry.left(offset) {
             return Err(corrupt("a frame's length"));
         }
         Ok(Frame {
             codec: what.codec(),
             flags: what.flags(),
             attempt: header.attempt.load(Ordering::Relaxed),
-            body: offset + ring::HEADER as u64,
+            body: offset + frame::HEADER as u64,
             len,
             end: offset + whole as u64,
             jumped,
@@ -366,7 +367,7 @@ impl SharedQueue {
     /// As `trim_if_nobody_puts`, until hardly any is free.
     pub(super) fn trim_all(&self) {
         // No more often than there can be chunks, whatever the memory says.
-        for _ in 0..=self.geometry.chunks() / ring::TRIMMED {
+        for _ in 0..=self.geometry.chunks() / TRIMMED {
             if !self.is_loose() || !self.trim_if_nobody_puts() {
                 return;
             }

@@ -13,6 +13,7 @@ mod channel;
 mod ends;
 mod entries;
 mod fast;
+mod frame;
 mod geometry;
 mod get;
 mod held;

@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::entries::BlockId;
 use super::entries::CHUNK;
+use super::frame::{self, BLOCK, HANDLES, JUMP, What};
 use super::held::PutHeld;
 use super::large::Block;
-use super::ring::{self, BLOCK, HANDLES, JUMP, What};
 use super::side::{CLEARS_READINESS, SETS_READINESS, SHUT, UNREPAIRED, WATCHED, sleep_until};
 use super::{INLINE, Position, SharedQueue, corrupt};
 use crate::error::Error;
@@ -126,7 +126,7 @@ impl SharedQueue {
             // So many blocks of that size are queued already: in the ring there is room for any number.
             Err(TransportFailure::Failed(error))
                 if matches!(*error, Error::Limit(_))
-                    && ring::frame_len(len) + ring::HEADER <= CHUNK =>
+                    && frame::frame_len(len) + frame::HEADER <= CHUNK =>
             {
                 return Ok(None);
             }
@@ -210,7 +210,7 @@ impl SharedQueue {
         in_block: bool,
     ) -> Result<Option<Position>, Error> {
         let body = if in_block { BlockId::LEN } else { len };
-        let frame_len = ring::frame_len(body);
+        let frame_len = frame::frame_len(body);
         let offset = self.place_for(held, tail, frame_len)?;
         let header = self.frame_header(offset)?;
         let mut flags = message.fds.len() as u16 & HANDLES;
@@ -219,7 +219,7 @@ impl SharedQueue {
         }
         header.write(What::new(body, message.codec, flags), tail.ticket);
         kill_point!(PutHalfWritten);
-        let mut at = offset as usize + ring::HEADER;
+        let mut at = offset as usize + frame::HEADER;
         for part in parts {
             if !self.segment.write(at, part) {
                 return Err(corrupt("the tail"));
@@ -255,7 +255,7 @@ impl SharedQueue {
     #[cold]
     fn send_descriptors(
         &self,
-        header: &ring::FrameHeader,
+        header: &frame::FrameHeader,
         ticket: u64,
         fds: &[OwnedFd],
     ) -> Result<bool, Error> {
