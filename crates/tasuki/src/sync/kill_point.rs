@@ -170,9 +170,10 @@ kill_points! {
     ShutDownHalf,
     /// shutdown: the messages are thrown away, their blocks and descriptors not yet free.
     ShutDownThrown,
-    // layout/queue/batch.rs
+    // layout/queue/put_many.rs
     /// put_many: one block belongs to its message, others do not yet, nothing is committed.
     PutSomeQueued,
+    // layout/queue/batch.rs
     /// get_many: the head has moved, one block is marked as held by this process, others are not yet.
     GetSomeHeld,
     // layout/queue/joining.rs

@@ -23,6 +23,7 @@ mod parts;
 mod peers;
 mod private;
 mod put;
+mod put_many;
 mod readiness;
 mod remains;
 mod repair;
