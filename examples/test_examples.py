@@ -20,8 +20,9 @@ RUST_WORKER = {
     "zero_copy_image_pipeline": [PROGRAMS / "filter_worker"],
 }
 PYTHON_WORKER = {"python_worker_from_rust": [sys.executable, EXAMPLES / "python/square_worker.py"]}
-#: What the standard library cannot do: await a queue, send a queue through a queue, start something later, share anything with Rust.
-ONLY_TASUKI = {"async", "pass_handles", "timer", *RUST_WORKER}
+#: What the standard library cannot do: await a queue, send a queue through a queue, start something later, read together, share anything
+#: with Rust.
+ONLY_TASUKI = {"async", "pass_handles", "timer", "rwlock", *RUST_WORKER}
 
 #: Whose file has another name in Python, where a program called select.py would stand in for the module of that name.
 PYTHON_FILE = {"select": "wait"}

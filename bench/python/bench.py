@@ -27,6 +27,7 @@ import queue_batches
 import queue_bytes
 import queue_kinds
 import queue_small
+import rwlocks
 import semaphores
 import sockets
 import value
@@ -42,6 +43,7 @@ QUESTIONS = [
     *latency.QUESTIONS,
     *idle.QUESTIONS,
     *lock.QUESTIONS,
+    *rwlocks.QUESTIONS,
     *semaphores.QUESTIONS,
     *events.QUESTIONS,
     *conditions.QUESTIONS,

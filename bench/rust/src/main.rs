@@ -22,6 +22,7 @@ mod queue_batches;
 mod queue_bytes;
 mod queue_u64;
 mod round_trip;
+mod rwlock;
 mod semaphore;
 mod spawn;
 mod team;
@@ -98,6 +99,7 @@ fn questions() -> Vec<Question> {
     all.extend(idle::questions());
     all.extend(lock_free::questions());
     all.extend(lock_contended::questions());
+    all.extend(rwlock::questions());
     all.extend(semaphore::questions());
     all.extend(event::questions());
     all.extend(condition::questions());

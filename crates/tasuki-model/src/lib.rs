@@ -44,11 +44,14 @@ mod layout {
     pub(crate) mod failure;
     #[path = "../../../tasuki/src/layout/lock.rs"]
     pub(crate) mod lock;
+    #[path = "../../../tasuki/src/layout/rwlock.rs"]
+    pub(crate) mod rwlock;
     #[path = "../../../tasuki/src/layout/semaphore.rs"]
     pub(crate) mod semaphore;
 
     mod barrier_models;
     mod condition_models;
+    mod rwlock_models;
     mod semaphore_models;
     mod user_lock_models;
 }

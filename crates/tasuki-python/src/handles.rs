@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::kind::Kind;
 use crate::queues::Queue;
 use crate::sharedctypes::Block;
-use crate::synchronize::{Barrier, Condition, Event, Lock, RLock, Semaphore};
+use crate::synchronize::{Barrier, Condition, Event, Lock, RLock, RwLock, Semaphore};
 use crate::{errors, msgpack};
 
 /// All classes of handles.
@@ -26,6 +26,7 @@ const KINDS: &[Kind] = &[
     Kind::of::<Queue>(),
     Kind::of::<Lock>(),
     Kind::of::<RLock>(),
+    Kind::of::<RwLock>(),
     Kind::of::<Block>(),
     Kind::of::<Semaphore>(),
     Kind::of::<Event>(),

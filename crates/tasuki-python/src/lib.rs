@@ -56,7 +56,7 @@ mod _tasuki {
     #[pymodule_export]
     use crate::sharedctypes::{Block, Guarded, Items, Number};
     #[pymodule_export]
-    use crate::synchronize::{Barrier, Condition, Event, Lock, RLock, Semaphore};
+    use crate::synchronize::{Barrier, Condition, Event, Lock, RLock, RwLock, Section, Semaphore};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

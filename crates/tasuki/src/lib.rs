@@ -44,7 +44,8 @@ pub use select::{Select, select};
 pub use shared_memory::{ShareableList, SharedMemory};
 pub use sharedctypes::{Array, ArrayGuard, Value};
 pub use synchronize::{
-    Barrier, Condition, Event, Lock, LockGuard, RLock, RLockGuard, Semaphore, SemaphoreGuard,
+    Barrier, Condition, Event, Lock, LockGuard, RLock, RLockGuard, RwLock, Semaphore,
+    SemaphoreGuard,
 };
 
 /// Places in the engine where a test can make the process die or stop.

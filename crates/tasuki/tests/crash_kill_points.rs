@@ -174,6 +174,13 @@ fn table(point: KillPoint) -> Tried {
         KillPoint::SharedMemoryFilled | KillPoint::SharedMemoryNamed => {
             In("shared_memory_system.rs")
         }
+        KillPoint::ReaderCounted
+        | KillPoint::ReaderPlaced
+        | KillPoint::ReaderLeft
+        | KillPoint::WriterWaits
+        | KillPoint::WriterIn
+        | KillPoint::WriterOut
+        | KillPoint::WriterPoisoned => In("crash_rwlock.rs"),
         KillPoint::SemaphorePrepared
         | KillPoint::SemaphoreTaken
         | KillPoint::SemaphoreTakenBare

@@ -46,6 +46,7 @@ Queue = _default.Queue
 RLock = _default.RLock
 RawArray = _default.RawArray
 RawValue = _default.RawValue
+RwLock = _default.RwLock
 Semaphore = _default.Semaphore
 SimpleQueue = _default.SimpleQueue
 TimeoutError = _default.TimeoutError

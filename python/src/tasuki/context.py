@@ -111,6 +111,12 @@ class _Engine(BaseContext):
 
         return RLock(on_owner_died=on_owner_died)
 
+    def RwLock(self, *, on_owner_died: OnOwnerDied = "raise") -> tasuki.synchronize.RwLock:
+        """Returns a lock that many readers or one writer have."""
+        from tasuki.synchronize import RwLock
+
+        return RwLock(on_owner_died=on_owner_died)
+
     def Semaphore(  # type: ignore[override]
         self, value: int = 1, *, on_owner_died: OnOwnerDied = "warn"
     ) -> tasuki.synchronize.Semaphore:

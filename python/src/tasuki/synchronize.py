@@ -31,6 +31,7 @@ __all__ = [
     "OwnerDied",
     "OwnerDiedWarning",
     "RLock",
+    "RwLock",
     "Semaphore",
 ]
 
@@ -74,6 +75,37 @@ class RLock(_tasuki.RLock, _SemLock, _standard.RLock):
     def __init__(self, *, on_owner_died: OnOwnerDied = "raise", ctx: Any = None) -> None:
         self._create()
         self.on_owner_died = on_owner_died
+
+
+class RwLock(_tasuki.RwLock, handles.Owned):
+    """A lock that any number of readers or one writer have, in processes and threads::
+
+        with lock.read():
+            ...
+        with lock.write():
+            ...
+
+    A writer that waits lets no new reader in before it. A reader that is killed is forgotten; when a writer is, the next one to
+    get the lock, to read or to write, is told as `on_owner_died` says. Not recursive: a thread that reads and asks again, to read
+    or to write, may wait for itself. At most 120 processes read at the same time; a further one waits. The standard library has
+    none.
+    """
+
+    def __init__(self, *, on_owner_died: OnOwnerDied = "raise", ctx: Any = None) -> None:
+        self._create()
+        self.on_owner_died = on_owner_died
+
+    def read(self) -> _tasuki.Section:
+        """Returns what a `with` statement reads in: it waits until nobody writes."""
+        return _tasuki.Section(self, False)
+
+    def write(self) -> _tasuki.Section:
+        """Returns what a `with` statement writes in: it waits until nobody reads or writes."""
+        return _tasuki.Section(self, True)
+
+    def __repr__(self) -> str:
+        status = "wanted by a writer" if self.locked() else f"{self.readers} readers"
+        return f"<{type(self).__qualname__} at {id(self):#x} {status}>"
 
 
 class Semaphore(_tasuki.Semaphore, _SemLock, _standard.Semaphore):

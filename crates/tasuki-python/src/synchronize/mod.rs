@@ -10,6 +10,7 @@ mod lockable;
 mod policy;
 mod quick;
 mod rlock;
+mod rwlock;
 mod semaphore;
 
 pub use barrier::Barrier;
@@ -19,6 +20,7 @@ pub use lock::Lock;
 pub use lockable::Lockable;
 pub use policy::{Policy, PolicyCell};
 pub use rlock::RLock;
+pub use rwlock::{RwLock, Section};
 pub use semaphore::Semaphore;
 
 use pyo3::ffi;

@@ -97,6 +97,30 @@ impl LockView<'_> {
         taken.is_ok()
     }
 
+    /// Whether it is free, clean, and nobody waits for it.
+    #[inline]
+    pub(crate) fn is_untouched(self) -> bool {
+        // SYNC: SeqCst, for a reader of `rwlock.rs`; Acquire, with the Release in `release`.
+        self.words.word.load(Ordering::SeqCst) == 0
+    }
+
+    /// The last death of an owner that was noted.
+    #[cold]
+    pub(crate) fn last_death(self) -> Box<Death> {
+        Box::new(self.words.died.read().unwrap_or_else(|| Death::of_pid(0)))
+    }
+
+    /// Forgets whose death was noted last.
+    #[cold]
+    pub(crate) fn forget_death(self) {
+        self.words.died.clear();
+    }
+
+    /// Frees the lock if this process has it.
+    pub(crate) fn release_own(self) -> Result<(), NotHeld> {
+        self.release_if_own(self.segment.known_row().ok_or(NotHeld)?)
+    }
+
     /// Takes the lock if that needs no waiting, from a dead owner too. Else the release by its owner is marked, which
     /// `release_telling` tells, and what the caller did before is seen by who is told.
     pub(crate) fn acquire_or_mark(self) -> Result<Option<Acquired>, AcquireFailure> {
@@ -465,7 +489,7 @@ impl LockView<'_> {
         if seen & POISONED == 0 {
             return Acquired::Clean;
         }
-        Acquired::OwnerDied(Box::new(self.words.died.read().unwrap_or_else(|| Death::of_pid(0))))
+        Acquired::OwnerDied(self.last_death())
     }
 }
 

@@ -9,5 +9,6 @@ pub(crate) mod lock;
 pub(crate) mod message;
 pub(crate) mod pipe;
 pub(crate) mod queue;
+pub(crate) mod rwlock;
 pub(crate) mod semaphore;
 pub(crate) mod shareable_list;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::connection::RawStream;
 use super::record::{self, RecordReader, RecordWriter, malformed};
 use super::{
-    RawBarrier, RawCondition, RawConnection, RawEvent, RawLock, RawQueue, RawReceiver,
+    RawBarrier, RawCondition, RawConnection, RawEvent, RawLock, RawQueue, RawReceiver, RawRwLock,
     RawSemaphore, RawSender, RawValue,
 };
 use crate::error::Error;
@@ -86,6 +86,8 @@ kinds! {
     Receiver(RawReceiver),
     /// A lock, recursive or not.
     Lock(RawLock),
+    /// A lock of many readers or one writer, with what it guards.
+    RwLock(RawRwLock),
     /// A value or an array, with its lock.
     Value(RawValue),
     /// An event.

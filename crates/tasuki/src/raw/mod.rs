@@ -31,7 +31,7 @@ pub use queues::{
 pub use sharedctypes::RawValue;
 pub use synchronize::{
     ActionTurn, Arrival, PermitOwner, RawArrived, RawBarrier, RawCondition, RawEvent, RawLock,
-    RawSemaphore, Waiter,
+    RawRwLock, RawSemaphore, Waiter,
 };
 
 pub use crate::layout::barrier::{Broken, NotPassed};

@@ -50,6 +50,11 @@ impl RawValue {
         Ok(RawValue { lock: RawLock::of(slot, true), element, len, item })
     }
 
+    /// The first words of a slot and the bytes behind them, for a lock that is taken once in a thread.
+    pub(super) fn in_slot(slot: Slot, element: u16, len: usize) -> RawValue {
+        RawValue { lock: RawLock::of(slot, false), element, len, item: None }
+    }
+
     /// A lock, seen as a value without bytes.
     pub(crate) fn of_lock(lock: RawLock) -> RawValue {
         RawValue { lock, element: element::OPAQUE, len: 0, item: None }

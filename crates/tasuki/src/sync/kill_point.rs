@@ -127,6 +127,20 @@ kill_points! {
     SharedMemoryFilled,
     /// named shared memory: it has its name, the call has not returned.
     SharedMemoryNamed,
+    /// rwlock: a reader is counted and has not looked whether there is a writer.
+    ReaderCounted,
+    /// rwlock: a reader behind a writer has the lock and is counted.
+    ReaderPlaced,
+    /// rwlock: a reader is counted off, the writer that waits for it was not woken.
+    ReaderLeft,
+    /// rwlock: a writer has the lock and is about to sleep until the readers have left.
+    WriterWaits,
+    /// rwlock: a writer may change what is guarded.
+    WriterIn,
+    /// rwlock: a writer has said that it changes nothing more, and has the lock.
+    WriterOut,
+    /// rwlock: a writer's death is noted, by one that has its lock.
+    WriterPoisoned,
     /// semaphore: a waiter has counted itself and does not sleep yet.
     SemaphorePrepared,
     /// semaphore: the sum says that this process owns a permit, the ledger does not.

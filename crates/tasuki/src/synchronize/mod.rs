@@ -5,6 +5,7 @@ mod condition;
 mod event;
 mod lock;
 mod rlock;
+mod rwlock;
 mod semaphore;
 
 pub use crate::raw::Death;
@@ -14,4 +15,5 @@ pub use event::Event;
 pub use lock::{Lock, LockError, LockGuard, Poisoned};
 pub(crate) use lock::{deserialize_value, guarded, serialize_value};
 pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{AcquireError, Semaphore, SemaphoreGuard, TooManyReleases};

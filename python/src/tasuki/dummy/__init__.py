@@ -31,7 +31,7 @@ from tasuki.context import (
 from tasuki.dummy.managers import Manager
 from tasuki.dummy.process import Process, Timer, active_children, current_process, parent_process
 from tasuki.dummy.queues import JoinableQueue, Queue, ShutDown, SimpleQueue
-from tasuki.dummy.synchronize import BoundedSemaphore, Condition, Lock, RLock, Semaphore
+from tasuki.dummy.synchronize import BoundedSemaphore, Condition, Lock, RLock, RwLock, Semaphore
 
 if TYPE_CHECKING:
     import logging
@@ -65,6 +65,7 @@ __all__ = [
     "RLock",
     "RawArray",
     "RawValue",
+    "RwLock",
     "Semaphore",
     "ShutDown",
     "SimpleQueue",

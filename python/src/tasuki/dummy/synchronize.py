@@ -8,10 +8,12 @@ processes. `on_owner_died` is accepted and changes nothing: no thread is killed 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Barrier, Event
 from typing import Any
 
-__all__ = ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore")
+__all__ = ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "RwLock", "Semaphore")
 
 
 class _NotTaken(RuntimeError, ValueError):
@@ -79,6 +81,84 @@ class RLock(Lock):
         if free := self.acquire(False):
             self.release()
         return not free
+
+
+class RwLock:
+    """A lock that any number of readers or one writer have; a writer that waits lets no new reader in before it."""
+
+    def __init__(self, *, on_owner_died: str = "raise") -> None:
+        self._changed = threading.Condition()
+        self._readers = 0
+        self._writes = False
+        self._writers_waiting = 0
+        self.on_owner_died = on_owner_died
+
+    def _wait_for(self, ready: Any, block: bool, timeout: float | None) -> bool:
+        if timeout is not None or not block:
+            return bool(self._changed.wait_for(ready, max(timeout or 0, 0) if block else 0))
+        return bool(self._changed.wait_for(ready))
+
+    def acquire_read(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Begin to read; returns whether that was possible in time."""
+        with self._changed:
+            got = self._wait_for(lambda: not self._writes and not self._writers_waiting, block, timeout)
+            self._readers += got
+            return got
+
+    def release_read(self) -> None:
+        """End one reading."""
+        with self._changed:
+            if not self._readers:
+                raise _NotTaken("this process does not read")
+            self._readers -= 1
+            self._changed.notify_all()
+
+    def acquire_write(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Begin to write, alone; returns whether that was possible in time."""
+        with self._changed:
+            self._writers_waiting += 1
+            try:
+                got = self._wait_for(lambda: not self._writes and not self._readers, block, timeout)
+                self._writes |= got
+                return got
+            finally:
+                self._writers_waiting -= 1
+                self._changed.notify_all()
+
+    def release_write(self) -> None:
+        """End the writing."""
+        with self._changed:
+            if not self._writes:
+                raise _NotTaken("this process does not write")
+            self._writes = False
+            self._changed.notify_all()
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Read in a `with` statement."""
+        self.acquire_read()
+        try:
+            yield
+        finally:
+            self.release_read()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Write in a `with` statement."""
+        self.acquire_write()
+        try:
+            yield
+        finally:
+            self.release_write()
+
+    @property
+    def readers(self) -> int:
+        """How often it is read at this moment."""
+        return self._readers
+
+    def locked(self) -> bool:
+        """Whether somebody writes, or waits for the readers to end."""
+        return self._writes or self._writers_waiting > 0
 
 
 class Condition(threading.Condition):

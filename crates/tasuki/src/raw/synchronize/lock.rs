@@ -58,7 +58,7 @@ impl RawLock {
     }
 
     #[inline]
-    fn view(&self) -> LockView<'_> {
+    pub(super) fn view(&self) -> LockView<'_> {
         LockView { words: self.slot.place(0), segment: self.slot.segment(), spin: &self.spin }
     }
 

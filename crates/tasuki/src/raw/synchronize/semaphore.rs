@@ -26,7 +26,7 @@ const SEMAPHORE_KIND: SlotKind = SlotKind(5);
 
 /// The owner of an owned permit: this process, until it forks; the child is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PermitOwner(crate::segment::Token);
+pub struct PermitOwner(pub(super) crate::segment::Token);
 
 fn len(owners: usize) -> usize {
     size_of::<SemaphoreWords>() + owners * size_of::<AtomicU64>()
