@@ -71,7 +71,7 @@ impl RawLock {
 
     /// Takes the lock if that is a matter of a few instructions: it is free and nobody has to be told anything. False
     /// says nothing but that [`acquire`](RawLock::acquire) has to look.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn acquire_fast(&self) -> bool {
         let view = self.view();
