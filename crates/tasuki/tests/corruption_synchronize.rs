@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use support::memory::ObjectMemory;
 use support::{Dice, Ended, NEVER, fork, soaking, watchdog_of};
-use tasuki::raw::{NotPassed, RawArrived, RawBarrier, RawCondition, RawLock, Wait};
+use tasuki::raw::{
+    NotPassed, RawArrived, RawBarrier, RawCondition, RawLock, RawRwLock, Wait, element,
+};
 
 /// Runs `use_it` with one seed after the other, each in a child, so that a crash tells its seed.
 fn survives(what: &str, use_it: impl Fn(Dice)) {
@@ -115,6 +117,30 @@ fn a_condition() {
                 // Its own lock is written over as well.
                 let own = condition.own_lock();
                 let _ = own.acquire(&mut Wait::timeout(time)).is_ok() && own.release();
+            },
+        );
+    });
+}
+
+#[test]
+fn a_lock_of_readers_and_writers() {
+    survives("rwlock", |mut dice| {
+        let lock = RawRwLock::create(element::OPAQUE, 0).unwrap();
+        // The lock of the writers, the words of the readers, and the places that are used.
+        let memory = ObjectMemory::of(|table| lock.record(table), 64 + 64 + 64 * 8);
+        corrupt_while(
+            &mut dice,
+            &memory,
+            |_| true,
+            |dice| {
+                let wait = &mut Wait::timeout(Duration::from_millis(dice.below(4)));
+                let _ = match dice.below(5) {
+                    0 => lock.write(wait).is_ok() && lock.end_write(),
+                    1 => lock.read(wait).is_ok() && lock.end_write(),
+                    2 => lock.read_fast(),
+                    _ => lock.read(wait).is_ok() && lock.end_read(),
+                };
+                let _ = (lock.readers(), lock.is_wanted_by_writer(), lock.is_poisoned());
             },
         );
     });
