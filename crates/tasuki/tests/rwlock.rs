@@ -182,7 +182,7 @@ fn more_processes_than_places_read_in_turn() {
     let _watchdog = watchdog();
     let lock = RwLock::new(9_u64).unwrap();
     let words = Words::new(2);
-    let mut children: Vec<Child> = (0..130)
+    let mut children: Vec<Child> = (0..136)
         .map(|_| {
             fork(|| {
                 let guard = lock.read().unwrap();
@@ -192,11 +192,11 @@ fn more_processes_than_places_read_in_turn() {
             })
         })
         .collect();
-    until("all places are taken", || words[0].load(SeqCst) == 120);
+    until("all places are taken", || words[0].load(SeqCst) == 128);
     assert!(lock.read_timeout(MOMENT).unwrap_err().is_timed_out());
     // One that is killed makes room for the next one.
     children.swap_remove(0).kill();
-    until("the next one reads", || words[0].load(SeqCst) > 120 || children.is_empty());
+    until("the next one reads", || words[0].load(SeqCst) > 128 || children.is_empty());
     words[1].store(1, SeqCst);
     end_well(&mut children);
     drop(lock.write().unwrap());

@@ -14,7 +14,7 @@ use crate::sync::futex::Woken;
 use crate::sync::{GaveUp, Spin, Wait, futex, kill_point};
 
 /// How many processes can read at a time; a further one waits.
-pub(crate) const PLACES: usize = if cfg!(loom) { 2 } else { 120 };
+pub(crate) const PLACES: usize = if cfg!(loom) { 2 } else { 128 };
 
 /// The holder of the lock may change what it guards.
 const WRITING: u32 = 1;
@@ -55,6 +55,43 @@ fn place_of(owner: Token, count: u32) -> u64 {
 #[inline]
 fn parts_of(place: u64) -> (u32, u32) {
     ((place >> 32) as u32, place as u32)
+}
+
+/// Counts one more reading of `me` in this place, unless another process has it.
+#[inline]
+fn count_up(place: &AtomicU64, me: Token) -> bool {
+    let mut seen = place.load(Ordering::Relaxed);
+    loop {
+        let (owner, count) = parts_of(seen);
+        if seen != 0 && (owner != me.bits() || count == u32::MAX) {
+            return false;
+        }
+        // SYNC: SeqCst, before the look at the lock, with the fence in `write`; Acquire, with the Release of the lock.
+        let next = place_of(me, count + 1);
+        match place.compare_exchange(seen, next, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => return true,
+            Err(other) => seen = other,
+        }
+    }
+}
+
+/// Counts one reading of `me` off in this place, and gives how often it still reads; None: it does not read here.
+#[inline]
+fn count_down(place: &AtomicU64, me: Token) -> Option<u32> {
+    let mut seen = place.load(Ordering::Relaxed);
+    loop {
+        let (owner, count) = parts_of(seen);
+        if owner != me.bits() || count == 0 {
+            return None;
+        }
+        let left = count - 1;
+        let next = if left > 0 { place_of(me, left) } else { 0 };
+        // SYNC: SeqCst, before the look at the lock, and Release, with the look of a writer.
+        match place.compare_exchange(seen, next, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => return Some(left),
+            Err(other) => seen = other,
+        }
+    }
 }
 
 impl RwLockView<'_> {
@@ -178,55 +215,30 @@ impl RwLockView<'_> {
 
     /// All places, from the one where this process looks first: few processes begin on the same line.
     #[inline]
-    fn places_of(&self, me: Token) -> impl Iterator<Item = &AtomicU64> {
+    fn places_of(&self, me: Token) -> (&AtomicU64, impl Iterator<Item = &AtomicU64>) {
         const PER_LINE: usize = 8;
-        let (before, from) = self.readers.places.0.split_at(me.row() * PER_LINE % PLACES);
-        from.iter().chain(before)
+        let places = &self.readers.places.0;
+        let first = me.row() * PER_LINE % PLACES;
+        (&places[first], places[first..].iter().chain(&places[..first]).skip(1))
     }
 
     /// Counts one more reading of `me`; false: all places are taken.
     #[inline]
     fn take_place(self, me: Token) -> bool {
-        self.places_of(me).any(|place| {
-            let mut seen = place.load(Ordering::Relaxed);
-            loop {
-                let (owner, count) = parts_of(seen);
-                if seen != 0 && (owner != me.bits() || count == u32::MAX) {
-                    return false;
-                }
-                // SYNC: SeqCst, before the look at the lock, with the fence in `write`; Acquire, with the Release of
-                // the lock.
-                let next = place_of(me, count + 1);
-                match place.compare_exchange(seen, next, Ordering::SeqCst, Ordering::Relaxed) {
-                    Ok(_) => return true,
-                    Err(other) => seen = other,
-                }
-            }
-        })
+        let (first, mut others) = self.places_of(me);
+        count_up(first, me) || others.any(|place| count_up(place, me))
     }
 
     /// Counts one reading of `me` off, and wakes the writer that may wait for that.
     #[inline]
     fn leave(self, me: Token) -> Result<(), NotHeld> {
-        for place in self.places_of(me) {
-            let mut seen = place.load(Ordering::Relaxed);
-            while parts_of(seen).0 == me.bits() && parts_of(seen).1 > 0 {
-                let left = parts_of(seen).1 - 1;
-                let next = if left > 0 { place_of(me, left) } else { 0 };
-                // SYNC: SeqCst, before the look at the lock, and Release, with the look of a writer.
-                match place.compare_exchange(seen, next, Ordering::SeqCst, Ordering::Relaxed) {
-                    Err(other) => seen = other,
-                    Ok(_) => {
-                        in_single_order();
-                        if left == 0 && !self.writer.is_untouched() {
-                            self.tell_writer();
-                        }
-                        return Ok(());
-                    }
-                }
-            }
+        let (first, mut others) = self.places_of(me);
+        let left = count_down(first, me).or_else(|| others.find_map(|place| count_down(place, me)));
+        in_single_order();
+        if left.ok_or(NotHeld)? == 0 && !self.writer.is_untouched() {
+            self.tell_writer();
         }
-        Err(NotHeld)
+        Ok(())
     }
 
     #[cold]

@@ -24,7 +24,7 @@ use crate::raw::{self, PermitOwner, RawHandle, RawRwLock, Wait, element};
 /// lock leaves it *poisoned*, as a [`Lock`](crate::Lock): who comes next gets the guard inside an error, until
 /// [`clear_poison`](RwLock::clear_poison).
 ///
-/// At most 120 processes read at the same time, with any number of threads each; a further one waits. A thread that
+/// At most 128 processes read at the same time, with any number of threads each; a further one waits. A thread that
 /// reads and asks again, to
 /// read or to write, may wait for itself for ever. Where sections are as short as an assignment, a
 /// [`Lock`](crate::Lock) is as fast
