@@ -33,7 +33,7 @@ impl Short {
 }
 
 /// The value in a message that [`encode_short`] wrote for the same type, or for another in whose range it is; None
-/// says nothing but that [`decode`] has to look.
+/// says nothing but that [`decode`](super::decode) has to look.
 #[inline(always)]
 pub(crate) fn decode_short<T: Message>(tag: u16, bytes: [u8; 8], len: usize) -> Option<T> {
     let mut slot: Option<T> = None;
