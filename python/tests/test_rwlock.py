@@ -255,7 +255,7 @@ def test_a_forked_child_holds_nothing():
 def test_it_says_what_it_is():
     lock = tasuki.RwLock()
     with lock.read():
-        assert "RwLock" in repr(lock) and "1 readers" in repr(lock)
+        assert "RwLock" in repr(lock) and "readers: 1" in repr(lock)
     with lock.write():
         assert "wanted by a writer" in repr(lock)
     unmade = type(lock).__new__(type(lock))

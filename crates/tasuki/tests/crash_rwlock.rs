@@ -1,6 +1,5 @@
-//! Whoever is killed or stopped wherever inside a reader-writer lock's calls: the others go on, nobody is forgotten,
-//! and a death is
-//! told if the dead one was writing.
+//! A reader or writer is killed or stopped anywhere inside its calls: the others go on, nobody is forgotten, and a death
+//! is told if the dead process was writing.
 #![cfg(feature = "kill-points")]
 
 mod support;

@@ -104,7 +104,7 @@ class RwLock(_tasuki.RwLock, handles.Owned):
         return _tasuki.Section(self, True)
 
     def __repr__(self) -> str:
-        status = "wanted by a writer" if self.locked() else f"{self.readers} readers"
+        status = "wanted by a writer" if self.locked() else f"readers: {self.readers}"
         return f"<{type(self).__qualname__} at {id(self):#x} {status}>"
 
 

@@ -1,8 +1,7 @@
 //! A lock that many readers or one writer have. `README.md` has the steps and why nobody is forgotten.
 //!
 //! Writers exclude each other by a user's lock, and readers that find one go through it, too. A reader that meets no
-//! writer
-//! changes one word: the place of its process.
+//! writer changes one word: the place of its process.
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 use super::failure::AcquireFailure;
@@ -244,7 +243,7 @@ impl RwLockView<'_> {
     #[cold]
     fn tell_writer(self) {
         kill_point!(ReaderLeft);
-        // SYNC: SeqCst, with the load in `wait_until`.
+        // SYNC: SeqCst, with the load in `sleep_until`.
         self.readers.left.fetch_add(1, Ordering::SeqCst);
         futex::wake(&self.readers.left, 1);
     }

@@ -15,24 +15,19 @@ use crate::raw::{self, PermitOwner, RawHandle, RawRwLock, Wait, element};
 /// Any number of readers or one writer, in processes and threads, around some plain data.
 ///
 /// It is used as `std::sync::RwLock` is. The data lies in shared memory: a guard works on a copy, and a writer's is
-/// written back when
-/// it is dropped. Readers of different processes do not slow each other down. A writer that waits lets no new reader
-/// in before it.
+/// written back when it is dropped. Readers of different processes do not slow each other down. A writer that waits lets
+/// no new reader in before it.
 ///
-/// A reader that is killed is forgotten within half a second, and nobody is told. A writer that is killed, or
-/// panics, while it has the
-/// lock leaves it *poisoned*, as a [`Lock`](crate::Lock): who comes next gets the guard inside an error, until
-/// [`clear_poison`](RwLock::clear_poison).
+/// A reader that is killed is forgotten within half a second, and nobody is told. A writer that is killed, or panics,
+/// while it has the lock leaves it *poisoned*, as a [`Lock`](crate::Lock): the next one to ask gets the guard inside an
+/// error, until [`clear_poison`](RwLock::clear_poison).
 ///
 /// At most 128 processes read at the same time, with any number of threads each; a further one waits. A thread that
-/// reads and asks again, to
-/// read or to write, may wait for itself for ever. Where sections are as short as an assignment, a
-/// [`Lock`](crate::Lock) is as fast
-/// and simpler; for one process alone, `std::sync::RwLock` is faster.
+/// reads and asks again, to read or to write, may wait for itself for ever. Where sections are as short as an
+/// assignment, a [`Lock`](crate::Lock) is as fast and simpler; for one process alone, `std::sync::RwLock` is faster.
 ///
 /// A clone is another handle to the same lock; handles travel as those of a [`Queue`](crate::Queue) do. Python's
-/// `RwLock` is this
-/// one, with no data that it could see.
+/// `RwLock` is this one, with no data that it could see.
 ///
 /// ```
 /// let limits = tasuki::RwLock::new([10_u32, 20])?;

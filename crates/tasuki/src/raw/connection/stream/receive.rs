@@ -16,9 +16,9 @@ const TRIES_AFTER: u8 = 16;
 /// How a call that receives goes about it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Manner {
-    /// Looks first, and sleeps if there is nothing.
+    /// Looks first; if there is nothing, it waits.
     Look,
-    /// Sleeps first.
+    /// Waits first.
     Sleep,
     /// Looks, and leaves a message of more than so many bytes to a call that has time for it.
     Glance(u64),
@@ -48,7 +48,8 @@ impl RawStream {
     }
 
     /// As [`recv`](RawStream::recv), for a caller that looked a moment ago, or knows that messages
-    /// [come late](RawStream::comes_late): this asks the kernel to sleep before it asks for bytes.
+    /// [come late](RawStream::comes_late): this leaves out the look with which `recv` begins. It still spins before it
+    /// sleeps, where that has helped.
     pub fn recv_later(
         &self,
         buffer: &mut Vec<u8>,
