@@ -217,10 +217,12 @@ fn iceoryx<const LEN: usize, const PRODUCERS: u64>(operations: u64) -> Done {
             Box::new(move || {
                 let template = vec![7; LEN];
                 for number in numbers(producer, total / PRODUCERS) {
-                    let sample = publisher.loan_slice_uninit(LEN).unwrap();
-                    let mut sample = sample.write_from_slice(&template);
-                    stamp(sample.payload_mut(), number);
-                    assert_eq!(sample.send().unwrap(), 1);
+                    iceoryx::until(|| {
+                        let sample = publisher.loan_slice_uninit(LEN).unwrap();
+                        let mut sample = sample.write_from_slice(&template);
+                        stamp(sample.payload_mut(), number);
+                        sample.send().unwrap() == 1
+                    });
                 }
                 0
             })

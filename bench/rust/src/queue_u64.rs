@@ -142,7 +142,7 @@ fn iceoryx<const PRODUCERS: u64>(operations: u64) -> Done {
             iceoryx::until(|| service.dynamic_config().number_of_subscribers() == 1);
             Box::new(move || {
                 for number in numbers(producer, total / PRODUCERS) {
-                    assert_eq!(publisher.send_copy(number).unwrap(), 1);
+                    iceoryx::until(|| publisher.send_copy(number).unwrap() == 1);
                 }
                 0
             })

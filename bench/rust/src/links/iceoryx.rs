@@ -86,7 +86,8 @@ impl Samples {
     }
 }
 
-/// Waits for the other side to be there.
+/// Waits for the other side to be there, or for a sample to reach it: a publisher whose buffer is full before the
+/// subscriber has connected to it says "delivered to nobody" instead of waiting.
 pub fn until(there: impl Fn() -> bool) {
     while !there() {
         std::thread::yield_now();
