@@ -18,17 +18,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use pyo3::{Borrowed, PyTypeInfo, ffi};
 
-use super::quick::{Holder, Takeable};
+use super::takeable::{Holder, Takeable};
 use crate::native::{definition, method, nothing, slowly, this, truth};
-
-/// The two bound methods of one object.
-pub struct BoundMethods(PyOnceLock<[Py<PyAny>; 2]>);
-
-impl BoundMethods {
-    pub const fn new() -> BoundMethods {
-        BoundMethods(PyOnceLock::new())
-    }
-}
 
 /// What the bound methods are bound to.
 #[pyclass(frozen, module = "tasuki._tasuki")]

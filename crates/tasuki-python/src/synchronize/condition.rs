@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::Outgoing;
 use tasuki::raw::{AcquireFailure, Acquired, NotWaited, RawCondition, RawHandle, RawLock, Woken};
 
-use super::quick::{Holder, Takeable};
+use super::takeable::{Holder, Takeable};
 use super::{Lock, RLock};
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};

@@ -12,6 +12,7 @@ mod quick;
 mod rlock;
 mod rwlock;
 mod semaphore;
+mod takeable;
 
 pub use barrier::Barrier;
 pub use condition::Condition;

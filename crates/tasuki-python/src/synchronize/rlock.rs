@@ -10,10 +10,9 @@ use tasuki::protocol::transfer::Outgoing;
 use tasuki::raw::{Death, RawHandle, RawLock};
 
 use super::Condition;
-use super::bound_methods::BoundMethods;
 use super::lockable::{Lockable, made_already, never_made};
 use super::policy::{Policy, PolicyCell};
-use super::quick::{Holder, Takeable};
+use super::takeable::{BoundMethods, Holder, Takeable};
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
 use crate::sharedctypes::Block;

@@ -9,10 +9,9 @@ use pyo3::types::{PyDict, PyTuple};
 use tasuki::protocol::transfer::Outgoing;
 use tasuki::raw::{AcquireFailure, Acquired, RawHandle, RawSemaphore};
 
-use super::bound_methods::BoundMethods;
 use super::holding::Holding;
 use super::policy::{Policy, PolicyCell};
-use super::quick::{Holder, Takeable};
+use super::takeable::{BoundMethods, Holder, Takeable};
 use crate::errors;
 use crate::kind::{HandleClass, PythonClass, Written};
 use crate::waiting::Timeout;

@@ -4,35 +4,15 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::connection::RawStream;
-use super::record::{self, RecordReader, RecordWriter, malformed};
+use super::record::{self, RecordReader, RecordWriter, Transferable, malformed};
 use super::{
     RawBarrier, RawCondition, RawConnection, RawEvent, RawLock, RawQueue, RawReceiver, RawRwLock,
     RawSemaphore, RawSender, RawValue,
 };
 use crate::error::Error;
 use crate::protocol::transfer::{Outgoing, TransferError};
+#[cfg(test)]
 use crate::segment::slot::SlotKind;
-
-/// An object that travels in messages, as a record.
-pub(super) trait Transferable: Sized {
-    /// What its records begin with, a number for each form that it has.
-    const KINDS: &'static [u8];
-    /// The slots of an arena that it lives in: the first and the last kind, for each form. None for what has no slot.
-    #[cfg_attr(not(test), allow(dead_code))] // for the test that no two are the same
-    const SLOTS: &'static [(SlotKind, SlotKind)];
-
-    /// What its record begins with.
-    fn kind(&self) -> u8;
-
-    /// Writes its descriptors and its fields.
-    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError>;
-
-    /// Opens what a record of one of its kinds names.
-    fn read_record(record: &mut RecordReader<'_>) -> Result<Self, Error>;
-
-    /// What it is, for messages to people.
-    fn name(&self) -> &'static str;
-}
 
 macro_rules! kinds {
     ($($(#[$doc:meta])+ $variant:ident($raw:ident),)+) => {

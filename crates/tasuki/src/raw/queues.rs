@@ -2,8 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::kinds::Transferable;
-use super::record::{RecordReader, RecordWriter, malformed};
+use super::record::{RecordReader, RecordWriter, Transferable, malformed};
 use crate::error::Error;
 pub use crate::layout::message::Outbound as OutboundMessage;
 use crate::layout::queue::{self, Options, Parts};

@@ -5,14 +5,35 @@
 //!   in a slot of an arena: the arena's descriptor first, and of the fields u32 slot | u32 generation
 //! ```
 //! Numbers are little-endian. Both languages send the same records, so a handle may go from one to the other and
-//! back. Each type writes and reads its own fields; `kinds.rs` has the list of all.
+//! back. Each type writes and reads its own fields ([`Transferable`]); `kinds.rs` has the list of all.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::error::Error;
 use crate::layout::queue::Parts;
 use crate::protocol::transfer::{Outgoing, TransferError};
-use crate::segment::slot::{Slot, SlotAddress};
+use crate::segment::slot::{Slot, SlotAddress, SlotKind};
+
+/// An object that travels in messages, as a record.
+pub(super) trait Transferable: Sized {
+    /// What its records begin with, a number for each form that it has.
+    const KINDS: &'static [u8];
+    /// The slots of an arena that it lives in: the first and the last kind, for each form. None for what has no slot.
+    #[cfg_attr(not(test), allow(dead_code))] // for the test that no two are the same
+    const SLOTS: &'static [(SlotKind, SlotKind)];
+
+    /// What its record begins with.
+    fn kind(&self) -> u8;
+
+    /// Writes its descriptors and its fields.
+    fn write_record(&self, record: &mut RecordWriter<'_>) -> Result<(), TransferError>;
+
+    /// Opens what a record of one of its kinds names.
+    fn read_record(record: &mut RecordReader<'_>) -> Result<Self, Error>;
+
+    /// What it is, for messages to people.
+    fn name(&self) -> &'static str;
+}
 
 /// The most descriptors that a record names: a queue's.
 const MOST_DESCRIPTORS: usize = Parts::<OwnedFd>::MOST;

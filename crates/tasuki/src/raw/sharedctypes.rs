@@ -4,8 +4,7 @@
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
-use super::kinds::Transferable;
-use super::record::{RecordReader, RecordWriter};
+use super::record::{RecordReader, RecordWriter, Transferable};
 use super::synchronize::{LOCK_KIND, RLOCK_KIND};
 use super::{RawLock, element};
 use crate::error::Error;

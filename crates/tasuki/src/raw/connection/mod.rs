@@ -19,8 +19,7 @@ pub use stream::{RawStream, StreamError, StreamLimits};
 pub use crate::layout::pipe::{Armed, Mode, PipeEnd as RawConnection, Received};
 pub use crate::sys::sockets::Address;
 
-use super::kinds::Transferable;
-use super::record::{RecordReader, RecordWriter, malformed};
+use super::record::{RecordReader, RecordWriter, Transferable, malformed};
 use crate::error::Error;
 use crate::layout::pipe::{self, Role};
 use crate::protocol::transfer::TransferError;

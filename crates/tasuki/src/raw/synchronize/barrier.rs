@@ -4,8 +4,7 @@ use crate::error::Error;
 use crate::layout::barrier::{Arrived, BarrierView, BarrierWords, NotPassed, Place};
 use crate::protocol::transfer::TransferError;
 use crate::raw::AcquireFailure;
-use crate::raw::kinds::Transferable;
-use crate::raw::record::{RecordReader, RecordWriter};
+use crate::raw::record::{RecordReader, RecordWriter, Transferable};
 use crate::segment::slot::{SLOT, Slot, SlotKind};
 use crate::sync::{Spin, Wait};
 

@@ -6,8 +6,7 @@ use crate::layout::condition::{ConditionView, ConditionWords, NotWaited, Seat, W
 use crate::layout::lock::Acquired;
 use crate::protocol::transfer::TransferError;
 use crate::raw::AcquireFailure;
-use crate::raw::kinds::Transferable;
-use crate::raw::record::{RecordReader, RecordWriter};
+use crate::raw::record::{RecordReader, RecordWriter, Transferable};
 use crate::segment::slot::{Slot, SlotKind};
 use crate::sync::{GaveUp, Spin, Wait};
 

@@ -3,8 +3,7 @@
 use crate::error::Error;
 use crate::layout::event::EventView;
 use crate::protocol::transfer::TransferError;
-use crate::raw::kinds::Transferable;
-use crate::raw::record::{RecordReader, RecordWriter};
+use crate::raw::record::{RecordReader, RecordWriter, Transferable};
 use crate::segment::slot::{Slot, SlotKind};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{GaveUp, Spin, Wait};

@@ -7,8 +7,7 @@ use crate::layout::semaphore::{
 };
 use crate::protocol::transfer::TransferError;
 use crate::raw::AcquireFailure;
-use crate::raw::kinds::Transferable;
-use crate::raw::record::{RecordReader, RecordWriter};
+use crate::raw::record::{RecordReader, RecordWriter, Transferable};
 use crate::segment::slot::{Slot, SlotKind};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{GaveUp, Spin, Wait};
