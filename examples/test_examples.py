@@ -12,12 +12,13 @@ PROGRAMS = Path(os.environ.get("TASUKI_TARGET", EXAMPLES.parent / "target")) / "
 
 NAMES = sorted(path.stem for path in (EXAMPLES / "expected").glob("*.txt"))
 #: Started by the example of the other language, never alone.
-WORKERS = {"square_worker", "scale_worker", "filter_worker"}
+WORKERS = {"square_worker", "scale_worker", "filter_worker", "price_worker"}
 #: The examples of one language alone, with the arguments that name their worker in the other one.
 RUST_WORKER = {
     "rust_worker_from_python": [PROGRAMS / "square_worker"],
     "rust_worker_on_array": [PROGRAMS / "scale_worker"],
     "zero_copy_image_pipeline": [PROGRAMS / "filter_worker"],
+    "rwlock_with_rust": [PROGRAMS / "price_worker"],
 }
 PYTHON_WORKER = {"python_worker_from_rust": [sys.executable, EXAMPLES / "python/square_worker.py"]}
 #: What the standard library cannot do: await a queue, send a queue through a queue, start something later, read together, share anything
