@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import multiprocessing
 import multiprocessing.context
 import pickle
 import queue
+import typing
 from typing import Any
 
 import pytest
@@ -139,3 +142,25 @@ def test_processes_and_queues(ctx: tasuki.context.BaseContext) -> None:
 
 def test_a_context_is_found_again_by_pickle(ctx: tasuki.context.BaseContext) -> None:
     assert pickle.loads(pickle.dumps(type(ctx))) is type(ctx)
+
+
+def test_annotations_can_be_evaluated() -> None:
+    """As those of the standard library can, which has none: by whoever injects arguments, checks types or writes documentation."""
+    functions = {}
+    for name in ["", *(f".{name}" for name in [*SUBMODULES, "command", "timer", "arrays"])]:
+        module = importlib.import_module(f"tasuki{name}")
+        for holder in [module, *filter(inspect.isclass, vars(module).values())]:
+            for attribute in vars(holder).values():
+                function = (
+                    attribute.fget if isinstance(attribute, property) else getattr(attribute, "__func__", attribute)
+                )
+                if inspect.isfunction(function) and function.__module__.startswith("tasuki"):
+                    functions[function] = f"{function.__module__}.{function.__qualname__}"
+    assert len(functions) > 200
+    refused = {}
+    for function, name in functions.items():
+        try:
+            typing.get_type_hints(function)
+        except (NameError, AttributeError, TypeError) as error:
+            refused[name] = error
+    assert not refused

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tasuki.command import Command, inherited, inherited_names
     from tasuki.queues import ShutDown
     from tasuki.timer import Timer
+else:  # for programs that evaluate annotations
+    _Any = object
 
 __version__ = "0.1.0"
 

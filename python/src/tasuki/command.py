@@ -7,13 +7,15 @@ in Rust, gets them.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 
 from tasuki import _tasuki
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from typing import Any
+else:  # for programs that evaluate annotations
+    Any = object
 
 __all__ = ["Command", "inherited", "inherited_names"]
 

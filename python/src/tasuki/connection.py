@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing.connection as _multiprocessing_connection
 import math
+from collections.abc import Iterable
 from multiprocessing import util
 
 from tasuki import _tasuki, context
@@ -15,8 +16,13 @@ from tasuki._private import handles, leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, Literal, SupportsIndex
+    from typing import Any, SupportsIndex
+
+    from tasuki.context import Codec
+else:  # for programs that evaluate annotations
+    Any = object
+    Codec = str
+    SupportsIndex = int
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
 
@@ -170,7 +176,7 @@ def _check(address: Any, family: str, authkey: bytes | None) -> None:
         raise TypeError("authkey should be a byte string")
 
 
-def Pipe(duplex: bool = True, *, codec: Literal["pickle", "msgpack"] = "pickle") -> tuple[Connection, Connection]:
+def Pipe(duplex: bool = True, *, codec: Codec = "pickle") -> tuple[Connection, Connection]:
     """Returns the two ends of a pipe, for processes of one machine.
 
     Both ends send and receive, unless `duplex` is false: then the first one receives what the second one sends. `codec` says how

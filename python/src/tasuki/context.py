@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 
     #: What the next one to take something gets after its owner died.
     OnOwnerDied = Literal["raise", "warn", "ignore"]
+    _RawValue = ctypes._SimpleCData[Any]
+    _RawArray = ctypes.Array[Any]
+    #: How objects are written.
+    Codec = Literal["pickle", "msgpack"]
+else:  # for programs that evaluate annotations
+    import tasuki
+
+    Any = _RawValue = _RawArray = object
+    OnOwnerDied = Codec = str
 
 __all__ = (
     "AuthenticationError",
@@ -172,7 +181,7 @@ class _Engine(BaseContext):
         return SimpleQueue(codec=codec)
 
     def Pipe(  # type: ignore[override]
-        self, duplex: bool = True, *, codec: Literal["pickle", "msgpack"] = "pickle"
+        self, duplex: bool = True, *, codec: Codec = "pickle"
     ) -> tuple[tasuki.connection.Connection, tasuki.connection.Connection]:
         """Returns the two ends of a pipe; with `duplex=False` the first one receives what the second one sends."""
         global _connection
@@ -199,13 +208,13 @@ class _Engine(BaseContext):
 
         return Array(typecode_or_type, size_or_initializer, lock=lock)  # type: ignore[no-any-return]
 
-    def RawValue(self, typecode_or_type: Any, *args: Any) -> ctypes._SimpleCData[Any]:  # type: ignore[override]
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> _RawValue:  # type: ignore[override]
         """Returns a ctypes object in shared memory, without a lock."""
         from tasuki.sharedctypes import RawValue
 
         return RawValue(typecode_or_type, *args)  # type: ignore[no-any-return]
 
-    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> ctypes.Array[Any]:  # type: ignore[override]
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> _RawArray:  # type: ignore[override]
         """Returns a ctypes array in shared memory, without a lock."""
         from tasuki.sharedctypes import RawArray
 

@@ -15,6 +15,8 @@ from tasuki._private import handles
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:  # for programs that evaluate annotations
+    Any = object
 
 __all__ = ["BufferWrapper"]
 

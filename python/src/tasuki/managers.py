@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.managers as _standard
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.managers import BaseManager, BaseProxy, SyncManager, Token
 
 from tasuki import shared_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
+else:  # for programs that evaluate annotations
+    Any = object
 
 __all__ = ["BaseManager", "BaseProxy", "SharedMemoryManager", "SyncManager", "Token"]
 

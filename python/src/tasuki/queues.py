@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from multiprocessing.queues import JoinableQueue as _StandardJoinableQueue
     from multiprocessing.queues import Queue as _StandardQueue
     from multiprocessing.queues import SimpleQueue as _StandardSimpleQueue
-    from typing import Any, Generic, Literal, TypeVar
+    from typing import Any, Generic, TypeVar
+
+    from tasuki.context import OnOwnerDied
 
     _T = TypeVar("_T")
 
@@ -40,8 +42,9 @@ if TYPE_CHECKING:
     class ShutDown(Exception):
         """The queue was shut down: see `Queue.shutdown`. From Python 3.13 on this is `queue.ShutDown`."""
 
-else:
-    _T = object
+else:  # for programs that evaluate annotations
+    Any = _T = object
+    OnOwnerDied = str
 
     class _Subscripted:
         """Subscripts a class that does not allow it; the standard ones do from Python 3.12 on."""
@@ -217,7 +220,7 @@ class JoinableQueue(Queue[_T], _StandardJoinableQueue[_T]):
         *,
         ctx: Any = None,
         codec: str = "pickle",
-        on_owner_died: Literal["raise", "warn", "ignore"] = "raise",
+        on_owner_died: OnOwnerDied = "raise",
     ) -> None:
         self._create(maxsize, codec, True)
         self.on_owner_died = on_owner_died
@@ -241,12 +244,12 @@ class JoinableQueue(Queue[_T], _StandardJoinableQueue[_T]):
         return _private.behind.Moment(self._join)
 
     @property
-    def on_owner_died(self) -> Literal["raise", "warn", "ignore"]:
+    def on_owner_died(self) -> OnOwnerDied:
         """What a join does about tasks that are lost."""
         return self._on_owner_died
 
     @on_owner_died.setter
-    def on_owner_died(self, policy: Literal["raise", "warn", "ignore"]) -> None:
+    def on_owner_died(self, policy: OnOwnerDied) -> None:
         self._on_owner_died = policy
 
     def __getstate__(self) -> Any:

@@ -14,6 +14,8 @@ __all__ = ["DupFd", "ForkingPickler", "dump", "recv_handle", "recvfds", "registe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:  # for programs that evaluate annotations
+    Any = object
 
 
 def send_handle(conn: Any, handle: int, destination_pid: int | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing.shared_memory as _standard
 import operator
 import os
+from collections.abc import Iterable
 from multiprocessing import process, resource_tracker, util
 
 from tasuki import _tasuki, context
@@ -17,8 +18,9 @@ from tasuki._private import leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
+else:  # for programs that evaluate annotations
+    Any = object
 
 __all__ = ["SharedMemory", "ShareableList"]
 

@@ -22,6 +22,8 @@ from tasuki.synchronize import RLock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:  # for programs that evaluate annotations
+    Any = object
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 

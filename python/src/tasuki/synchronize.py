@@ -8,6 +8,7 @@ an `OwnerDiedWarning`; "ignore": the lock. It is an attribute of the object, and
 from __future__ import annotations
 
 import multiprocessing.synchronize as _standard
+from collections.abc import Callable
 
 from tasuki import _private, _tasuki, context
 from tasuki._private import handles
@@ -17,10 +18,12 @@ from tasuki._private.owner_died import OwnerDied, OwnerDiedWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Self
 
     from tasuki.context import OnOwnerDied
+else:  # for programs that evaluate annotations
+    Any = Self = object
+    OnOwnerDied = str
 
 __all__ = [
     "Barrier",

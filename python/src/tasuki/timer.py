@@ -7,14 +7,16 @@ made from `BaseTimer` and the context's `Process`, as below.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import context, process
 
 from tasuki.context import ForkProcess, ForkServerProcess, Process, SpawnProcess, _default_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
+else:  # for programs that evaluate annotations
+    Any = object
 
 __all__ = ("BaseTimer", "ForkServerTimer", "ForkTimer", "SpawnTimer", "Timer")
 

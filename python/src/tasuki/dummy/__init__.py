@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import multiprocessing.dummy as _standard
 import sys
+from collections.abc import Callable, Iterable
 from multiprocessing.dummy import Barrier, Event, Pipe, freeze_support
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,10 @@ from tasuki.dummy.queues import JoinableQueue, Queue, ShutDown, SimpleQueue
 from tasuki.dummy.synchronize import BoundedSemaphore, Condition, Lock, RLock, RwLock, Semaphore
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable, Iterable
+    from logging import Logger
     from multiprocessing.pool import ThreadPool
+else:  # for programs that evaluate annotations
+    Logger = ThreadPool = object
 
 # Shared data works between threads as it does between processes, with the same types, locks and atomic operations.
 Array = _default_context.Array
@@ -148,14 +150,14 @@ def set_forkserver_preload(module_names: list[str], **options: Any) -> None:
     """Does nothing: there is no server."""
 
 
-def get_logger() -> logging.Logger:
+def get_logger() -> Logger:
     """Returns the package's logger."""
     from multiprocessing.util import get_logger
 
     return get_logger()
 
 
-def log_to_stderr(level: str | int | None = None) -> logging.Logger:
+def log_to_stderr(level: str | int | None = None) -> Logger:
     """Turns on logging to standard error."""
     from multiprocessing.util import log_to_stderr
 

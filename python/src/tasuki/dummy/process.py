@@ -7,10 +7,8 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 __all__ = ("Process", "Timer", "active_children", "current_process", "parent_process")
 

@@ -7,12 +7,10 @@ import collections
 import queue as _queue
 import time
 from queue import Empty, Full
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from tasuki.queues import ShutDown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 __all__ = ("Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue")
 
