@@ -239,12 +239,6 @@ class _Engine(BaseContext):
         return ours if ours is not None else _standard_default.get_context(method)
 
 
-def _let_go(popen: Any) -> Any:
-    """The child has its own copies of the descriptors of our objects, if any were among its arguments."""
-    popen.__dict__.pop("_tasuki_descriptors", None)
-    return popen
-
-
 def _close_inherited() -> None:
     """Every object among the arguments of this process has been opened, if there were any of ours."""
     handles = sys.modules.get("tasuki._private.handles")
@@ -272,18 +266,17 @@ def _know_parent() -> None:
         os.close(pidfd)
 
 
+#: The module that starts processes, once one was started: each `import` statement costs a fork as much as ten lines.
+_starting_module: Any = None
+
+
 def _starting() -> Any:
-    from tasuki._private import starting
+    global _starting_module
+    if _starting_module is None:
+        from tasuki._private import starting
 
-    return starting
-
-
-def _prepare(process_obj: Any) -> Any:
-    """Before a process is started: see to what killed programs left, and to what this one may leave."""
-    from tasuki._private import leftovers
-
-    leftovers.prepare(process_obj)
-    return leftovers
+        _starting_module = starting
+    return _starting_module
 
 
 class _Joined:
@@ -313,10 +306,7 @@ class ForkProcess(_Joined, _standard.ForkProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        from multiprocessing.popen_fork import Popen
-
-        _prepare(process_obj)
-        return _starting().of_child(Popen, process_obj)
+        return _starting().fork(process_obj)
 
     @staticmethod
     def _after_fork() -> Any:
@@ -329,10 +319,7 @@ class SpawnProcess(_Joined, _standard.SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        from multiprocessing.popen_spawn_posix import Popen
-
-        _prepare(process_obj).note_tracker(process_obj)
-        return _let_go(_starting().of_child(Popen, process_obj))
+        return _starting().spawn(process_obj)
 
     @staticmethod
     def _after_fork() -> Any:
@@ -346,17 +333,7 @@ class ForkServerProcess(_Joined, _standard.ForkServerProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        leftovers = _prepare(process_obj)
-        leftovers.note_tracker(process_obj)
-        # The server's socket is there.
-        leftovers.hold_temporary_folder()
-        from multiprocessing.popen_forkserver import Popen
-
-        from tasuki._private import installing
-
-        installing.preload()
-
-        return _let_go(_starting().of_server(Popen, process_obj))
+        return _starting().forkserver(process_obj)
 
     @staticmethod
     def _after_fork() -> Any:

@@ -1,4 +1,5 @@
-"""What a started process is to its parent: the standard library's Popen, whose sentinel no other process can silence.
+"""Starting processes, and what a started one is to its parent: the standard library's Popen, whose sentinel no other process
+can silence.
 
 Theirs is a pipe that becomes ready when nobody has its other end any more. A process that another thread forks meanwhile
 inherits that end, and so do the child's own children. A pidfd tells of the child alone. Whoever joins gets the exit code,
@@ -9,7 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
+from multiprocessing import popen_fork
 from types import BuiltinFunctionType
+
+from tasuki._private import leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 else:
     _Popen = object  # a program may have put a class of its own in the place of the standard ones
 
-__all__ = ("of_child", "of_server")
+__all__ = ("fork", "forkserver", "spawn")
 
 
 def _poll(numbers: list[int], timeout: Any) -> list[int]:
@@ -107,17 +111,41 @@ class _OfServer(_Popen):
         return self.poll(os.WNOHANG if timeout == 0.0 else 0)
 
 
+def fork(process_obj: Any) -> Any:
+    """Starts a process by `os.fork()`."""
+    leftovers.prepare(process_obj)
+    return _with(_OfChild, popen_fork.Popen)(process_obj)
+
+
+def spawn(process_obj: Any) -> Any:
+    """Starts a process as a fresh interpreter."""
+    from multiprocessing import popen_spawn_posix
+
+    leftovers.prepare(process_obj)
+    leftovers.note_tracker(process_obj)
+    return _let_go(_with(_OfChild, popen_spawn_posix.Popen)(process_obj))
+
+
+def forkserver(process_obj: Any) -> Any:
+    """Starts a process as a child of the fork server."""
+    from multiprocessing import popen_forkserver
+
+    from tasuki._private import installing
+
+    leftovers.prepare(process_obj)
+    leftovers.note_tracker(process_obj)
+    leftovers.hold_temporary_folder()  # the server's socket is there
+    installing.preload()
+    return _let_go(_with(_OfServer, popen_forkserver.Popen)(process_obj))
+
+
+def _let_go(popen: Any) -> Any:
+    """The child has its own copies of the descriptors of our objects, if any were among its arguments."""
+    popen.__dict__.pop("_tasuki_descriptors", None)
+    return popen
+
+
 _classes: dict[type, type] = {}
-
-
-def of_child(standard: Any, process_obj: Any) -> Any:
-    """Starts a process by a standard class, as a child of this process."""
-    return _with(_OfChild, standard)(process_obj)
-
-
-def of_server(standard: Any, process_obj: Any) -> Any:
-    """Starts a process by a standard class, as a child of the fork server."""
-    return _with(_OfServer, standard)(process_obj)
 
 
 def _with(ours: type, standard: type) -> type:
