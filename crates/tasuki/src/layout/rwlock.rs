@@ -19,6 +19,13 @@ pub(crate) const PLACES: usize = if cfg!(loom) { 2 } else { 128 };
 const WRITING: u32 = 1;
 /// A writer died, or panicked, in the middle of that.
 const POISONED: u32 = 2;
+/// And from this bit on: a process once read on this line of places. It stays, so that writers look at few lines.
+const FIRST_LINE: u32 = 1 << 16;
+
+/// How many places are on a cache line.
+const PER_LINE: usize = 8;
+
+const _: () = assert!(PLACES.div_ceil(PER_LINE) <= 16, "a bit for each line");
 
 /// What there is beside the lock of the writers.
 #[derive(Debug)]
@@ -201,7 +208,9 @@ impl RwLockView<'_> {
         let state = &self.readers.state;
         if let Acquired::OwnerDied(_) = self.writer.acquire(wait)? {
             if state.load(Ordering::Relaxed) & WRITING != 0 {
-                state.store(POISONED, Ordering::Relaxed);
+                // One after the other: who dies between leaves both, and the next one comes here again.
+                state.fetch_or(POISONED, Ordering::Relaxed);
+                state.fetch_and(!WRITING, Ordering::Relaxed);
                 kill_point!(WriterPoisoned);
             }
             self.writer.clear_poison();
@@ -212,27 +221,37 @@ impl RwLockView<'_> {
         })
     }
 
-    /// All places, from the one where this process looks first: few processes begin on the same line.
+    /// All places by their numbers, from the one where this process looks first: few processes begin on the same line.
     #[inline]
-    fn places_of(&self, me: Token) -> (&AtomicU64, impl Iterator<Item = &AtomicU64>) {
-        const PER_LINE: usize = 8;
-        let places = &self.readers.places.0;
+    fn places_of(me: Token) -> (usize, impl Iterator<Item = usize>) {
         let first = me.row() * PER_LINE % PLACES;
-        (&places[first], places[first..].iter().chain(&places[..first]).skip(1))
+        (first, (first..PLACES).chain(0..first).skip(1))
     }
 
     /// Counts one more reading of `me`; false: all places are taken.
     #[inline]
     fn take_place(self, me: Token) -> bool {
-        let (first, mut others) = self.places_of(me);
-        count_up(first, me) || others.any(|place| count_up(place, me))
+        let (first, mut others) = Self::places_of(me);
+        self.take(first, me) || others.any(|place| self.take(place, me))
+    }
+
+    #[inline]
+    fn take(self, place: usize, me: Token) -> bool {
+        let line = FIRST_LINE << (place / PER_LINE);
+        // SYNC: SeqCst, before the reading is counted, with the load in `nobody_reads`.
+        if self.readers.state.load(Ordering::SeqCst) & line == 0 {
+            self.readers.state.fetch_or(line, Ordering::SeqCst);
+        }
+        count_up(&self.readers.places.0[place], me)
     }
 
     /// Counts one reading of `me` off, and wakes the writer that may wait for that.
     #[inline]
     fn leave(self, me: Token) -> Result<(), NotHeld> {
-        let (first, mut others) = self.places_of(me);
-        let left = count_down(first, me).or_else(|| others.find_map(|place| count_down(place, me)));
+        let places = &self.readers.places.0;
+        let (first, mut others) = Self::places_of(me);
+        let left = count_down(&places[first], me)
+            .or_else(|| others.find_map(|place| count_down(&places[place], me)));
         in_single_order();
         if left.ok_or(NotHeld)? == 0 && !self.writer.is_untouched() {
             self.tell_writer();
@@ -250,7 +269,11 @@ impl RwLockView<'_> {
 
     fn nobody_reads(self) -> bool {
         // SYNC: SeqCst, after the fence in `write`; Acquire, with the counting off of the last reader.
-        self.readers.places.0.iter().all(|place| place.load(Ordering::SeqCst) == 0)
+        let free = |place: &AtomicU64| place.load(Ordering::SeqCst) == 0;
+        let state = self.readers.state.load(Ordering::SeqCst);
+        let lines = self.readers.places.0.chunks(PER_LINE).enumerate();
+        let mut used = lines.filter(|(line, _)| state & FIRST_LINE << line != 0);
+        used.all(|(_, places)| places.iter().all(free))
     }
 
     /// Waits until `ready`, which becomes true when readers leave. The caller has the lock, which is given back on
