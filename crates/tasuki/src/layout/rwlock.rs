@@ -238,7 +238,7 @@ impl RwLockView<'_> {
     #[inline]
     fn take(self, place: usize, me: Token) -> bool {
         let line = FIRST_LINE << (place / PER_LINE);
-        // SYNC: SeqCst, before the reading is counted, with the load in `nobody_reads`.
+        // SYNC: SeqCst, before the caller's look at the lock, with the load in `nobody_reads`.
         if self.readers.state.load(Ordering::SeqCst) & line == 0 {
             self.readers.state.fetch_or(line, Ordering::SeqCst);
         }
