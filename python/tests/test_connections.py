@@ -6,8 +6,10 @@ import array
 import os
 import pickle
 import signal
+import socket
 import threading
 import time
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import pytest
@@ -53,6 +55,17 @@ PICKLED = [
 def ends(request: pytest.FixtureRequest) -> Any:
     """The two ends of a pipe, first the one to receive at."""
     reader, writer = tasuki.Pipe(request.param)
+    with reader, writer:
+        yield reader, writer
+
+
+@pytest.fixture(params=["pipe", "socket"])
+def any_ends(request: pytest.FixtureRequest) -> Any:
+    """The two ends of a connection of each kind, first the one to receive at."""
+    if request.param == "pipe":
+        reader, writer = tasuki.Pipe()
+    else:
+        reader, writer = (tasuki.connection.Connection(end.detach()) for end in socket.socketpair())
     with reader, writer:
         yield reader, writer
 
@@ -607,9 +620,9 @@ def alarm() -> Any:
     signal.signal(signal.SIGALRM, before)
 
 
-def test_a_message_that_comes_while_a_handler_raises_is_not_lost(ends: Any, alarm: Any) -> None:
+def test_a_message_that_comes_while_a_handler_raises_is_not_lost(any_ends: Any, alarm: Any) -> None:
     """The handler makes true what is waited for, as another process may do at that moment, and raises."""
-    reader, writer = ends
+    reader, writer = any_ends
 
     def send_and_raise(*_: object) -> None:
         writer.send("precious")
@@ -623,8 +636,39 @@ def test_a_message_that_comes_while_a_handler_raises_is_not_lost(ends: Any, alar
         assert not reader.poll(0)
 
 
-def test_a_handler_that_sends_where_a_send_waits_gets_an_error(ends: Any, alarm: Any) -> None:
-    reader, writer = ends
+def test_a_handler_receives_before_the_call_that_it_interrupts(any_ends: Any, alarm: Any) -> None:
+    reader, writer = any_ends
+    seen: list[bytes] = []
+
+    def receive(*_: object) -> None:
+        writer.send_bytes(b"first")
+        writer.send_bytes(b"second")
+        seen.append(reader.recv_bytes())
+
+    with alarm(receive):
+        seen.append(reader.recv_bytes())
+    assert seen == [b"first", b"second"]
+
+
+def test_a_connection_in_the_middle_of_a_message_does_not_go_to_another_process(alarm: Any) -> None:
+    here, there = socket.socketpair()
+    with tasuki.connection.Connection(here.detach()) as connection, there:
+        assert pickle.loads(ForkingPickler.dumps(connection)) is not None
+        there.send(b"\0\0\0\5wh")
+
+        def interrupt(*_: object) -> None:
+            raise _Struck
+
+        with pytest.raises(_Struck), alarm(interrupt):
+            connection.recv_bytes()
+        with pytest.raises(OSError, match="a part of a message"):
+            ForkingPickler.dumps(connection)
+        there.send(b"ole")
+        assert connection.recv_bytes() == b"whole"
+
+
+def test_a_handler_that_sends_where_a_send_waits_gets_an_error(any_ends: Any, alarm: Any) -> None:
+    reader, writer = any_ends
     refused: list[BaseException] = []
 
     def send_status(*_: object) -> None:
@@ -641,8 +685,8 @@ def test_a_handler_that_sends_where_a_send_waits_gets_an_error(ends: Any, alarm:
     assert len(refused) == 1 and len(received[0]) == 1_000_000
 
 
-def test_a_handler_that_receives_where_a_receive_is_midway_gets_an_error(ends: Any, alarm: Any) -> None:
-    reader, writer = ends
+def test_a_handler_that_receives_where_a_receive_is_midway_gets_an_error(any_ends: Any, alarm: Any) -> None:
+    reader, writer = any_ends
     refused: list[BaseException] = []
     pid = os.fork()
     if pid == 0:

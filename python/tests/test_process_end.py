@@ -63,6 +63,40 @@ def test_whoever_has_joined_knows_the_exit_code(ctx: Any) -> None:
         process.close()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_what_is_forked_while_a_thread_asks_for_a_process_can_ask_too(ctx: Any) -> None:
+    """As servers that fork do. Every start of a process asks for those that were started before."""
+    pipe, its = ctx.Pipe()
+    process = ctx.Process(target=_receive, args=(its,))
+    process.start()
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            process.is_alive()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(300):
+            pid = os.fork()
+            if pid == 0:
+                assert process.exitcode is None
+                tasuki.active_children()
+                os._exit(0)
+            assert os.waitpid(pid, 0) == (pid, 0)
+    finally:
+        over.set()
+        asking.join()
+        pipe.send(None)
+        process.join()
+    assert process.exitcode == 0
+
+
+def _receive(pipe: Any) -> None:
+    pipe.recv()
+
+
 def test_a_handler_may_ask_for_the_process_that_is_asked_for(ctx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(
         "multiprocessing.popen_forkserver" if ctx.get_start_method() == "forkserver" else "multiprocessing.popen_fork"

@@ -135,8 +135,13 @@ impl<T> Open<T> {
             return;
         };
         let before = self.word.fetch_or(CLOSED, Ordering::SeqCst);
+        let owner = self.owner.load(Ordering::SeqCst);
+        // SYNC: with the fence of the compiler in `enter`: an owner that did not see CLOSED is seen in `own` after this.
+        let is_sure = matches!(owner, NOBODY | NEVER)
+            || owner == raw::thread_mark()
+            || raw::fence_all_threads();
         let others = (before & USERS) + self.own.load(Ordering::Relaxed) > 1;
-        if before & CLOSED == 0 && others {
+        if before & CLOSED == 0 && (others || !is_sure) {
             hang_up(&value);
         }
     }

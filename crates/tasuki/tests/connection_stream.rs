@@ -281,6 +281,117 @@ fn a_peer_that_stops_midway_is_given_up() {
 }
 
 #[test]
+fn what_came_while_the_caller_did_something_else_is_in_time() {
+    let _watchdog = watchdog();
+    let limits = StreamLimits { message_timeout: Some(SOON), ..Default::default() };
+    let whole = [header(5).as_bytes(), b"whole"].concat();
+    let (begun, rest) = whole.split_at(6);
+    let mut buffer = Vec::new();
+    for later in [false, true] {
+        // The time of the message is over before it is asked for again.
+        let (stream, mut bare) = end(limits);
+        bare.write_all(begun).unwrap();
+        assert!(gave_up(recv(&stream, &mut Wait::timeout(SOON / 3))));
+        bare.write_all(rest).unwrap();
+        thread::sleep(SOON * 2);
+        let received = match later {
+            true => stream.recv_later(&mut buffer, None, &mut Wait::forever()),
+            false => stream.recv(&mut buffer, None, &mut Wait::forever()),
+        };
+        received.unwrap();
+        assert_eq!(buffer, b"whole");
+        // It is over while the check runs, in which the rest comes.
+        bare.write_all(begun).unwrap();
+        let mut check = || {
+            thread::sleep(SOON * 2);
+            bare.write_all(rest).unwrap();
+            false
+        };
+        let wait = &mut Wait::forever().interruptible(&mut check);
+        assert_eq!(recv(&stream, wait).unwrap(), b"whole");
+    }
+    // So is the caller's own.
+    let (stream, mut bare) = end(StreamLimits::default());
+    let mut check = || {
+        thread::sleep(SOON * 2);
+        bare.write_all(&whole).unwrap();
+        false
+    };
+    assert_eq!(
+        recv(&stream, &mut Wait::timeout(SOON).interruptible(&mut check)).unwrap(),
+        b"whole"
+    );
+}
+
+#[test]
+fn a_check_uses_the_end_that_waits_for_the_first_byte() {
+    let _watchdog = watchdog();
+    let (stream, other) = pair(StreamLimits::default());
+    let mut seen = Vec::new();
+    let mut check = || {
+        if seen.is_empty() {
+            other.send(&[b"first"], &mut Wait::forever()).unwrap();
+            other.send(&[b"second"], &mut Wait::forever()).unwrap();
+            seen.push(recv(&stream, &mut Wait::forever()).unwrap());
+        }
+        false
+    };
+    let second = recv(&stream, &mut Wait::forever().interruptible(&mut check)).unwrap();
+    assert_eq!((seen, second), (vec![b"first".to_vec()], b"second".to_vec()));
+}
+
+#[test]
+fn a_check_in_the_middle_of_a_message_is_refused() {
+    let _watchdog = watchdog();
+    let (stream, mut bare) = end(StreamLimits::default());
+    bare.write_all(&header(2).as_bytes()).unwrap();
+    let mut refused = 0;
+    let mut check = || {
+        let inner = recv(&stream, &mut Wait::forever());
+        assert!(matches!(inner, Err(StreamError::Reentrant)), "{inner:?}");
+        assert!(!stream.is_between_messages());
+        if refused == 0 {
+            bare.write_all(b"hm").unwrap();
+        }
+        refused += 1;
+        false
+    };
+    assert_eq!(recv(&stream, &mut Wait::forever().interruptible(&mut check)).unwrap(), b"hm");
+    assert!(refused > 0);
+    let (stream, _bare) = end(StreamLimits::default());
+    let mut check = || {
+        let inner = stream.send(&[b"inner"], &mut Wait::forever());
+        assert!(matches!(inner, Err(StreamError::Reentrant)), "{inner:?}");
+        true
+    };
+    let large = vec![1; 10 << 20];
+    let sent = stream.send(&[&large], &mut Wait::forever().interruptible(&mut check));
+    assert!(matches!(sent, Err(StreamError::Unfinished(GaveUp::Interrupted))), "{sent:?}");
+}
+
+#[test]
+fn a_check_sends_where_a_message_waits_for_room() {
+    let _watchdog = watchdog();
+    let (stream, mut bare) = end(StreamLimits::default());
+    bare.set_nonblocking(true).unwrap();
+    // Small ones go as a whole or not at all.
+    while stream.send(&[b"x"], &mut Wait::now()).is_ok() {}
+    let mut asked = 0;
+    let mut check = || {
+        asked += 1;
+        if asked == 1 {
+            assert!(bare.read_to_end(&mut Vec::new()).is_err(), "all that was there");
+            stream.send(&[b"y"], &mut Wait::forever()).unwrap();
+        }
+        false
+    };
+    stream.send(&[b"z"], &mut Wait::forever().interruptible(&mut check)).unwrap();
+    let mut rest = Vec::new();
+    assert!(bare.read_to_end(&mut rest).is_err());
+    assert_eq!(rest, [header(1).as_bytes(), b"y", header(1).as_bytes(), b"z"].concat());
+}
+
+#[test]
 fn a_sender_that_gave_up_midway_says_so_from_then_on() {
     let (stream, mut bare) = end(StreamLimits::default());
     for _ in 0..2 {
@@ -400,6 +511,7 @@ fn a_client_gives_up_on_a_listener_without_room() {
 fn a_message_in_another_threads_hands_at_a_fork_is_an_error_in_the_child() {
     let _watchdog = watchdog();
     let (stream, mut bare) = end(StreamLimits::default());
+    bare.write_all(&header(2).as_bytes()[..3]).unwrap();
     let stream = &stream;
     thread::scope(|scope| {
         let (tell, told) = std::sync::mpsc::channel();
@@ -414,7 +526,7 @@ fn a_message_in_another_threads_hands_at_a_fork_is_an_error_in_the_child() {
             let lost = recv(stream, &mut Wait::forever());
             assert!(matches!(lost, Err(StreamError::LostByFork)), "{lost:?}");
         });
-        bare.write_all(&[header(2).as_bytes(), b"ok"].concat()).unwrap();
+        bare.write_all(&[&header(2).as_bytes()[3..], b"ok"].concat()).unwrap();
         assert_eq!(receiver.join().unwrap(), b"ok");
     });
 }

@@ -201,13 +201,18 @@ impl Connection {
         self.adopt_transport(Transport::of_descriptor(number, limits), readable, writable)
     }
 
-    /// Of a connection in the standard library's form, its limits: `max_message` and `message_timeout`. Of a pipe None.
+    /// Of a connection in the standard library's form that is about to go to another process, its limits: `max_message` and
+    /// `message_timeout`. Of a pipe None.
     #[getter]
-    fn _stream_limits(&self) -> PyResult<Option<(Option<u64>, Option<f64>)>> {
+    fn _stream_limits(&self, py: Python<'_>) -> PyResult<Option<(Option<u64>, Option<f64>)>> {
         let transport = self.open()?;
-        let limits = transport.stream().map(|stream| stream.limits());
-        Ok(limits
-            .map(|limits| (limits.max_message, limits.message_timeout.map(|t| t.as_secs_f64()))))
+        let Some(stream) = transport.stream() else { return Ok(None) };
+        if !py.detach(|| stream.is_between_messages()) {
+            let why = "a part of a message that came on this connection is in this process already";
+            return Err(PyOSError::new_err(why));
+        }
+        let limits = stream.limits();
+        Ok(Some((limits.max_message, limits.message_timeout.map(|t| t.as_secs_f64()))))
     }
 
     /// How structured messages of a pipe are written: "pickle" or "msgpack".

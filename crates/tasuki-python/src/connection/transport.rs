@@ -343,6 +343,7 @@ pub fn stream_failed(error: StreamError) -> PyErr {
         StreamError::Closed => PyEOFError::new_err(()),
         StreamError::Torn => PyOSError::new_err("got end of file during message"),
         StreamError::Os { doing, source } => errors::os(&format!("cannot {doing}"), &source),
+        StreamError::Reentrant => PyRuntimeError::new_err(error.to_string()),
         other => PyOSError::new_err(other.to_string()),
     }
 }

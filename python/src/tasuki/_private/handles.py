@@ -33,6 +33,8 @@ __all__ = ("Owned", "close_inherited", "pack", "pack_connection", "unpack")
 # The descriptors that this process inherited and that were used to open objects: close_inherited() closes them.
 _inherited: set[int] = set()
 _inherited_lock = threading.Lock()
+# A thread that the child has not may have it.
+os.register_at_fork(after_in_child=_inherited_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def pack(obj: Any) -> tuple[Any, ...]:

@@ -34,9 +34,11 @@ def _poll(numbers: list[int], timeout: Any) -> list[int]:
 class _OfChild(_Popen):
     """What our processes are started by that are children of this one: on top of one of the standard classes."""
 
+    _parent: int
     _reaping: Any
 
     def _launch(self, process_obj: Any) -> None:
+        self._parent = os.getpid()
         # A handler of a signal may ask for the process while its own thread does, as handlers of SIGCHLD do.
         self._reaping = threading.RLock()
         super()._launch(process_obj)  # type: ignore[misc]
@@ -54,8 +56,9 @@ class _OfChild(_Popen):
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """The exit code, None while the process runs; without `WNOHANG` it is waited for."""
-        if not isinstance(os.waitpid, BuiltinFunctionType):
-            # Somebody's own, gevent's for one, which knows of the ends of processes, and how to wait for them.
+        if not isinstance(os.waitpid, BuiltinFunctionType) or self._parent != os.getpid():
+            # Somebody's own, gevent's for one, which knows of the ends of processes, and how to wait for them. Or this is a
+            # forked child: the process is not its own, and a thread that it has not may have had the lock.
             return super().poll(flag)
         if self.returncode is None and not flag & os.WNOHANG:
             # Without taking it, so that another thread that asks meanwhile, and must not wait, can.
@@ -78,16 +81,20 @@ class _OfChild(_Popen):
 class _OfServer(_Popen):
     """What our processes are started by that are children of the fork server, which writes their exit code into a pipe."""
 
+    _parent: int
     _reaping: Any
     _exitcode: int | None
 
     def _launch(self, process_obj: Any) -> None:
+        self._parent = os.getpid()
         self._reaping = threading.RLock()
         self._exitcode = None
         super()._launch(process_obj)  # type: ignore[misc]
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
-        """As that of a child. It can be read once, by one of those who wait for it."""
+        """As that of a child. It can be read once, by one of those who wait for it, and not by what that one forks."""
+        if self._parent != os.getpid():
+            return self.returncode
         if self.returncode is None and not flag & os.WNOHANG:
             _poll([self.sentinel], None)
         with self._reaping:

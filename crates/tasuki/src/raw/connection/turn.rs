@@ -1,13 +1,15 @@
 //! Something that one thread of a process uses at a time, perhaps for long, while others wait with a deadline.
 //!
 //! The value is moved out while somebody has it, so nothing is locked meanwhile: a forked child finds out that its
-//! copy is in the hands of a thread which it does not have, and says so instead of waiting for it.
+//! copy is in the hands of a thread which it does not have, and says so instead of waiting for it. So does a thread that
+//! has it itself, and was interrupted by what asks for it.
 
 use std::ops::{Deref, DerefMut};
 
 use crate::raw::fork_epoch;
 use crate::sync::private::Private;
 use crate::sync::{EventCount, GaveUp, Wait};
+use crate::sys::identity;
 
 /// See the file's head.
 pub(super) struct Turn<T> {
@@ -18,8 +20,8 @@ pub(super) struct Turn<T> {
 
 enum State<T> {
     Here(T),
-    /// Somebody of the process with this fork epoch has it.
-    Taken(u64),
+    /// This thread of the process with this fork epoch has it.
+    Taken(u64, u32),
 }
 
 /// Why it is nobody's turn.
@@ -27,6 +29,8 @@ pub(super) enum NoTurn {
     GaveUp(GaveUp),
     /// Another thread had it when this process was forked; what state it is in cannot be known here.
     LostByFork,
+    /// The calling thread has it.
+    Reentrant,
 }
 
 impl<T> Turn<T> {
@@ -57,12 +61,15 @@ impl<T> Turn<T> {
         // Stuck is what it is when a fork came within the few instructions of another thread's holding it.
         let mut state = self.state.lock_unless_stuck().ok_or(NoTurn::LostByFork)?;
         match &*state {
-            State::Taken(by) if *by != epoch => Err(NoTurn::LostByFork),
-            State::Taken(_) => Ok(None),
-            State::Here(_) => match std::mem::replace(&mut *state, State::Taken(epoch)) {
-                State::Here(value) => Ok(Some(Taken { of: self, value: Some(value) })),
-                State::Taken(_) => unreachable!("it was just here"),
-            },
+            State::Taken(of, _) if *of != epoch => Err(NoTurn::LostByFork),
+            State::Taken(_, by) if *by == identity::thread_id() => Err(NoTurn::Reentrant),
+            State::Taken(..) => Ok(None),
+            State::Here(_) => {
+                match std::mem::replace(&mut *state, State::Taken(epoch, identity::thread_id())) {
+                    State::Here(value) => Ok(Some(Taken { of: self, value: Some(value) })),
+                    State::Taken(..) => unreachable!("it was just here"),
+                }
+            }
         }
     }
 }
@@ -129,9 +136,15 @@ mod tests {
     fn a_deadline_holds_while_another_thread_has_it() {
         let turn = Turn::new(());
         let taken = turn.take(&mut Wait::now()).ok().unwrap();
-        let gave_up = |wait: &mut Wait<'_>| matches!(turn.take(wait), Err(NoTurn::GaveUp(_)));
-        assert!(gave_up(&mut Wait::now()));
-        assert!(gave_up(&mut Wait::timeout(Duration::from_millis(1))));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let gave_up =
+                    |wait: &mut Wait<'_>| matches!(turn.take(wait), Err(NoTurn::GaveUp(_)));
+                assert!(gave_up(&mut Wait::now()));
+                assert!(gave_up(&mut Wait::timeout(Duration::from_millis(1))));
+            });
+        });
+        assert!(matches!(turn.take(&mut Wait::forever()), Err(NoTurn::Reentrant)));
         drop(taken);
         assert!(turn.take(&mut Wait::now()).is_ok());
     }

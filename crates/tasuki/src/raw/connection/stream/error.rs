@@ -35,6 +35,11 @@ pub enum StreamError {
     /// Another thread used this end when this process was forked: where its stream is cannot be known here.
     #[error("another thread was using this connection when this process was forked")]
     LostByFork,
+    /// The calling thread is in the middle of a message in the same direction, and what interrupted it asks for the next one.
+    #[error(
+        "this thread is in the middle of a message on this connection, and what interrupted that would wait for it"
+    )]
+    Reentrant,
     /// The system refused.
     #[error("cannot {doing}: {source}")]
     Os {
@@ -70,6 +75,7 @@ impl From<NoTurn> for StreamError {
         match why {
             NoTurn::GaveUp(why) => StreamError::GaveUp(why),
             NoTurn::LostByFork => StreamError::LostByFork,
+            NoTurn::Reentrant => StreamError::Reentrant,
         }
     }
 }
@@ -80,6 +86,7 @@ impl From<StreamError> for TransportFailure {
             gone if gone.is_disconnected() => TransportFailure::Disconnected(None),
             StreamError::GaveUp(why) => TransportFailure::GaveUp(why),
             StreamError::Os { doing, source } => Error::Os { doing, source }.into(),
+            StreamError::Reentrant => Error::Reentrant(error.to_string()).into(),
             other => Error::Connection(other.to_string()).into(),
         }
     }

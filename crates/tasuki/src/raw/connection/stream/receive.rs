@@ -3,15 +3,19 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{RawStream, StreamError};
 use crate::protocol::frame::{FrameReader, Room};
+use crate::raw::connection::turn::Taken;
 use crate::sync::{GaveUp, Wait};
 use crate::sys::sockets::{self, Ready};
 
 /// After so many messages that were waited for, it is tried whether the next one is there already.
 const TRIES_AFTER: u8 = 16;
+
+/// How long one look may take, on a busy machine.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How a call that receives goes about it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,47 +87,44 @@ impl RawStream {
         most: Option<u64>,
         wait: &mut Wait<'_>,
     ) -> Result<(), StreamError> {
-        let mut reading = self.reading.take(wait)?;
-        self.complete(&mut reading, manner, most, wait)?;
-        reading.reader.swap(buffer);
+        let reading = self.reading.take(wait)?;
+        self.complete(reading, manner, most, wait)?.reader.swap(buffer);
         Ok(())
     }
 
     /// Waits until a whole message is there, which is then in this object, or an error or the end is; false if the time
     /// is over before.
     pub fn poll_message(&self, wait: &mut Wait<'_>) -> Result<bool, StreamError> {
-        let mut reading = match self.reading.take(wait).map_err(StreamError::from) {
+        let reading = match self.reading.take(wait).map_err(StreamError::from) {
             Err(StreamError::GaveUp(GaveUp::TimedOut)) => return Ok(false),
             other => other?,
         };
-        match self.complete(&mut reading, Manner::Look, None, wait) {
+        match self.complete(reading, Manner::Look, None, wait) {
             Err(StreamError::GaveUp(GaveUp::TimedOut)) => Ok(false),
             Err(StreamError::GaveUp(why)) => Err(StreamError::GaveUp(why)),
-            Ok(()) | Err(_) => Ok(true),
+            Ok(_) | Err(_) => Ok(true),
         }
     }
 
     /// Whether nothing of the next message is in this object, so that another process may go on with the descriptor.
+    /// Waits for a moment for a thread that just looks.
     pub fn is_between_messages(&self) -> bool {
-        let reading = self.reading.take(&mut Wait::now());
+        let reading = self.reading.take(&mut Wait::timeout(LOOK));
         reading.is_ok_and(|reading| !reading.reader.is_inside() && !reading.reader.is_whole())
     }
 
-    /// Receives until the message is whole.
-    fn complete(
-        &self,
-        reading: &mut Reading,
+    /// Receives until the message is whole, and returns the turn with it.
+    fn complete<'a>(
+        &'a self,
+        mut reading: Taken<'a, Reading>,
         manner: Manner,
         most: Option<u64>,
         wait: &mut Wait<'_>,
-    ) -> Result<(), StreamError> {
+    ) -> Result<Taken<'a, Reading>, StreamError> {
         let limit = most.into_iter().chain(self.limits.max_message).min().unwrap_or(u64::MAX);
-        if let (true, Some(limit)) = (reading.stalled, self.limits.message_timeout) {
-            return Err(StreamError::Stalled(limit));
-        }
-        reading.reader.check(limit)?;
+        self.check(&reading, limit)?;
         let mut look = manner != Manner::Sleep;
-        let (mut waited, mut slept) = (false, false);
+        let (mut waited, mut slept, mut is_last) = (false, false, false);
         while !reading.reader.is_whole() {
             if look {
                 if let Manner::Glance(little) = manner {
@@ -142,23 +143,43 @@ impl RawStream {
                     continue;
                 }
             }
-            if reading.reader.is_inside() {
+            let result = if reading.reader.is_inside() {
                 reading.since.get_or_insert_with(Instant::now);
-            }
-            let result = self.sleep(Ready::ToReceive, reading.since, wait);
-            reading.stalled = matches!(result, Err(StreamError::Stalled(_)));
-            // A call that sleeps first has looked already, unless it has no time for either.
-            if let (false, Err(StreamError::GaveUp(GaveUp::TimedOut))) = (look, &result) {
-                look = true;
+                self.sleep(Ready::ToReceive, reading.since, wait)
+            } else {
+                // Others may receive meanwhile, what interrupts this thread too: nothing has come yet.
+                drop(reading);
+                let result = self.sleep(Ready::ToReceive, None, wait);
+                reading = self.reading.take(wait)?;
+                self.check(&reading, limit)?;
+                result
+            };
+            // What has come while the caller did something else, or its check did, counts: one more look, unless this was
+            // one with no time to spare.
+            let is_over = matches!(
+                result,
+                Err(StreamError::Stalled(_) | StreamError::GaveUp(GaveUp::TimedOut))
+            );
+            if is_over && !is_last && !(look && wait.is_now()) {
+                (look, is_last) = (true, true);
                 continue;
             }
+            reading.stalled = matches!(result, Err(StreamError::Stalled(_)));
             look = result?;
             slept = true;
         }
         reading.since = None;
         let late = if slept { (self.late.load(Ordering::Relaxed) + 1) % TRIES_AFTER } else { 0 };
         self.late.store(late, Ordering::Relaxed);
-        Ok(())
+        Ok(reading)
+    }
+
+    /// Whether the stream goes on, with a message of no more than `limit` bytes.
+    fn check(&self, reading: &Reading, limit: u64) -> Result<(), StreamError> {
+        if let (true, Some(limit)) = (reading.stalled, self.limits.message_timeout) {
+            return Err(StreamError::Stalled(limit));
+        }
+        Ok(reading.reader.check(limit)?)
     }
 
     fn receive(&self, reader: &mut FrameReader, limit: u64) -> Result<Received, StreamError> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{RawStream, StreamError};
 use crate::protocol::frame::header;
+use crate::raw::connection::turn::Taken;
 use crate::sync::{GaveUp, Wait};
 use crate::sys::sockets::{self, Ready};
 
@@ -28,19 +29,14 @@ impl RawStream {
     /// A wait that ends before the first byte was sent leaves nothing behind. One that ends later leaves a torn
     /// message: this end can send no more then, and says so.
     pub fn send(&self, parts: &[&[u8]], wait: &mut Wait<'_>) -> Result<(), StreamError> {
-        let mut writing = self.writing.take(wait)?;
-        match writing.over {
-            Some(Over::Unfinished(why)) => return Err(StreamError::Unfinished(why)),
-            Some(Over::Stalled(limit)) => return Err(StreamError::Stalled(limit)),
-            None => {}
-        }
+        let mut writing = self.take_writing(wait)?;
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let header = header(length as u64);
         let mut slices = Vec::with_capacity(parts.len() + 1);
         slices.push(IoSlice::new(header.as_bytes()));
         slices.extend(parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)));
         let mut rest = &mut slices[..];
-        let mut since = None;
+        let (mut since, mut is_last) = (None, false);
         while !rest.is_empty() {
             match sockets::send(self.fd.as_fd(), self.kind, rest) {
                 Ok(sent) => {
@@ -50,9 +46,28 @@ impl RawStream {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if since.is_none() {
+                        // Others may send meanwhile, what interrupts this thread too: nothing has gone out yet.
+                        drop(writing);
+                        let slept = self.sleep(Ready::ToSend, None, wait);
+                        writing = self.take_writing(wait)?;
+                        let is_over = matches!(slept, Err(StreamError::GaveUp(GaveUp::TimedOut)));
+                        if !is_over || is_last || wait.is_now() {
+                            slept?;
+                        }
+                        is_last = is_over;
+                        continue;
+                    }
                     let over = match self.sleep(Ready::ToSend, since, wait) {
                         Ok(_) => continue,
-                        Err(StreamError::GaveUp(why)) if since.is_some() => Over::Unfinished(why),
+                        // There may be room since, while the wait was interrupted.
+                        Err(StreamError::Stalled(_) | StreamError::GaveUp(GaveUp::TimedOut))
+                            if !is_last =>
+                        {
+                            is_last = true;
+                            continue;
+                        }
+                        Err(StreamError::GaveUp(why)) => Over::Unfinished(why),
                         Err(StreamError::Stalled(limit)) => Over::Stalled(limit),
                         Err(error) => return Err(error),
                     };
@@ -67,5 +82,15 @@ impl RawStream {
             }
         }
         Ok(())
+    }
+
+    /// The turn to send, unless nothing can be sent any more.
+    fn take_writing(&self, wait: &mut Wait<'_>) -> Result<Taken<'_, Writing>, StreamError> {
+        let writing = self.writing.take(wait)?;
+        match writing.over {
+            Some(Over::Unfinished(why)) => Err(StreamError::Unfinished(why)),
+            Some(Over::Stalled(limit)) => Err(StreamError::Stalled(limit)),
+            None => Ok(writing),
+        }
     }
 }
