@@ -1,5 +1,5 @@
-//! Bytes that claim to be a stream of messages, in pieces of any size: what comes out does not depend on the pieces, and no
-//! more memory is taken than what came deserves.
+//! Bytes that claim to be a stream of messages, in pieces of any size: what comes out does not depend on the pieces,
+//! and no more memory is taken than what came deserves.
 
 use tasuki::protocol::frame::{FrameError, FrameReader, header};
 

@@ -1,5 +1,6 @@
-//! A queue whose memory a broken process left behind is attached and used: header, positions, ring, chunk and block tables
-//! hold nonsense from the beginning, and more comes in between. Errors and garbage, in time; no panic, no access outside.
+//! A queue whose memory a broken process left behind is attached and used: header, positions, ring, chunk and block
+//! tables hold nonsense from the beginning, and more comes in between. Errors and garbage, in time; no panic, no access
+//! outside.
 //!
 //! `segment` writes into a queue in use; here the nonsense is met by what attaches, repairs, throws away and takes many
 //! at a time as well. The lock words get only what a death leaves there: one that names a living thread makes callers

@@ -1,5 +1,5 @@
-//! A connection whose peer sends anything in pieces of any size, and is asked now and then: messages come out whole and in
-//! order, and the end is told for what it is.
+//! A connection whose peer sends anything in pieces of any size, and is asked now and then: messages come out whole and
+//! in order, and the end is told for what it is.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

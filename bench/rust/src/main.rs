@@ -47,8 +47,8 @@ pub struct Question {
 pub struct Side {
     pub name: &'static str,
     pub run: Run,
-    /// How many times as fast as this peer tasuki is meant to be, or, of idleness, which share of a processor tasuki may
-    /// use at most; None when there is no goal.
+    /// How many times as fast as this peer tasuki is meant to be, or, of idleness, which share of a processor tasuki
+    /// may use at most; None when there is no goal.
     pub goal: Option<f64>,
 }
 

@@ -1,7 +1,7 @@
 //! How fast do messages go one way through a pipe: numbers, 1 KiB and 1 MiB of bytes?
 //!
-//! Between two processes. The pipe of the system carries no messages but bytes, so both sides know the length; it is what
-//! is left when nothing is encoded, framed or checked.
+//! Between two processes. The pipe of the system carries no messages but bytes, so both sides know the length; it is
+//! what is left when nothing is encoded, framed or checked.
 
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 

@@ -1,7 +1,7 @@
 //! How fast do small messages go through a queue a hundred at a time: `put_many` and `get_many`?
 //!
-//! A batch is one lock and one commit. crossbeam has no batches; its channel between threads, one number at a time, is the
-//! speed to reach, and our own one at a time says what a batch brings.
+//! A batch is one lock and one commit. crossbeam has no batches; its channel between threads, one number at a time, is
+//! the speed to reach, and our own one at a time says what a batch brings.
 
 use crate::team::{Outcome, Worker, processes, threads};
 use crate::{Done, Question, side};

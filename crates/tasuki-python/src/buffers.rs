@@ -1,5 +1,5 @@
-//! Large buffers beside a pickle: which ones stay out of it, how the frame of codec `PickleBuffers` is laid out, and the
-//! memory that a reader's objects lie in.
+//! Large buffers beside a pickle: which ones stay out of it, how the frame of codec `PickleBuffers` is laid out, and
+//! the memory that a reader's objects lie in.
 //!
 //! The layout is in `tasuki::protocol::codec`. Called by `values.rs`; nothing here knows of queues.
 #![allow(unsafe_code)] // borrows the memory of Python's buffers, and lends that of messages to Python
@@ -25,7 +25,8 @@ const HEAD: usize = 16;
 /// For each buffer: offset, length.
 const ENTRY: usize = 16;
 
-/// The pickle of a large bytearray: a call of `bytearray` with the first buffer, which saves it the way through the pickle.
+/// The pickle of a large bytearray: a call of `bytearray` with the first buffer, which saves it the way through the
+/// pickle.
 pub const BYTEARRAY: &[u8] = b"\x80\x05cbuiltins\nbytearray\n\x97\x85R.";
 
 /// What a pickler calls for each buffer that could stay out of its pickle, and those that did.
@@ -119,8 +120,8 @@ impl Framed {
         const ZEROS: [u8; ALIGNED] = [0; ALIGNED];
         let mut parts = vec![self.head.as_slice()];
         for (number, buffer) in self.buffers.iter().enumerate() {
-            // SAFETY: all of them are in one piece; the bytes are only copied, and if somebody writes into them meanwhile
-            // the copy is a mixture.
+            // SAFETY: all of them are in one piece; the bytes are only copied, and if somebody writes into them
+            // meanwhile the copy is a mixture.
             parts.push(unsafe { bytes_of(buffer) });
             if number + 1 < self.buffers.len() {
                 let len = buffer.len_bytes();
@@ -191,8 +192,8 @@ pub fn copied<'py>(
 
 /// A part of a large message, which it keeps; Python lays its objects over it.
 ///
-/// The memory is this process's and nobody else's until the last object over the message is gone, or the process is. A child
-/// that is forked has a copy, as of all memory.
+/// The memory is this process's and nobody else's until the last object over the message is gone, or the process is. A
+/// child that is forked has a copy, as of all memory.
 #[pyclass(frozen, module = "tasuki._tasuki")]
 pub struct Part {
     message: Arc<PrivateMessage>,
@@ -261,7 +262,8 @@ pub fn in_place<'py>(
     let message = private(py, large)?;
     let copy = |offset: usize, length: usize| {
         let mut bytes = Vec::with_capacity(length);
-        // SAFETY: `Layout` asks for what is inside only; a broken process that writes meanwhile makes the copy a mixture.
+        // SAFETY: `Layout` asks for what is inside only; a broken process that writes meanwhile makes the copy a
+        // mixture.
         unsafe {
             let start = message.as_ptr().add(offset);
             start.copy_to_nonoverlapping(bytes.as_mut_ptr(), length);

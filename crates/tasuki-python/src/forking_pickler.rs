@@ -1,8 +1,8 @@
 //! The pickler that a program has put in the place of `ForkingPickler`, if it has.
 //!
-//! Programs replace its `dumps`, or the class in the modules that use it, directly or as a context's `reducer`. The standard
-//! library looks it up for each message, and so do we: by the identity of the few things that can be replaced, which is
-//! a handful of look-ups in dictionaries. Asked only for what is pickled.
+//! Programs replace its `dumps`, or the class in the modules that use it, directly or as a context's `reducer`. The
+//! standard library looks it up for each message, and so do we: by the identity of the few things that can be replaced,
+//! which is a handful of look-ups in dictionaries. Asked only for what is pickled.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -50,8 +50,8 @@ pub fn replaced(py: Python<'_>, place: Place) -> PyResult<Option<Bound<'_, PyAny
     replaced_unless(py, place, Stock::writes_for)
 }
 
-/// The class to read a pickle with, if that does not read as the standard library's does. Asked for each message, it looks at
-/// no more than reading depends on.
+/// The class to read a pickle with, if that does not read as the standard library's does. Asked for each message, it
+/// looks at no more than reading depends on.
 pub fn replaced_reader(py: Python<'_>, place: Place) -> PyResult<Option<Bound<'_, PyAny>>> {
     replaced_unless(py, place, Stock::reads_for)
 }

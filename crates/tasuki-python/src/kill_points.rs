@@ -1,4 +1,5 @@
-//! For tests, in a module that is built with the feature `kill-points`: makes this process stop in the middle of a step.
+//! For tests, in a module that is built with the feature `kill-points`: makes this process stop in the middle of a
+//! step.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

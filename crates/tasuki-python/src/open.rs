@@ -136,7 +136,8 @@ impl<T> Open<T> {
         };
         let before = self.word.fetch_or(CLOSED, Ordering::SeqCst);
         let owner = self.owner.load(Ordering::SeqCst);
-        // SYNC: with the fence of the compiler in `enter`: an owner that did not see CLOSED is seen in `own` after this.
+        // SYNC: with the fence of the compiler in `enter`: an owner that did not see CLOSED is seen in `own` after
+        // this.
         let is_sure = matches!(owner, NOBODY | NEVER)
             || owner == raw::thread_mark()
             || raw::fence_all_threads();

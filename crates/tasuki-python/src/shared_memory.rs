@@ -1,7 +1,7 @@
 //! Shared memory with a name as Python's buffer, and the items of the list that may be in it.
 //!
-//! The mapping ends with this object and with nothing else: a view, of Python's or numpy's, keeps it. Names, the resource
-//! tracker and the classes are the business of `tasuki/shared_memory.py`.
+//! The mapping ends with this object and with nothing else: a view, of Python's or numpy's, keeps it. Names, the
+//! resource tracker and the classes are the business of `tasuki/shared_memory.py`.
 
 use std::ffi::c_int;
 use std::io;

@@ -101,8 +101,8 @@ pub fn encode<'a>(
     Ok(Encoded { handles, ..written? })
 }
 
-/// As `encode`, as a pickle, for a message that can carry no descriptors. Handles inside it are tickets, good as long as this
-/// process has the objects; connections are lent as the standard library's are.
+/// As `encode`, as a pickle, for a message that can carry no descriptors. Handles inside it are tickets, good as long
+/// as this process has the objects; connections are lent as the standard library's are.
 pub fn encode_with_tickets<'a>(object: &Bound<'_, PyAny>, place: Place) -> PyResult<Encoded<'a>> {
     transfer::without_table(|| pickled(object, place))
 }

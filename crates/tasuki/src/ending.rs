@@ -1,5 +1,5 @@
-//! How a process or a thread ends: its exit code, what a panic said, and why it was not started or has no result, which is
-//! [`ProcessError`]. What `launch`, `thread` and their fronts have in common.
+//! How a process or a thread ends: its exit code, what a panic said, and why it was not started or has no result, which
+//! is [`ProcessError`]. What `launch`, `thread` and their fronts have in common.
 
 use std::any::Any;
 use std::io;

@@ -8,8 +8,8 @@ use crate::protocol::element;
 
 /// Plain data: numbers, arrays of numbers, structs of such with `#[repr(C)]` and the zerocopy derives.
 ///
-/// Implemented for every type that qualifies. Not `bool`, `char`, enums or references: another process could write bytes
-/// that are no value of theirs; nor structs with padding, whose bytes are undefined.
+/// Implemented for every type that qualifies. Not `bool`, `char`, enums or references: another process could write
+/// bytes that are no value of theirs; nor structs with padding, whose bytes are undefined.
 ///
 /// ```
 /// #[derive(Clone, Copy, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)]

@@ -1,5 +1,5 @@
-//! A process was stopped in the middle of a step of an arena: nobody waits for it, and what others had to leave for later is
-//! done once, by those who had to do it.
+//! A process was stopped in the middle of a step of an arena: nobody waits for it, and what others had to leave for
+//! later is done once, by those who had to do it.
 #![cfg(feature = "kill-points")]
 
 mod support;

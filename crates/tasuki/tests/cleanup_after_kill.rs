@@ -91,8 +91,8 @@ fn nothing_is_left(label: &str, sockets: &Words) {
     let inodes: BTreeSet<u64> =
         sockets.iter().map(|inode| inode.load(SeqCst)).filter(|&inode| inode != 0).collect();
     assert!(inodes.len() >= 20, "{inodes:?}");
-    // Dead processes give back their memory at the kernel's leisure; what went round in circles is collected when the next
-    // socket closes.
+    // Dead processes give back their memory at the kernel's leisure; what went round in circles is collected when the
+    // next socket closes.
     until("no process has its memory", || who_has(label).is_empty());
     until("no socket is left", || {
         drop(Queue::<u8>::unbounded());

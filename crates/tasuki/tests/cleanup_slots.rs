@@ -1,4 +1,5 @@
-//! Ten thousand objects cost a handful of descriptors, come and go without a trace, and those of the killed are used again.
+//! Ten thousand objects cost a handful of descriptors, come and go without a trace, and those of the killed are used
+//! again.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! A reader or writer is killed or stopped anywhere inside its calls: the others go on, nobody is forgotten, and a death
-//! is told if the dead process was writing.
+//! A reader or writer is killed or stopped anywhere inside its calls: the others go on, nobody is forgotten, and a
+//! death is told if the dead process was writing.
 #![cfg(feature = "kill-points")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! The crash table: which primitive, killed at which moment, and what the survivors see, for processes that were spawned
-//! and for forked ones.
+//! The crash table: which primitive, killed at which moment, and what the survivors see, for processes that were
+//! spawned and for forked ones.
 //!
 //! ```text
 //! killed while   Lock, RLock                Semaphore              Condition, Event   Barrier
@@ -317,7 +317,8 @@ fn reaches(how_far: &Value<u32>, wanted: u32) {
     }
 }
 
-/// Waits until the victim is at `wanted`, if that is to be seen from outside: some moments are shorter than a look takes.
+/// Waits until the victim is at `wanted`, if that is to be seen from outside: some moments are shorter than a look
+/// takes.
 fn looks_for(how_far: &Value<u32>, wanted: u32) {
     const LOOKS: u32 = 100_000;
     for _ in 0..LOOKS {

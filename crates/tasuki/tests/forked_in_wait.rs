@@ -1,5 +1,5 @@
-//! A caller's check forks while the caller waits for a section in which another process was stopped: the child is told, and has
-//! touched nothing of its parent's.
+//! A caller's check forks while the caller waits for a section in which another process was stopped: the child is told,
+//! and has touched nothing of its parent's.
 #![cfg(feature = "kill-points")]
 
 mod support;

@@ -265,8 +265,8 @@ fn a_handle_to_what_is_gone_never_opens_what_comes_after_it_in_the_same_place() 
         let open = |record: &Vec<u8>| {
             RawHandle::open(record, &mut |_| Ok(arena.fds[0].try_clone().unwrap()))
         };
-        // Three in a row, of which only the handles stay. A fork that is under way in a process that has the arena, too,
-        // would keep the objects: once more then.
+        // Three in a row, of which only the handles stay. A fork that is under way in a process that has the arena,
+        // too, would keep the objects: once more then.
         let mut stale: Vec<Vec<u8>> = Vec::new();
         until("nobody holds them", || {
             let locks: Vec<RawLock> = (0..3).map(|_| RawLock::create(false).unwrap()).collect();

@@ -1,4 +1,5 @@
-//! What several threads use and one closes, as the Python front has it: freed once, when the last one lets go, never before.
+//! What several threads use and one closes, as the Python front has it: freed once, when the last one lets go, never
+//! before.
 
 #[allow(dead_code)] // the front uses more of it
 #[path = "../../tasuki-python/src/open.rs"]

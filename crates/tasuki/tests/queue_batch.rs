@@ -1,4 +1,5 @@
-//! Many messages at a time: the same messages in the same order as one by one, within the same limits, seen all at once.
+//! Many messages at a time: the same messages in the same order as one by one, within the same limits, seen all at
+//! once.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Many selects over many sources at once, with timeouts, from several processes, some of which are killed: every message
-//! comes to exactly one of them, and nobody sleeps on.
+//! Many selects over many sources at once, with timeouts, from several processes, some of which are killed: every
+//! message comes to exactly one of them, and nobody sleeps on.
 
 mod support;
 
@@ -141,8 +141,8 @@ fn every_message_comes_to_one_select() {
     assert!(sources.small.is_empty() && sources.large.is_empty() && sources.receiver.is_empty());
 }
 
-/// Selecting processes are killed at any moment, again and again: a message is lost only with the one that took it, and the
-/// others go on.
+/// Selecting processes are killed at any moment, again and again: a message is lost only with the one that took it, and
+/// the others go on.
 #[test]
 fn kills_lose_at_most_what_was_taken() {
     let _watchdog = watchdog_of(Duration::from_secs(600));

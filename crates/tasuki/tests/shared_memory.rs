@@ -1,4 +1,5 @@
-//! Memory with a name is there for all who know the name, goes with its creator unless it is kept, and is reserved or refused.
+//! Memory with a name is there for all who know the name, goes with its creator unless it is kept, and is reserved or
+//! refused.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! Memory with a name beside a system that does not give it: full, small, read-only and missing /dev/shm, signals, kills.
+//! Memory with a name beside a system that does not give it: full, small, read-only and missing /dev/shm, signals,
+//! kills.
 #![allow(unsafe_code)] // namespaces, mounts and timers
 
 mod support;

@@ -1,5 +1,6 @@
-//! A process is stopped in the middle of a step of something that others synchronise with: what has a timeout keeps it, and what
-//! is nobody's business but the caller's does not wait at all. When the stopped one goes on, everything is as it should be.
+//! A process is stopped in the middle of a step of something that others synchronise with: what has a timeout keeps it,
+//! and what is nobody's business but the caller's does not wait at all. When the stopped one goes on, everything is as
+//! it should be.
 #![cfg(feature = "kill-points")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! A process forks again and again while its other threads put: each child uses the same queue at once, and every message
-//! of parents and children is accounted for.
+//! A process forks again and again while its other threads put: each child uses the same queue at once, and every
+//! message of parents and children is accounted for.
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! A message of 3 GiB, longer than any 32-bit length, arrives whole in another process.
 //!
-//! It is written once, copied into shared memory and out of it. Where the machine has not so much memory to spare, the test
-//! says so and sends what fits. The ordinary suite sends 300 MiB; `TASUKI_SOAK=1` (`make soak`) sends the 3 GiB.
+//! It is written once, copied into shared memory and out of it. Where the machine has not so much memory to spare, the
+//! test says so and sends what fits. The ordinary suite sends 300 MiB; `TASUKI_SOAK=1` (`make soak`) sends the 3 GiB.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Receivers that give up in the middle of large messages, at every moment, and go on with them: nothing is lost, and the parts
-//! that come later wake them.
+//! Receivers that give up in the middle of large messages, at every moment, and go on with them: nothing is lost, and
+//! the parts that come later wake them.
 
 mod support;
 
@@ -8,7 +8,8 @@ use std::time::Duration;
 use support::{Dice, Ended, fork, watchdog};
 use tasuki::connection::simplex;
 
-/// Were a receiver that goes on woken by the end of its slice of time only, these would take minutes, and the watchdog ends that.
+/// Were a receiver that goes on woken by the end of its slice of time only, these would take minutes, and the watchdog
+/// ends that.
 const MESSAGES: u64 = 1000;
 const LEN: usize = 1 << 20;
 

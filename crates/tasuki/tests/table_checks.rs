@@ -1,5 +1,5 @@
-//! Checks in waits, as a table: what waits, and what its check does before it says "stop". The call ends as interrupted, it has
-//! taken nothing, and what the check made true is there for the next one.
+//! Checks in waits, as a table: what waits, and what its check does before it says "stop". The call ends as
+//! interrupted, it has taken nothing, and what the check made true is there for the next one.
 //!
 //! | waits | the check | afterwards |
 //! |---|---|---|

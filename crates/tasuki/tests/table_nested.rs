@@ -1,9 +1,9 @@
-//! User code inside waits for the engine's own locks: what a call waits in, what its check (signal handlers, finalisers) uses
-//! there, and where the process dies afterwards. A table.
+//! User code inside waits for the engine's own locks: what a call waits in, what its check (signal handlers,
+//! finalisers) uses there, and where the process dies afterwards. A table.
 //!
-//! Somebody is stopped inside an object's section, so that a call on the same object waits for the section's lock and asks its
-//! check. The check uses other objects, lets the stopped one go on, and arms a kill point: the caller dies in its
-//! section, or right after it. Nothing that the check did may have taken away what tells the kernel of that: the
+//! Somebody is stopped inside an object's section, so that a call on the same object waits for the section's lock and
+//! asks its check. The check uses other objects, lets the stopped one go on, and arms a kill point: the caller dies in
+//! its section, or right after it. Nothing that the check did may have taken away what tells the kernel of that: the
 //! others get the lock, though the dead one is a zombie that nobody waits for, and everything goes on.
 #![cfg(feature = "kill-points")]
 
@@ -62,8 +62,8 @@ impl Call {
         ]
     }
 
-    /// Makes this process known to the object, so that the next lock which is taken is the object's. A joinable queue gets
-    /// a task to be reported.
+    /// Makes this process known to the object, so that the next lock which is taken is the object's. A joinable queue
+    /// gets a task to be reported.
     fn touch(&self) {
         match self {
             Call::Put(queue) | Call::PutBlock(queue) | Call::Get(queue) => {

@@ -90,7 +90,8 @@ class RwLock(_tasuki.RwLock, handles.Owned):
 
     A writer that waits lets no new reader in before it. A reader that is killed is forgotten; when a writer is, the next one to
     get the lock, to read or to write, is told as `on_owner_died` says. Not recursive: a thread that reads and asks again, to read
-    or to write, may wait for itself. At most 128 processes read at the same time; a further one waits. The standard library has
+    or to write, may wait for itself. A child that is forked inside `with lock.read()` does not read, and is told so where the
+    block ends. At most 128 processes read at the same time; a further one waits. The standard library has
     none.
     """
 

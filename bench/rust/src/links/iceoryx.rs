@@ -1,8 +1,8 @@
 //! iceoryx2: samples in shared memory that a publisher loans and a subscriber reads in place.
 //!
-//! A subscriber has no wait of its own. One that is to answer at once looks again and again; one that is to sleep has an
-//! event beside its service, which the publisher's side raises after each sample, as iceoryx2's own examples do.
-//! Its files have the names that `bench/run.py` gives, which removes what a killed run leaves.
+//! A subscriber has no wait of its own. One that is to answer at once looks again and again; one that is to sleep has
+//! an event beside its service, which the publisher's side raises after each sample, as iceoryx2's own examples do. Its
+//! files have the names that `bench/run.py` gives, which removes what a killed run leaves.
 
 use iceoryx2::port::listener::Listener;
 use iceoryx2::port::notifier::Notifier;

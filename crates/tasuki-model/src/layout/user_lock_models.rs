@@ -1,4 +1,5 @@
-//! The users' lock: one at a time, and whoever sleeps is woken, also when a releaser took away the mark of several sleepers.
+//! The users' lock: one at a time, and whoever sleeps is woken, also when a releaser took away the mark of several
+//! sleepers.
 
 use std::sync::Arc;
 

@@ -201,8 +201,8 @@ impl Connection {
         self.adopt_transport(Transport::of_descriptor(number, limits), readable, writable)
     }
 
-    /// Of a connection in the standard library's form that is about to go to another process, its limits: `max_message` and
-    /// `message_timeout`. Of a pipe None.
+    /// Of a connection in the standard library's form that is about to go to another process, its limits: `max_message`
+    /// and `message_timeout`. Of a pipe None.
     #[getter]
     fn _stream_limits(&self, py: Python<'_>) -> PyResult<Option<(Option<u64>, Option<f64>)>> {
         let transport = self.open()?;

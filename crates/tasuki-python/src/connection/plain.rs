@@ -1,5 +1,5 @@
-//! The objects that have a codec of their own, written and read with the interpreter's own functions: for `quick`, whose
-//! rules they keep. What they make nothing of goes through `values`, which gives the same result for the rest.
+//! The objects that have a codec of their own, written and read with the interpreter's own functions: for `quick`,
+//! whose rules they keep. What they make nothing of goes through `values`, which gives the same result for the rest.
 #![allow(unsafe_code)] // functions of the interpreter
 
 use std::ptr;

@@ -1,5 +1,5 @@
-//! A Python object becomes MessagePack, or an error that names the place in it that cannot. What becomes what is in the table
-//! of `msgpack.rs`; called by put, it reads no message.
+//! A Python object becomes MessagePack, or an error that names the place in it that cannot. What becomes what is in the
+//! table of `msgpack.rs`; called by put, it reads no message.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! MessagePack becomes a Python object, or an error: what is read was written by another process and may be anything. What
-//! becomes what is in the table of `msgpack.rs`; called by get, it writes no message.
+//! MessagePack becomes a Python object, or an error: what is read was written by another process and may be anything.
+//! What becomes what is in the table of `msgpack.rs`; called by get, it writes no message.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -1,5 +1,5 @@
-//! `get_lock()` and the property `value` of numbers without pyo3's wrapper: `with v.get_lock(): v.value += 1` calls them three
-//! times.
+//! `get_lock()` and the property `value` of numbers without pyo3's wrapper: `with v.get_lock(): v.value += 1` calls
+//! them three times.
 #![allow(unsafe_code)] // functions that the interpreter calls, with its pointers
 
 use std::ffi::{c_int, c_void};

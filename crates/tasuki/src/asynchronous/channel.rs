@@ -12,8 +12,8 @@ impl<T: Message> Receiver<T> {
     /// Cancel safe: a future that is dropped has taken nothing.
     ///
     /// # Errors
-    /// As [`recv`](Receiver::recv), where the end is told at once, also after a kill; and outside of a tokio runtime, when
-    /// there is something to wait for.
+    /// As [`recv`](Receiver::recv), where the end is told at once, also after a kill; and outside of a tokio runtime,
+    /// when there is something to wait for.
     ///
     /// # Panics
     /// In a runtime that was built without `enable_io`, as all that tokio has for descriptors.

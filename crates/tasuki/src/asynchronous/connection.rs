@@ -9,8 +9,8 @@ use crate::raw::TransportFailure;
 impl<S, R: Message> Connection<S, R> {
     /// Receives the next message, waiting for one without blocking the thread.
     ///
-    /// Cancel safe: a future that is dropped has received nothing; of a large message of which a part came, the next call
-    /// receives the rest. There is no such form of `send`: a pipe has no descriptor that shows room.
+    /// Cancel safe: a future that is dropped has received nothing; of a large message of which a part came, the next
+    /// call receives the rest. There is no such form of `send`: a pipe has no descriptor that shows room.
     ///
     /// # Errors
     /// As [`recv`](Connection::recv); and outside of a tokio runtime, when there is something to wait for.

@@ -29,11 +29,11 @@ impl<T: Message> Queue<T> {
 
     /// Puts a message, waiting for room without blocking the thread.
     ///
-    /// Cancel safe: a future that is dropped has put nothing. The value is dropped with it; who wants to keep it waits with
-    /// a clone, or for room and then calls [`try_put`](Queue::try_put).
+    /// Cancel safe: a future that is dropped has put nothing. The value is dropped with it; who wants to keep it waits
+    /// with a clone, or for room and then calls [`try_put`](Queue::try_put).
     ///
-    /// Unlike [`put`](Queue::put), this does not find out that every process which got from the queue is gone. A channel
-    /// tells that.
+    /// Unlike [`put`](Queue::put), this does not find out that every process which got from the queue is gone. A
+    /// channel tells that.
     ///
     /// # Errors
     /// As [`put`](Queue::put); and outside of a tokio runtime, when there is something to wait for.

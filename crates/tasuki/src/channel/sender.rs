@@ -15,16 +15,16 @@ use crate::{encoded, raw};
 /// The end of a channel into which messages go, from [`channel`](crate::channel()) and [`bounded`](crate::bounded).
 ///
 /// A clone is another handle to the same end. Handles are serde values: pass them as arguments of a
-/// [`Process`](crate::Process), or send them through a channel or queue. A sender that is on its way in a message is one
-/// that exists.
+/// [`Process`](crate::Process), or send them through a channel or queue. A sender that is on its way in a message is
+/// one that exists.
 ///
 /// - `send` is done when it returns: the message is received even if its sender is killed the next instant.
 /// - Messages of one sender arrive in the order in which it sent them, and each is received at most once.
-/// - When the last sender is gone, by drop or by kill, in whatever process, receivers get what is left and then the error
-///   [`is_disconnected`](super::RecvError::is_disconnected). So a process that hands its sender on and keeps a
+/// - When the last sender is gone, by drop or by kill, in whatever process, receivers get what is left and then the
+///   error [`is_disconnected`](super::RecvError::is_disconnected). So a process that hands its sender on and keeps a
 ///   clone keeps the receivers waiting.
-/// - When the last receiver is gone, `send` fails and gives the value back: at once if it was dropped; within a tenth of a
-///   second, or half a second in a `send` that waits for room, if it was killed.
+/// - When the last receiver is gone, `send` fails and gives the value back: at once if it was dropped; within a tenth
+///   of a second, or half a second in a `send` that waits for room, if it was killed.
 pub struct Sender<T> {
     raw: RawSender,
     message: PhantomData<fn(T)>,

@@ -8,7 +8,8 @@
 //! turns   counts what those without an entry sleep on, when more wait than there are entries
 //! ```
 //! Only who holds the condition's own lock takes entries and notifies; the waiting thread frees its own without it, by
-//! compare-and-swap, so that a process stopped with the lock keeps nobody from giving up in time. The steps, and why no notification is lost or absorbed by the dead, are in `README.md`, "Condition".
+//! compare-and-swap, so that a process stopped with the lock keeps nobody from giving up in time. The steps, and why no
+//! notification is lost or absorbed by the dead, are in `README.md`, "Condition".
 #![allow(unsafe_code)] // declares which types may lie in shared memory
 
 use super::failure::AcquireFailure;
@@ -225,8 +226,8 @@ impl ConditionView<'_> {
         }
     }
 
-    /// Whether the parent, in whose wait this process was forked, waits where it did. If not, a notification came that may have been
-    /// for this process as well, had it had a seat.
+    /// Whether the parent, in whose wait this process was forked, waits where it did. If not, a notification came that
+    /// may have been for this process as well, had it had a seat.
     pub(crate) fn still_waits(self, seat: Seat, ticket: u32) -> bool {
         !self.is_notified(seat) && self.ticket_of(seat) == ticket
     }
@@ -317,8 +318,8 @@ impl ConditionView<'_> {
         token.is_some_and(|token| Some(token) == me || self.segment.roster().is_alive(token))
     }
 
-    /// Notifies one, unless it has just left. `next` is the first ticket that comes too late for this. The caller has the
-    /// condition's lock.
+    /// Notifies one, unless it has just left. `next` is the first ticket that comes too late for this. The caller has
+    /// the condition's lock.
     fn mark(self, index: usize, next: u32, all: u32) -> bool {
         let entry = &self.words.entries[index];
         let word = entry.word.load(Ordering::Relaxed);
@@ -403,8 +404,8 @@ impl ConditionView<'_> {
         lock.is_some_and(|lock| lock.view.owner_is_dead())
     }
 
-    /// Gives the notifications of the dead, and of those who were interrupted, to others; not while the list is busy, since
-    /// another look comes half a second later.
+    /// Gives the notifications of the dead, and of those who were interrupted, to others; not while the list is busy,
+    /// since another look comes half a second later.
     pub(crate) fn pass_on(self) {
         if (0..self.high()).any(|index| self.is_owed(index)) {
             if let Some(held) = self.words.lock.try_lock() {

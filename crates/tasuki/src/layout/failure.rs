@@ -1,7 +1,8 @@
-//! Why a call of the engine ended without what it was for: one type for what has no other end, one for what carries messages.
+//! Why a call of the engine ended without what it was for: one type for what has no other end, one for what carries
+//! messages.
 //!
-//! They go as they are from where a wait ends up to the error of whoever uses the object, who knows what to say. A result with one is
-//! two words long, since every call moves one through some layers: what is seldom lies in a box.
+//! They go as they are from where a wait ends up to the error of whoever uses the object, who knows what to say. A
+//! result with one is two words long, since every call moves one through some layers: what is seldom lies in a box.
 
 use crate::error::Error;
 use crate::segment::death::Death;

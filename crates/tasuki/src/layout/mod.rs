@@ -1,5 +1,5 @@
-//! What lies in shared memory and the protocols on it: queues and what users synchronise with, offsets and atomics only.
-//! `README.md` beside this file has a section for each.
+//! What lies in shared memory and the protocols on it: queues and what users synchronise with, offsets and atomics
+//! only. `README.md` beside this file has a section for each.
 
 pub(crate) mod barrier;
 pub(crate) mod condition;

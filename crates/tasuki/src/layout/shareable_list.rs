@@ -1,7 +1,7 @@
 //! The list that Python's standard library keeps in shared memory: its layout read, written and laid out anew.
 //!
-//! Who may be in it is the standard library itself, so not a byte is ours to choose: see README.md, with the one liberty
-//! taken. Called by the fronts of both languages; it takes no lock and trusts nothing that it reads.
+//! Who may be in it is the standard library itself, so not a byte is ours to choose: see README.md, with the one
+//! liberty taken. Called by the fronts of both languages; it takes no lock and trusts nothing that it reads.
 
 use crate::sys::memory::Mapping;
 

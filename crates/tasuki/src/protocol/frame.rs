@@ -44,8 +44,8 @@ impl Header {
     }
 }
 
-/// Why a stream holds no message. But for a length that somebody else may accept this is for good: nothing says where the
-/// next message would begin.
+/// Why a stream holds no message. But for a length that somebody else may accept this is for good: nothing says where
+/// the next message would begin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -192,8 +192,8 @@ impl FrameReader {
         }
     }
 
-    /// Whether the message that has begun, if there is one, is within a limit: who reads into [`room`](FrameReader::room)
-    /// asks first, since the limit may be another one than when its header came.
+    /// Whether the message that has begun, if there is one, is within a limit: who reads into
+    /// [`room`](FrameReader::room) asks first, since the limit may be another one than when its header came.
     ///
     /// # Errors
     /// When it is longer, or the stream is over.

@@ -180,7 +180,8 @@ pub fn provide<R>(incoming: Incoming, f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Runs `f` with no table open on this thread, whatever message is being written: for what goes into another one than that.
+/// Runs `f` with no table open on this thread, whatever message is being written: for what goes into another one than
+/// that.
 pub fn without_table<R>(f: impl FnOnce() -> R) -> R {
     struct Hidden(Vec<Outgoing>);
     impl Drop for Hidden {

@@ -28,8 +28,8 @@ impl Kind {
         }
     }
 
-    /// How much of it a process maps from the start, if it can become, or is by now, `len` bytes long: all of what does not
-    /// grow. The file has that from the start, too.
+    /// How much of it a process maps from the start, if it can become, or is by now, `len` bytes long: all of what does
+    /// not grow. The file has that from the start, too.
     pub(super) fn core_len(self, len: usize) -> usize {
         match self {
             Kind::Queue => len.min(pieces::CORE),
@@ -97,8 +97,8 @@ impl Header {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// Whether this process, which has the segment and may have been forked since, is in the same pid namespace as who made
-    /// it. Without /proc that can only be told of one whose parent is in another one.
+    /// Whether this process, which has the segment and may have been forked since, is in the same pid namespace as who
+    /// made it. Without /proc that can only be told of one whose parent is in another one.
     pub(super) fn is_of_our_namespace(&self) -> bool {
         let theirs = self.pid_namespace.load(Ordering::Relaxed);
         let ours = identity::pid_namespace();

@@ -63,8 +63,8 @@ impl Part {
         let end = count.checked_mul(size_of::<T>()).and_then(|len| len.checked_add(offset));
         let inside = end.is_some_and(|end| end <= self.len);
         assert!(inside && offset.is_multiple_of(align_of::<T>()), "a place inside the object");
-        // SAFETY: the range is inside the part and with it inside the mapping, which `segment` keeps; the base is aligned
-        // to more than the type and the offset to as much; `Shared` types accept any bytes and are only changed
+        // SAFETY: the range is inside the part and with it inside the mapping, which `segment` keeps; the base is
+        // aligned to more than the type and the offset to as much; `Shared` types accept any bytes and are only changed
         // atomically.
         unsafe { std::slice::from_raw_parts(self.base.add(offset).cast::<T>().as_ptr(), count) }
     }

@@ -1,9 +1,9 @@
 //! The part of a segment beyond its core: mapped piece by piece, when somebody gets there, and never moved.
 //!
-//! A piece is half of an octave: `[2^e, 1.5 * 2^e)` or `[1.5 * 2^e, 2^(e+1))`, from where the core ends. So the place of
-//! each is known from an offset alone, all addresses stay, thirty mappings reach to 64 GiB, and what is mapped is in
-//! proportion to what is used. A range lies in one piece or nowhere: whatever has a power of two as its length and begins
-//! at a multiple of it, or at one and a half of it, does.
+//! A piece is half of an octave: `[2^e, 1.5 * 2^e)` or `[1.5 * 2^e, 2^(e+1))`, from where the core ends. So the place
+//! of each is known from an offset alone, all addresses stay, thirty mappings reach to 64 GiB, and what is mapped is in
+//! proportion to what is used. A range lies in one piece or nowhere: whatever has a power of two as its length and
+//! begins at a multiple of it, or at one and a half of it, does.
 #![allow(unsafe_code)] // keeps the addresses of mappings
 
 use std::io;
@@ -55,7 +55,8 @@ impl Pieces {
         Pieces { bases: [const { AtomicPtr::new(ptr::null_mut()) }; COUNT], capacity }
     }
 
-    /// The address of a range that begins beyond the core, if its piece is mapped; the caller knows that it is in the file.
+    /// The address of a range that begins beyond the core, if its piece is mapped; the caller knows that it is in the
+    /// file.
     #[inline]
     pub(super) fn find(&self, offset: usize, end: usize) -> Option<NonNull<u8>> {
         let piece = self.piece(offset, end)?;

@@ -35,8 +35,8 @@ impl<T: Shared> Deref for Placed<T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: `new` had a reference to it; the segment lives, so its mapping does; `Shared` types accept any bytes and are
-        // only changed atomically.
+        // SAFETY: `new` had a reference to it; the segment lives, so its mapping does; `Shared` types accept any bytes
+        // and are only changed atomically.
         unsafe { self.at.as_ref() }
     }
 }

@@ -1,7 +1,7 @@
 //! One object in an arena: a reference of this process to a run of slots, for as long as it is there.
 //!
-//! Everything small that is shared is in one of these, and so is a pipe's ring. It chooses the arena among those that this
-//! process has, or has one made; what happens inside an arena is `arena.rs`'s.
+//! Everything small that is shared is in one of these, and so is a pipe's ring. It chooses the arena among those that
+//! this process has, or has one made; what happens inside an arena is `arena.rs`'s.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,8 +38,8 @@ impl Slot {
         Slot::allocate_backed(kind, len, len)
     }
 
-    /// As `allocate`, for an object of several pages whose first `backed` bytes alone get memory and are zeroed. The rest
-    /// it gets with `back`, and there may be anything in it.
+    /// As `allocate`, for an object of several pages whose first `backed` bytes alone get memory and are zeroed. The
+    /// rest it gets with `back`, and there may be anything in it.
     pub(crate) fn allocate_backed(
         kind: SlotKind,
         len: usize,
@@ -197,8 +197,8 @@ impl Slot {
 
     /// From now on whoever would free the object asks whether there are leases.
     fn note_lease(&self) {
-        // SYNC: with the load in `is_leased`: its caller has the arena's lock, under which this process, that holds the object,
-        // gives up its hold after this.
+        // SYNC: with the load in `is_leased`: its caller has the arena's lock, under which this process, that holds the
+        // object, gives up its hold after this.
         self.entry().fetch_or(LEASED, Ordering::SeqCst);
     }
 }

@@ -4,12 +4,15 @@ use super::{Item, ListError, RawSharedMemory, SharedMemory, with_new_name};
 use crate::error::Error;
 use crate::raw::shared_memory::list_image;
 
-/// A list of a fixed number of items in [`SharedMemory`], which Python's `ShareableList` opens by its name, and the other way round.
+/// A list of a fixed number of items in [`SharedMemory`], which Python's `ShareableList` opens by its name, and the
+/// other way round.
 ///
-/// Items are [`Item`]s: integers, floats, truth values, texts, bytes and nothing. Each can be replaced by any other that needs no
-/// more room than it was made with: 8 bytes, or for texts and bytes about the next multiple of 8 above their length.
+/// Items are [`Item`]s: integers, floats, truth values, texts, bytes and nothing. Each can be replaced by any other
+/// that needs no more room than it was made with: 8 bytes, or for texts and bytes about the next multiple of 8 above
+/// their length.
 ///
-/// Nobody takes a lock: a reader may meet an item that is half replaced. Have a [`Lock`](crate::Lock) when there are writers.
+/// Nobody takes a lock: a reader may meet an item that is half replaced. Have a [`Lock`](crate::Lock) when there are
+/// writers.
 ///
 /// ```
 /// use tasuki::shared_memory::Item;

@@ -17,9 +17,9 @@ use crate::synchronize::{LockError, guarded, serialize_value};
 ///
 /// It has as many elements as it was made with. Its memory is there from the start: an array that does not fit is an
 /// error when it is made, and no process is killed for writing into it later. A clone is another handle to the same
-/// array; handles travel as those of a [`Queue`](crate::Queue) do. It is Python's `Array` as well: a Rust `Array<f64>` and a
-/// Python `Array("d", ..)` can be one, and so can a Rust array and a `tasuki.shared_array` of numpy. An `Array<u8>` opens any
-/// array, as its bytes.
+/// array; handles travel as those of a [`Queue`](crate::Queue) do. It is Python's `Array` as well: a Rust `Array<f64>`
+/// and a Python `Array("d", ..)` can be one, and so can a Rust array and a `tasuki.shared_array` of numpy. An
+/// `Array<u8>` opens any array, as its bytes.
 ///
 /// ```
 /// let temperatures: tasuki::Array<f64> = tasuki::Array::new(24)?;
@@ -78,8 +78,8 @@ impl<T: Plain> Array<T> {
         self.raw.is_empty()
     }
 
-    /// The element at this moment, without the lock. Up to 8 bytes it is one that somebody set; a longer one may be half
-    /// old and half new while another process writes: use [`lock`](Array::lock) then.
+    /// The element at this moment, without the lock. Up to 8 bytes it is one that somebody set; a longer one may be
+    /// half old and half new while another process writes: use [`lock`](Array::lock) then.
     ///
     /// # Panics
     /// When there is no such element, as for a slice.
@@ -244,7 +244,8 @@ impl<'de, T: Plain> Deserialize<'de> for Array<T> {
 /// The right to use an array's elements; the lock is free again when this is dropped.
 ///
 /// Elements are copied out and in, since other processes may not ask for the lock: a reference into memory that changes
-/// is nothing that safe Rust has. A program that knows its peers gets one from [`as_mut_slice`](ArrayGuard::as_mut_slice).
+/// is nothing that safe Rust has. A program that knows its peers gets one from
+/// [`as_mut_slice`](ArrayGuard::as_mut_slice).
 #[must_use = "the lock is free again as soon as the guard is dropped"]
 pub struct ArrayGuard<'a, T: Plain> {
     array: &'a Array<T>,
@@ -376,8 +377,8 @@ impl<T: Plain> ArrayGuard<'_, T> {
 impl<T: Plain> Drop for ArrayGuard<'_, T> {
     fn drop(&mut self) {
         let lock = self.array.raw.lock();
-        // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have released
-        // it, which any process may. There is nothing to do then.
+        // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have
+        // released it, which any process may. There is nothing to do then.
         if !lock.is_mine().unwrap_or(false) {
             return;
         }

@@ -187,7 +187,8 @@ impl<T: AtomicInteger> Value<T> {
     }
 }
 
-/// Atomic operations on an element, which take no lock; see [`AtomicNumber`]. As for a slice, an index that is outside is a panic.
+/// Atomic operations on an element, which take no lock; see [`AtomicNumber`]. As for a slice, an index that is outside
+/// is a panic.
 impl<T: AtomicNumber> Array<T> {
     /// The element at this moment.
     #[inline]

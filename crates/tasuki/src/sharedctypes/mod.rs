@@ -1,4 +1,5 @@
-//! Plain data that several processes share: one value, an array, and operations on their numbers that nothing comes between.
+//! Plain data that several processes share: one value, an array, and operations on their numbers that nothing comes
+//! between.
 
 mod array;
 mod atomics;

@@ -12,7 +12,8 @@ use crate::synchronize::{Lock, LockError, LockGuard, deserialize_value, serializ
 /// Some plain data that several processes read and change, such as a counter.
 ///
 /// It is a [`Lock`] with shortcuts. A clone is another handle to the same value; handles travel as those of a
-/// [`Queue`](crate::Queue) do. It is Python's `Value` as well: a Rust `Value<i32>` and a Python `Value("i")` can be one.
+/// [`Queue`](crate::Queue) do. It is Python's `Value` as well: a Rust `Value<i32>` and a Python `Value("i")` can be
+/// one.
 ///
 /// ```
 /// let total = tasuki::Value::new(0_i64)?;

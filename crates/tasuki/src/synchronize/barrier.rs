@@ -12,9 +12,9 @@ use crate::raw::{self, GaveUp, NotPassed, RawArrived, RawBarrier, RawHandle, Wai
 /// A place where so many processes or threads wait until all of them have come; then it can be used again.
 ///
 /// Unlike [`std::sync::Barrier`] it can *break*: when a party's timeout runs out, when somebody calls
-/// [`abort`](Barrier::abort), or when a party that is needed dies. All who wait then, and all who come, get an error that
-/// says why, until somebody calls [`reset`](Barrier::reset). A party is needed if it waits in this round, or passed the
-/// last one and was killed since; one that dies before it ever came is not known.
+/// [`abort`](Barrier::abort), or when a party that is needed dies. All who wait then, and all who come, get an error
+/// that says why, until somebody calls [`reset`](Barrier::reset). A party is needed if it waits in this round, or
+/// passed the last one and was killed since; one that dies before it ever came is not known.
 ///
 /// A clone is another handle to the same barrier; handles travel as those of a [`Queue`](crate::Queue) do, to Python
 /// and back, where it is `Barrier` as well.
@@ -65,8 +65,8 @@ impl Barrier {
         self.wait_within(&mut Wait::until(deadline), None::<fn()>)
     }
 
-    /// As [`wait`](Barrier::wait). The party that comes last runs its `action` before anybody goes on; the other parties'
-    /// are dropped.
+    /// As [`wait`](Barrier::wait). The party that comes last runs its `action` before anybody goes on; the other
+    /// parties' are dropped.
     ///
     /// ```
     /// let rounds = tasuki::Value::new(0_u32)?;

@@ -188,8 +188,8 @@ impl Condition {
         Ok(guard)
     }
 
-    /// As [`wait_while`](Condition::wait_while), at most for `timeout`; whether the condition is still true then is in the
-    /// result.
+    /// As [`wait_while`](Condition::wait_while), at most for `timeout`; whether the condition is still true then is in
+    /// the result.
     ///
     /// # Errors
     /// As [`wait`](Condition::wait).

@@ -14,8 +14,8 @@ use crate::raw::{self, AcquireFailure, Acquired, Death, RawHandle, RawLock, RawV
 /// Mutual exclusion between processes and threads, around some plain data.
 ///
 /// It is used as `std::sync::Mutex` is. The data lies in shared memory; a guard works on a copy that is written back
-/// when the guard is dropped, so other processes see all of a section's changes or, if the process was killed
-/// in it, none, or for data of more than 8 bytes perhaps half of them: the lock is *poisoned* then, and the next owner gets
+/// when the guard is dropped, so other processes see all of a section's changes or, if the process was killed in it,
+/// none, or for data of more than 8 bytes perhaps half of them: the lock is *poisoned* then, and the next owner gets
 /// the guard inside an error.
 ///
 /// A clone is another handle to the same lock; handles travel as those of a [`Queue`](crate::Queue) do. It is not
@@ -104,7 +104,8 @@ impl<T: Plain> Lock<T> {
         LockGuard { lock: self, data: self.raw.read(), state, not_send: PhantomData }
     }
 
-    /// The guard is made here, inlined, so that it stays in registers: passed through memory it costs more than the lock.
+    /// The guard is made here, inlined, so that it stays in registers: passed through memory it costs more than the
+    /// lock.
     #[inline(always)]
     fn lock_within(
         &self,
@@ -247,8 +248,8 @@ impl<T: Plain> LockGuard<'_, T> {
 
     #[cold]
     fn release_slowly(&self) {
-        // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have released
-        // it, which any process may. There is nothing to do then.
+        // In a forked child the guard is a copy of the parent's, who holds the lock; and somebody else may have
+        // released it, which any process may. There is nothing to do then.
         if self.lock.is_mine() {
             if self.state & CHANGED != 0 {
                 self.lock.raw.write(self.data);

@@ -15,8 +15,8 @@ use crate::raw::{self, PermitOwner, RawHandle, RawRwLock, Wait, element};
 /// Any number of readers or one writer, in processes and threads, around some plain data.
 ///
 /// It is used as `std::sync::RwLock` is. The data lies in shared memory: a guard works on a copy, and a writer's is
-/// written back when it is dropped. Readers of different processes do not slow each other down. A writer that waits lets
-/// no new reader in before it.
+/// written back when it is dropped. Readers of different processes do not slow each other down. A writer that waits
+/// lets no new reader in before it.
 ///
 /// A reader that is killed is forgotten within half a second, and nobody is told. A writer that is killed, or panics,
 /// while it has the lock leaves it *poisoned*, as a [`Lock`](crate::Lock): the next one to ask gets the guard inside an
@@ -67,7 +67,8 @@ impl<T: Plain> RwLock<T> {
         self.read_within(Wait::forever)
     }
 
-    /// Begins to read if nobody writes or waits for it now.
+    /// Begins to read if nobody writes or waits for it now. A reader that has just waited for a writer counts as one for
+    /// a moment, and while the lock is poisoned each reader does: then this may say no though nobody writes.
     ///
     /// # Errors
     /// As `read`, and [`LockError::TimedOut`].

@@ -1,5 +1,6 @@
-//! Work that the loader runs, before `main` or when the library is loaded. At the first use it would be too late for what
-//! happens around a fork: one by another thread during that use would give its child a lock that is held by nobody.
+//! Work that the loader runs, before `main` or when the library is loaded. At the first use it would be too late for
+//! what happens around a fork: one by another thread during that use would give its child a lock that is held by
+//! nobody.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

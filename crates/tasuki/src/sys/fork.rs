@@ -62,8 +62,8 @@ fn slow() -> u64 {
     }
 }
 
-/// The epoch by asking the kernel who this is. A pid that comes back in a line of forks is taken for another process only
-/// if every one between them asked nothing; then nothing of theirs is remembered, either.
+/// The epoch by asking the kernel who this is. A pid that comes back in a line of forks is taken for another process
+/// only if every one between them asked nothing; then nothing of theirs is remembered, either.
 fn by_pid() -> u64 {
     static OF: AtomicU64 = AtomicU64::new(0);
     let pid = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();

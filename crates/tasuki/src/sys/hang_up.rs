@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::DupFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// Puts a socket whose other end is closed in the place of `fd`: this process has no copy any more of what `fd` was, and
-/// threads that use the number find the end there.
+/// Puts a socket whose other end is closed in the place of `fd`: this process has no copy any more of what `fd` was,
+/// and threads that use the number find the end there.
 #[doc(alias = "dup3")]
 pub(crate) fn hang_up(fd: BorrowedFd<'_>) -> io::Result<()> {
     let (dead, peer) = rustix::net::socketpair(

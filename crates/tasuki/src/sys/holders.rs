@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Whether another process has the memfd with this device and inode open, or may have it: a process of the same user that
-/// may not be looked into counts. Descriptors on their way in a socket are not seen.
+/// Whether another process has the memfd with this device and inode open, or may have it: a process of the same user
+/// that may not be looked into counts. Descriptors on their way in a socket are not seen.
 pub(crate) fn another_process_has(file: (u64, u64)) -> bool {
     another_process_has_but(file, |_| false)
 }

@@ -1,8 +1,8 @@
 //! Who a process is: a pid alone is not an identity, since pids are used again within seconds.
 //!
-//! A process is named by pid, start time and, on Linux 6.9 and later, the inode of its pidfd, which no other
-//! process of this boot ever has. Where pidfds are refused (before Linux 5.3, by a sandbox), number, start time and state
-//! must do; without /proc as well, the number, and what a parent is told of its child.
+//! A process is named by pid, start time and, on Linux 6.9 and later, the inode of its pidfd, which no other process of
+//! this boot ever has. Where pidfds are refused (before Linux 5.3, by a sandbox), number, start time and state must do;
+//! without /proc as well, the number, and what a parent is told of its child.
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
@@ -94,8 +94,8 @@ fn is_ended_child(pid: Pid) -> bool {
     matches!(waitid(WaitId::Pid(pid), look), Ok(Some(_)))
 }
 
-/// The pid namespace of this process; owners of locks are recognised only inside one. A process stays in its own, so it is
-/// asked for once, and again after a fork.
+/// The pid namespace of this process; owners of locks are recognised only inside one. A process stays in its own, so it
+/// is asked for once, and again after a fork.
 pub(crate) fn pid_namespace() -> u64 {
     static OF: AtomicU64 = AtomicU64::new(0);
     static CACHED: AtomicU64 = AtomicU64::new(0);
@@ -155,8 +155,8 @@ pub(crate) fn thread_exists(id: u32) -> bool {
     !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
 }
 
-/// Whether the thread with this id will ever run another instruction: a zombie, whose parent has not asked for it yet, will
-/// not. Without /proc a zombie counts as running.
+/// Whether the thread with this id will ever run another instruction: a zombie, whose parent has not asked for it yet,
+/// will not. Without /proc a zombie counts as running.
 pub(crate) fn thread_runs(id: u32) -> bool {
     match Stat::of(&format!("/proc/{id}/stat")) {
         Some(stat) => !stat.has_ended(),
@@ -182,8 +182,8 @@ fn unique_inode(pidfd: &OwnedFd) -> Option<u64> {
     rustix::fs::fstat(pidfd).ok().map(|stat| stat.st_ino)
 }
 
-/// Clock ticks since boot, field 22 of /proc/PID/stat, and above them from which time namespace they were read: each has
-/// a boot of its own to count from.
+/// Clock ticks since boot, field 22 of /proc/PID/stat, and above them from which time namespace they were read: each
+/// has a boot of its own to count from.
 type StartTime = u64;
 
 /// Enough ticks for three hundred years.

@@ -1,8 +1,8 @@
 //! A descriptor that is kept for later, while the program that it is in may close it.
 //!
-//! Daemons close all descriptors and open files of their own, which get the same numbers. What is kept out of sight, and
-//! would be written to, made longer, or closed later, must not be theirs then: each use asks the kernel first what the
-//! number stands for. The answer can only be outrun by a thread that closes the number in between.
+//! Daemons close all descriptors and open files of their own, which get the same numbers. What is kept out of sight,
+//! and would be written to, made longer, or closed later, must not be theirs then: each use asks the kernel first what
+//! the number stands for. The answer can only be outrun by a thread that closes the number in between.
 #![allow(unsafe_code)] // a descriptor that may not be closed is taken out of its owner
 
 use std::io;

@@ -1,7 +1,7 @@
 //! Shared memory with a name: files in /dev/shm, which every program of the user can open.
 //!
-//! Called by `raw::shared_memory`, which composes these steps. Nothing here truncates a file, and nothing opens what is no
-//! plain file. Names are those of `shm_open` without the slash, as `check_name` returns them.
+//! Called by `raw::shared_memory`, which composes these steps. Nothing here truncates a file, and nothing opens what is
+//! no plain file. Names are those of `shm_open` without the slash, as `check_name` returns them.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -30,7 +30,8 @@ pub(super) fn path(name: &str) -> String {
     format!("{FOLDER}/{name}")
 }
 
-/// The name without leading slashes, which `shm_open` drops as well, if it can be one; else the error and what is wrong.
+/// The name without leading slashes, which `shm_open` drops as well, if it can be one; else the error and what is
+/// wrong.
 pub(crate) fn check_name(name: &str) -> Result<&str, (io::Error, &'static str)> {
     let bare = name.trim_start_matches('/');
     let (errno, hint) = match bare {

@@ -49,8 +49,8 @@ impl PrivateMemory {
         self.base.as_ptr()
     }
 
-    /// Makes every page the process's own, as a write to each would: from now on the file does not matter. Others may read
-    /// and write there meanwhile.
+    /// Makes every page the process's own, as a write to each would: from now on the file does not matter. Others may
+    /// read and write there meanwhile.
     pub(crate) fn keep(&self) {
         // SAFETY: the range is this value's; the advice changes nothing that can be seen.
         let kept = unsafe {
@@ -60,8 +60,8 @@ impl PrivateMemory {
             return;
         }
         for offset in (0..self.len).step_by(PAGE) {
-            // SAFETY: the byte lies in the range, which is writable and stays mapped; every access is made by the processor's
-            // atomic operation, which leaves the byte as it is.
+            // SAFETY: the byte lies in the range, which is writable and stays mapped; every access is made by the
+            // processor's atomic operation, which leaves the byte as it is.
             let byte = unsafe { AtomicU8::from_ptr(self.base.as_ptr().add(offset)) };
             byte.fetch_or(0, Ordering::Relaxed);
         }

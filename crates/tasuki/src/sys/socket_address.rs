@@ -13,7 +13,8 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
-    /// A socket in the file system, of this machine; who may connect is a matter of the file's and its folders' permissions.
+    /// A socket in the file system, of this machine; who may connect is a matter of the file's and its folders'
+    /// permissions.
     Path(PathBuf),
     /// A name that only the kernel knows, without the NUL in front of it. Every process of this machine may connect.
     Abstract(Vec<u8>),

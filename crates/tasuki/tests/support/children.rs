@@ -1,5 +1,5 @@
-//! Children made by `fork`: each is a copy of the test that runs one closure and ends. It is killed when its [`Child`] is
-//! dropped, and by the watchdog, so nothing outlives a failed test.
+//! Children made by `fork`: each is a copy of the test that runs one closure and ends. It is killed when its [`Child`]
+//! is dropped, and by the watchdog, so nothing outlives a failed test.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;

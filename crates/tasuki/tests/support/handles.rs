@@ -46,8 +46,8 @@ impl Sent {
     }
 }
 
-/// Opens each of these with up to `changes` bytes of its record changed, many times: nothing is left open, and the whole ones
-/// still open afterwards.
+/// Opens each of these with up to `changes` bytes of its record changed, many times: nothing is left open, and the
+/// whole ones still open afterwards.
 pub fn try_damaged(what: &str, whole: &[Sent], times: u32, changes: u64) {
     let mut dice = Dice::roll(what);
     whole.iter().for_each(|sent| drop(sent.open().unwrap()));

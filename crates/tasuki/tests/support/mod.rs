@@ -1,4 +1,5 @@
-//! What the tests share: children made by `fork`, memory to keep count in, a watchdog, and what the system says of a process.
+//! What the tests share: children made by `fork`, memory to keep count in, a watchdog, and what the system says of a
+//! process.
 #![allow(dead_code, unused_imports)] // Each test's file is a program of its own and uses a part of this.
 #![allow(unsafe_code)] // fork, kill, waitpid and mmap
 

@@ -4,8 +4,8 @@ use tasuki::kill_points::{KillPoint, arm, arm_stop};
 
 use super::{Child, Ended, fork};
 
-/// Runs `work` in a process that dies at `point` when it passes there for the nth time, and says which one that was. It is
-/// an error if it comes to its end instead.
+/// Runs `work` in a process that dies at `point` when it passes there for the nth time, and says which one that was. It
+/// is an error if it comes to its end instead.
 pub fn dies_at(point: KillPoint, nth: u32, work: impl FnOnce()) -> u32 {
     let mut victim = victim(point, nth, work);
     assert_eq!(victim.wait(), Ended::DEAD, "{point:?} was not reached for the {nth}th time");

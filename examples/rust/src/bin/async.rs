@@ -1,7 +1,7 @@
 //! Await a queue: the program goes on with other things while it waits for a process.
 //!
-//! No thread waits in between: the event loop watches a descriptor of the queue. A wait can be called off at any time, by a
-//! timeout for example, and takes nothing along: what it waited for comes to the next one who asks.
+//! No thread waits in between: the event loop watches a descriptor of the queue. A wait can be called off at any time,
+//! by a timeout for example, and takes nothing along: what it waited for comes to the next one who asks.
 
 use std::cell::Cell;
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! Players join a table: nobody plays before all are there, and nobody begins a round before all have ended the last.
 //!
-//! A barrier lets nobody pass until as many wait as it has parties. One of them it calls the leader, who deals. If one of
-//! them were killed, the barrier would break: the others get an error instead of waiting for ever.
+//! A barrier lets nobody pass until as many wait as it has parties. One of them it calls the leader, who deals. If one
+//! of them were killed, the barrier would break: the others get an error instead of waiting for ever.
 
 use std::error::Error;
 

@@ -1,8 +1,8 @@
 //! A chat room at a port: guests come over sockets, prove that they have the key, and talk in turns.
 //!
-//! The guests could as well be other programs, in Python with nothing but its standard library, or on another machine: the
-//! bytes are those of `multiprocessing.connection`. A stranger with another key is turned away at the door, and so would be
-//! one that says nothing, without anybody waiting for it.
+//! The guests could as well be other programs, in Python with nothing but its standard library, or on another machine:
+//! the bytes are those of `multiprocessing.connection`. A stranger with another key is turned away at the door, and so
+//! would be one that says nothing, without anybody waiting for it.
 
 use std::error::Error;
 

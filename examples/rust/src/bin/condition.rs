@@ -1,8 +1,8 @@
 //! Customers wait for bread: a condition is a way to wait for what others change under a lock.
 //!
-//! Each customer wants another number of loaves, and waits until there are so many. `wait_while` frees the lock while it
-//! sleeps, has it again when it looks, and looks whenever somebody notifies. Bread that is there is never sold twice, since
-//! looking and taking happen under one lock, which holds the stock.
+//! Each customer wants another number of loaves, and waits until there are so many. `wait_while` frees the lock while
+//! it sleeps, has it again when it looks, and looks whenever somebody notifies. Bread that is there is never sold
+//! twice, since looking and taking happen under one lock, which holds the stock.
 
 use std::error::Error;
 

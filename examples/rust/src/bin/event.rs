@@ -1,7 +1,7 @@
 //! Runners wait for the starting gun: an event that happens once, for everybody who waits.
 //!
-//! Nobody asks again and again whether it has happened: a waiting process sleeps. The event remembers: a runner who comes
-//! late finds that the gun was fired, and runs at once.
+//! Nobody asks again and again whether it has happened: a waiting process sleeps. The event remembers: a runner who
+//! comes late finds that the gun was fired, and runs at once.
 
 use std::error::Error;
 

@@ -1,8 +1,8 @@
 //! The worker of the example zero_copy_image_pipeline: blurs grey images until an empty one comes.
 //!
-//! Started by a program in another language, which handed it two queues by name and told it how many pixels a row has. A
-//! message is an image, byte by byte, and stays where its sender wrote it, in shared memory: of its two million pixels
-//! only a few rows at a time are copied here, into this processor's cache.
+//! Started by a program in another language, which handed it two queues by name and told it how many pixels a row has.
+//! A message is an image, byte by byte, and stays where its sender wrote it, in shared memory: of its two million
+//! pixels only a few rows at a time are copied here, into this processor's cache.
 
 use std::error::Error;
 

@@ -1,8 +1,8 @@
 //! Shared memory with a name: who knows the name opens it, in whatever program and language.
 //!
-//! One process makes it, another one opens it by its name and writes into it. Who made it takes the name away when it is
-//! dropped. A name is good for strangers; to one's own processes a queue or an array can be handed over, and then no name
-//! can be left behind.
+//! One process makes it, another one opens it by its name and writes into it. Who made it takes the name away when it
+//! is dropped. A name is good for strangers; to one's own processes a queue or an array can be handed over, and then no
+//! name can be left behind.
 
 use std::error::Error;
 

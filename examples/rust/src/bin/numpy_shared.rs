@@ -1,8 +1,8 @@
 //! One array, and processes that each work on a part of it: what numpy does in Python, Rust does on the same memory.
 //!
-//! Nothing is sent: an `Array` is a handle to memory that all processes have. Each smooths one half: every number becomes
-//! the mean of three neighbours. A `tasuki.shared_array` of numpy is such an array too: `rust_worker_on_array.py` has its
-//! array changed by a program like this one.
+//! Nothing is sent: an `Array` is a handle to memory that all processes have. Each smooths one half: every number
+//! becomes the mean of three neighbours. A `tasuki.shared_array` of numpy is such an array too:
+//! `rust_worker_on_array.py` has its array changed by a program like this one.
 
 use std::error::Error;
 

@@ -1,7 +1,7 @@
 //! Two processes talk through a pipe, and a third one only listens.
 //!
-//! A pipe has two ends. What one sends, the other receives, whole and in order. When nobody has the other end any more, what was
-//! sent before still comes, and then the end.
+//! A pipe has two ends. What one sends, the other receives, whole and in order. When nobody has the other end any more,
+//! what was sent before still comes, and then the end.
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! Another process finds the prime factors of a number and sends each as soon as it has it; this one polls.
 //!
-//! `poll` says whether there is something to receive, after waiting for it for some time at most: a program with other things to
-//! do need not block. The end of the pipe is something, too.
+//! `poll` says whether there is something to receive, after waiting for it for some time at most: a program with other
+//! things to do need not block. The end of the pipe is something, too.
 
 use std::error::Error;
 use std::time::Duration;

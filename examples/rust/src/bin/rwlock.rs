@@ -1,7 +1,7 @@
 //! Many look up prices while one changes them: those who look do not wait for each other.
 //!
-//! The lock is around the list. Any number of processes have a read guard at the same time; one that has the write guard
-//! is alone. If that one were killed in the middle, the next one would get its guard inside an error.
+//! The lock is around the list. Any number of processes have a read guard at the same time; one that has the write
+//! guard is alone. If that one were killed in the middle, the next one would get its guard inside an error.
 
 use std::error::Error;
 

@@ -1,8 +1,8 @@
 //! A semaphore is a number of permits: here it is toilets, and then the places of a queue.
 //!
-//! Six people share two toilets. A permit taken by `acquire` comes back when its guard is dropped, even when the process
-//! is killed before. In the queue nobody gives back what he took: who puts waits for a free place and releases a filled
-//! one, who gets does the reverse, so that each wakes the other.
+//! Six people share two toilets. A permit taken by `acquire` comes back when its guard is dropped, even when the
+//! process is killed before. In the queue nobody gives back what he took: who puts waits for a free place and releases
+//! a filled one, who gets does the reverse, so that each wakes the other.
 
 use std::error::Error;
 use std::thread;

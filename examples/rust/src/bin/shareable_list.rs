@@ -1,7 +1,7 @@
 //! A list in shared memory with a name: numbers, texts, true, false and nothing, each in a place of fixed size.
 //!
-//! Any item can be replaced by one that needs no more room, of the same kind or another one; the list cannot grow. It is
-//! Python's `ShareableList`, which opens it by its name. For a list that grows, put its items through a queue.
+//! Any item can be replaced by one that needs no more room, of the same kind or another one; the list cannot grow. It
+//! is Python's `ShareableList`, which opens it by its name. For a list that grows, put its items through a queue.
 
 use std::error::Error;
 

@@ -1,7 +1,7 @@
 //! Several pieces of shared memory, made for a while: at the end of the block their names go, all together.
 //!
-//! Whoever shares memory by name has to take the names away, whatever happens in between. Python has a manager for that;
-//! in Rust the values themselves do it when they are dropped, also when a `?` or a panic ends the block.
+//! Whoever shares memory by name has to take the names away, whatever happens in between. Python has a manager for
+//! that; in Rust the values themselves do it when they are dropped, also when a `?` or a panic ends the block.
 
 use std::error::Error;
 

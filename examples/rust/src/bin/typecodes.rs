@@ -1,5 +1,5 @@
-//! The letters with which Python says what a shared number is, and the types of Rust that they mean: a `Value<i32>` made
-//! here is a `Value("i")` there.
+//! The letters with which Python says what a shared number is, and the types of Rust that they mean: a `Value<i32>`
+//! made here is a `Value("i")` there.
 //!
 //! Each line has the room that a number takes and what it holds. One that does not fit wraps around where that is asked
 //! for: another process adds one to the greatest of the small ones, and gets the least.

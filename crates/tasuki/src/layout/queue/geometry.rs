@@ -1,12 +1,13 @@
-//! Where a queue's chunks, blocks and tables lie: computed from the segment's shape, which is checked and never changes.
+//! Where a queue's chunks, blocks and tables lie: computed from the segment's shape, which is checked and never
+//! changes.
 //!
 //! ```text
 //! core        header | roster | head | tasks | near tables of chunks and blocks | chunks | blocks
 //! each octave [2^e, 1.5 * 2^e) chunks | [1.5 * 2^e, 2^(e+1)) blocks                           both pieces of the segment
 //!             but the far tables of a long segment, for many chunks and blocks, in two of the places for blocks
 //! ```
-//! So the file is about twice as long as what is in it, whether that is small messages or large ones, and a process maps
-//! the pieces it gets to. Chunks have numbers; blocks lie in *areas*, in which nobody else's things are.
+//! So the file is about twice as long as what is in it, whether that is small messages or large ones, and a process
+//! maps the pieces it gets to. Chunks have numbers; blocks lie in *areas*, in which nobody else's things are.
 
 use std::ops::Range;
 

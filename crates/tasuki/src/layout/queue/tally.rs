@@ -3,10 +3,10 @@
 //! ```text
 //! mark   u64 at | u64 total      two of them; the count is `total` once the other word is beyond `at`
 //! ```
-//! A process's tally of taken messages, say, belongs to the queue's head: it is prepared for the head as it is, and counts as
-//! soon as the head moves. Killed in between, it does not count, and whoever repairs makes it void before the head can
-//! move for another reason. All under one lock, which guards the other word as well. Nothing here knows queues, so that
-//! loom can explore it as it is (`crates/tasuki-model`).
+//! A process's tally of taken messages, say, belongs to the queue's head: it is prepared for the head as it is, and
+//! counts as soon as the head moves. Killed in between, it does not count, and whoever repairs makes it void before the
+//! head can move for another reason. All under one lock, which guards the other word as well. Nothing here knows
+//! queues, so that loom can explore it as it is (`crates/tasuki-model`).
 
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -49,7 +49,8 @@ impl Tally {
         self.marks[0].value(committed).max(self.marks[1].value(committed))
     }
 
-    /// Adds `count` as soon as the other word goes beyond `committed`, which is what it is now. The caller holds the lock.
+    /// Adds `count` as soon as the other word goes beyond `committed`, which is what it is now. The caller holds the
+    /// lock.
     #[inline]
     pub(super) fn prepare(&self, committed: u64, count: u64) {
         let (first, second) = (self.marks[0].value(committed), self.marks[1].value(committed));

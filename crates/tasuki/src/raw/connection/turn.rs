@@ -1,8 +1,8 @@
 //! Something that one thread of a process uses at a time, perhaps for long, while others wait with a deadline.
 //!
-//! The value is moved out while somebody has it, so nothing is locked meanwhile: a forked child finds out that its
-//! copy is in the hands of a thread which it does not have, and says so instead of waiting for it. So does a thread that
-//! has it itself, and was interrupted by what asks for it.
+//! The value is moved out while somebody has it, so nothing is locked meanwhile: a forked child finds out that its copy
+//! is in the hands of a thread which it does not have, and says so instead of waiting for it. So does a thread that has
+//! it itself, and was interrupted by what asks for it.
 
 use std::ops::{Deref, DerefMut};
 

@@ -59,7 +59,8 @@ impl RawCondition {
         debug_assert!(done.is_ok(), "a wait without deadline and check does not give up");
     }
 
-    /// As `notify`. A wait that is given up, since somebody was stopped in the middle of changing the list, notifies nobody.
+    /// As `notify`. A wait that is given up, since somebody was stopped in the middle of changing the list, notifies
+    /// nobody.
     pub fn notify_within(&self, count: usize, wait: &mut Wait<'_>) -> Result<(), GaveUp> {
         self.view().notify(count, wait)
     }
@@ -118,8 +119,8 @@ impl Waiter<'_> {
         woken
     }
 
-    /// In a child that was forked in `sleep`, with the lock taken again: whether nobody has been notified since who came when
-    /// the parent did. Then the child loses nothing if it begins to wait anew.
+    /// In a child that was forked in `sleep`, with the lock taken again: whether nobody has been notified since who
+    /// came when the parent did. Then the child loses nothing if it begins to wait anew.
     pub fn has_missed_nothing(&self) -> bool {
         self.condition.view().still_waits(self.seat, self.ticket)
     }

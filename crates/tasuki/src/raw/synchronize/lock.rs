@@ -77,15 +77,15 @@ impl RawLock {
         if self.recursive { view.acquire_recursive_fast() } else { view.acquire_fast() }
     }
 
-    /// Runs `work`, some loads and stores that cannot panic, with the lock held if it is free or this thread's; None says nothing
-    /// but that it was not run.
+    /// Runs `work`, some loads and stores that cannot panic, with the lock held if it is free or this thread's; None
+    /// says nothing but that it was not run.
     #[inline]
     pub fn with_lock_fast<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         self.view().with_lock_fast(work)
     }
 
-    /// Frees a lock that is taken once, after `work`, which must not panic, if this process has it and nobody waits; when it is
-    /// false, nothing was done: try [`release`](RawLock::release).
+    /// Frees a lock that is taken once, after `work`, which must not panic, if this process has it and nobody waits;
+    /// when it is false, nothing was done: try [`release`](RawLock::release).
     #[inline]
     pub(crate) fn release_fast(&self, work: impl FnOnce()) -> bool {
         debug_assert!(!self.recursive, "the depth would stay");

@@ -120,7 +120,8 @@ impl RawSemaphore {
         done.unwrap_or(false)
     }
 
-    /// As `release_owned`. A wait that is given up, since somebody was stopped in the middle of a step, changes nothing.
+    /// As `release_owned`. A wait that is given up, since somebody was stopped in the middle of a step, changes
+    /// nothing.
     pub fn release_owned_within(&self, wait: &mut Wait<'_>) -> Result<bool, GaveUp> {
         match self.slot.segment().known_row() {
             Some(me) => Ok(self.view().release_owned(me, wait)?.is_ok()),

@@ -35,7 +35,8 @@ pub enum StreamError {
     /// Another thread used this end when this process was forked: where its stream is cannot be known here.
     #[error("another thread was using this connection when this process was forked")]
     LostByFork,
-    /// The calling thread is in the middle of a message in the same direction, and what interrupted it asks for the next one.
+    /// The calling thread is in the middle of a message in the same direction, and what interrupted it asks for the
+    /// next one.
     #[error(
         "this thread is in the middle of a message on this connection, and what interrupted that would wait for it"
     )]

@@ -154,8 +154,8 @@ impl RawStream {
                 self.check(&reading, limit)?;
                 result
             };
-            // What has come while the caller did something else, or its check did, counts: one more look, unless this was
-            // one with no time to spare.
+            // What has come while the caller did something else, or its check did, counts: one more look, unless this
+            // was one with no time to spare.
             let is_over = matches!(
                 result,
                 Err(StreamError::Stalled(_) | StreamError::GaveUp(GaveUp::TimedOut))
