@@ -92,6 +92,7 @@ fn table(point: KillPoint) -> Tried {
         KillPoint::LockFreedBeforeWake => {
             Here(&[PutAmongOthers(Either), GetAmongOthers(Either), Slots])
         }
+        KillPoint::PutBlockBacked => In("queue_room.rs"),
         KillPoint::PutBlockClaimed | KillPoint::PutBlockFilled => {
             Here(&[Put(BLOCK, NeverPut), Put(LARGE, NeverPut), PutAmongOthers(NeverPut)])
         }

@@ -5,7 +5,8 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Ended, Words, fork, in_own_process, until, watchdog_of};
+use support::{Ended, Words, fork, in_own_process, memory_of, until, watchdog_of};
+use tasuki::Command;
 use tasuki::raw::{QueueOptions, RawLock, RawQueue, RawValue, Wait};
 
 const CODEC: u16 = 1;
@@ -99,6 +100,51 @@ fn a_child_that_has_less_address_space_than_its_parent_goes_on() {
     was_put.tell(0);
     assert_eq!(child.wait(), Ended::WELL);
     assert_eq!(got(&shared), 100 << 20);
+}
+
+#[test]
+fn what_is_refused_for_want_of_address_space_keeps_no_memory() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    let shared = queue();
+    in_own_process(|| {
+        limit(libc::RLIMIT_AS, address_space() + (300 << 20));
+        let message = vec![7; 200 << 20];
+        let refused = shared.put(CODEC, &[&message], &[], &mut Wait::now());
+        assert!(refused.is_err());
+    });
+    // 64 MiB are kept for the next message.
+    assert!(memory_of(shared.descriptors()[0]) < 80 << 20);
+    in_own_process(|| {
+        put(&shared, 200 << 20);
+        assert_eq!(got(&shared), 200 << 20);
+    });
+}
+
+#[test]
+fn a_start_that_needs_a_longer_file_than_is_allowed_is_an_error() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    in_own_process(|| {
+        // SAFETY: the default is to end the process.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
+        limit(libc::RLIMIT_FSIZE, 1 << 20);
+        let large = vec![u64::MAX; 1 << 19];
+        let refused = Command::new("/bin/true").handle("large", &large).spawn();
+        assert!(refused.is_err());
+        let child = Command::new("/bin/true").handle("small", &7_u64).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+    });
+}
+
+#[test]
+fn a_daemon_that_has_ended_before_it_is_bound_to_its_parent_was_started() {
+    let _watchdog = watchdog_of(Duration::from_secs(120));
+    in_own_process(|| {
+        // SAFETY: then the kernel forgets children as they end.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        for _ in 0..300 {
+            drop(Command::new("/bin/true").daemon(true).spawn().unwrap());
+        }
+    });
 }
 
 #[test]

@@ -96,6 +96,28 @@ fn the_memory_that_a_killed_consumer_held_is_given_back_though_nobody_needs_its_
     });
 }
 
+/// A process dies between getting memory for a large message and saying so: nothing of it stays.
+#[test]
+#[cfg(feature = "kill-points")]
+fn memory_that_a_dead_process_had_just_got_is_given_back() {
+    use support::Ended;
+    use tasuki::kill_points::{KillPoint, arm};
+
+    let _watchdog = watchdog();
+    let queue = support::queues::queue_of(None);
+    let mut victim = fork(|| {
+        arm(KillPoint::PutBlockBacked, 1);
+        put(&queue, &vec![1; 200 << 20], &[]);
+    });
+    assert_eq!(victim.wait(), Ended::DEAD);
+    assert!(memory_of(queue.descriptors()[0]) >= 200 << 20);
+    support::until("the memory is given back", || {
+        let empty = queue.get(&mut Vec::new(), &mut Wait::timeout(Duration::from_millis(700)));
+        assert!(matches!(empty, Err(tasuki::raw::TransportFailure::GaveUp(GaveUp::TimedOut))));
+        memory_of(queue.descriptors()[0]) < 80 << 20
+    });
+}
+
 /// The steps of one who looks for a place.
 #[cfg(feature = "kill-points")]
 const AROUND_A_PLACE: [tasuki::kill_points::KillPoint; 5] = {

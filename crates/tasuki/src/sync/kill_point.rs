@@ -31,6 +31,8 @@ kill_points! {
     PutGapMoved,
     /// put: a place is cut off the room for blocks, and no block has it yet.
     PutPlaceCut,
+    /// put: the block has memory, which its entry does not say.
+    PutBlockBacked,
     /// put: the block is full, the queue's lock not yet taken.
     PutBlockFilled,
     /// put: under the lock, before anything is written.

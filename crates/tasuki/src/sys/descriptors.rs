@@ -211,9 +211,10 @@ fn garbage(what: &str) -> io::Error {
 pub(crate) fn sealed_memory(name: &str, parts: &[&[u8]]) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(fd);
-    for part in parts {
-        file.write_all(part)?;
-    }
+    let mut write = || parts.iter().try_for_each(|part| file.write_all(part));
+    super::memory::within_file_limit(|| {
+        write().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    })?;
     rustix::fs::fcntl_add_seals(&file, SEALED)?;
     Ok(file.into())
 }

@@ -72,7 +72,9 @@ pub(crate) fn longest_file() -> u64 {
 /// Makes a file longer. Where that goes beyond the limit on files, it is an error, and not the end of the process, as
 /// the kernel would have it.
 #[doc(alias = "SIGXFSZ")]
-fn within_file_limit<T>(grow: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+pub(super) fn within_file_limit<T>(
+    grow: impl FnOnce() -> rustix::io::Result<T>,
+) -> rustix::io::Result<T> {
     if longest_file() == u64::MAX {
         return grow();
     }

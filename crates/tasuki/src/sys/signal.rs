@@ -41,7 +41,11 @@ pub(crate) fn kill_when_peer_is_gone(socket: BorrowedFd<'_>, pid: u32) -> io::Re
     // SAFETY: fcntl with these commands takes an integer and touches no memory of ours; `fd` is
     // open as long as `socket` is borrowed.
     unsafe {
-        check(libc::fcntl(fd, libc::F_SETOWN, pid))?;
+        match check(libc::fcntl(fd, libc::F_SETOWN, pid)) {
+            // It has ended, and the kernel forgot it: SIGCHLD is ignored.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(Peer::Gone),
+            owned => owned?,
+        };
         check(libc::fcntl(fd, F_SETSIG, libc::SIGKILL))?;
         let flags = check(libc::fcntl(fd, libc::F_GETFL))?;
         check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_ASYNC))?;

@@ -107,7 +107,10 @@ impl SharedQueue {
         match self.give_block_memory(id, len, me, wait) {
             Ok(offset) => Ok(Block::new(self.clone(), id, offset, len)),
             Err(error) => {
-                self.set_free(id)?;
+                // A child that the caller's check forked has nothing of what its parent claimed.
+                if !wait.has_forked() {
+                    self.free_block(id);
+                }
                 Err(error)
             }
         }
@@ -143,6 +146,7 @@ impl SharedQueue {
             for index in 0..high {
                 let state = self.block(BlockId { class, index })?.state.load(Ordering::Acquire);
                 if (state & STATE == FREE || self.is_orphan(state, me)) && claim(index, state)? {
+                    self.take_memory_unless_free(BlockId { class, index }, state);
                     return Ok(Some(index));
                 }
             }
@@ -178,25 +182,39 @@ impl SharedQueue {
         let control = &self.head().blocks;
         let entry = self.block(id)?;
         let size = SMALLEST << id.class;
+        // What it had is no longer memory of free blocks.
+        let committed = entry.committed.load(Ordering::Relaxed);
+        let _ = control.free_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
+            Some(free.saturating_sub(committed))
+        });
         if entry.offset.load(Ordering::Relaxed) == 0 && !self.find_place(id, me, wait)? {
             return Err(self.too_large(len).into());
         }
         let offset = self.checked_offset(id, size)?;
-        let committed = entry.committed.load(Ordering::Relaxed);
         if committed < len as u64 {
             let len = len.next_multiple_of(PAGE);
             // Only what is missing: a refusal takes back what was asked for, and that must be nothing that the block
             // had.
             let had = committed as usize / PAGE * PAGE;
             self.segment.commit(offset + had, len - had)?;
+            kill_point!(PutBlockBacked);
             entry.committed.store(len as u64, Ordering::Relaxed);
         }
         self.map(offset, len)?;
-        // What it had is no longer memory of free blocks.
-        let _ = control.free_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
-            Some(free.saturating_sub(committed))
-        });
         Ok(offset)
+    }
+
+    /// Gives back what a block has that this process has just claimed, which was in that state: a process that was killed
+    /// while it got memory for it has not said how much.
+    fn take_memory_unless_free(&self, id: BlockId, state: u64) {
+        if state & STATE != WRITING {
+            return;
+        }
+        let Ok(entry) = self.block(id) else { return };
+        entry.committed.store(0, Ordering::Relaxed);
+        if let Ok(offset) = self.checked_offset(id, SMALLEST << id.class) {
+            self.segment.give_back(offset, SMALLEST << id.class);
+        }
     }
 
     /// Makes a block this process's if it is nobody's, or a dead process's.
@@ -208,7 +226,11 @@ impl SharedQueue {
         let claim = || {
             entry.state.compare_exchange(state, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
-        Ok((state & STATE == FREE || self.is_orphan(state, me)) && claim())
+        if !((state & STATE == FREE || self.is_orphan(state, me)) && claim()) {
+            return Ok(false);
+        }
+        self.take_memory_unless_free(id, state);
+        Ok(true)
     }
 
     /// Takes away the place of a block that this process has claimed. First the memory: a process that dies in between

@@ -13,7 +13,7 @@ use super::put::check_codec;
 use super::{INLINE, Position, SharedQueue};
 use crate::layout::failure::TransportFailure;
 use crate::layout::message::Outbound;
-use crate::sync::{Wait, kill_point};
+use crate::sync::{GaveUp, Wait, kill_point};
 
 /// How many bytes of large messages are copied into blocks before the first of them is put.
 const AHEAD: usize = 4 << 20;
@@ -39,9 +39,14 @@ impl SharedQueue {
         while put < messages.len() {
             if ready.is_empty() {
                 let prepared = self.prepare(&messages[put..], &mut ready, wait);
-                // What is wrong with a later message is said when those before it are put.
-                if let (Err(why), true) = (prepared, ready.is_empty()) {
-                    return (put, Err(why));
+                if let Err(why) = prepared {
+                    // What is wrong with a later message is said when those before it are put. A caller that calls it off
+                    // is not kept; it may be a child that its check forked, to which nothing of this belongs.
+                    let is_called_off =
+                        matches!(why, TransportFailure::GaveUp(GaveUp::Interrupted));
+                    if ready.is_empty() || is_called_off {
+                        return (put, Err(why));
+                    }
                 }
             }
             let full = match self.put_part(&messages[put..], &mut ready, wait) {
