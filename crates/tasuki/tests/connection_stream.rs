@@ -344,7 +344,7 @@ fn a_check_uses_the_end_that_waits_for_the_first_byte() {
 fn a_check_in_the_middle_of_a_message_is_refused() {
     let _watchdog = watchdog();
     let (stream, mut bare) = end(StreamLimits::default());
-    bare.write_all(&header(2).as_bytes()).unwrap();
+    bare.write_all(header(2).as_bytes()).unwrap();
     let mut refused = 0;
     let mut check = || {
         let inner = recv(&stream, &mut Wait::forever());
