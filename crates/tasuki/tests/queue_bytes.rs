@@ -175,53 +175,33 @@ fn the_reader_needs_no_memory_of_its_own_beyond_the_message() {
 
 /// Memory is asked for in steps of 64 MiB, and those before a refusal are taken back.
 #[test]
-#[cfg(feature = "kill-points")]
 #[allow(unsafe_code)]
 fn a_refusal_takes_back_no_memory_that_a_block_had_before() {
     use std::os::fd::AsRawFd;
-
-    use tasuki::kill_points::{KillPoint, arm};
 
     let limit_files = |most| {
         let limit = libc::rlimit { rlim_cur: most, rlim_max: libc::RLIM_INFINITY };
         // SAFETY: sets a limit of this process, which is one of the test's own; the pointer is to a local.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
     };
-    /// Dead owners are looked for once in each half second of the machine's clock, of which most is left after this.
-    fn wait_for_the_next_look() {
-        support::until("half a second is over", || {
-            let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-            // SAFETY: writes to a local.
-            unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-            now.tv_nsec % 500_000_000 < 50_000_000
-        });
-    }
     let _watchdog = watchdog();
     in_own_process(|| {
-        let mut taken_over = 0;
-        // On a busy machine somebody may look at the dead in between: again, then.
-        while taken_over < 2 {
-            let queue = unbounded();
-            wait_for_the_next_look();
-            put(&queue, &message(0, 0, 5000), &[]);
-            // A block of 16 MiB that has 10 MiB of memory, and whose owner died: the next one takes it as it is.
-            let mut victim = fork(|| {
-                arm(KillPoint::PutBlockFilled, 1);
-                put(&queue, &message(0, 1, 10 << 20), &[]);
-            });
-            assert_eq!(victim.wait(), Ended::DEAD);
-            let memory = queue.descriptors()[0];
-            let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
-            limit_files(std::fs::metadata(path).unwrap().len() + MIB);
-            let large = vec![7; 12 << 20];
-            assert!(queue.put(1, &[&large], &[], &mut Wait::forever()).is_err());
-            limit_files(libc::RLIM_INFINITY);
-            // All of it, or none if somebody looked all the same: never a block with a hole that it does not know of.
-            let left = memory_of(memory);
-            assert!(!(2 * MIB..10 * MIB).contains(&left), "{} KiB are left", left >> 10);
-            taken_over += u32::from(left >= 10 * MIB);
-            put(&queue, &message(0, 2, 10 << 20), &[]);
-            assert!(memory_of(memory) >= 10 * MIB);
-        }
+        let queue = unbounded();
+        // A free block that has memory, and that is too short for what comes.
+        put(&queue, &message(0, 0, 10 << 20), &[]);
+        assert!(get(&queue, &mut Wait::now()).is_some());
+        let memory = queue.descriptors()[0];
+        assert!(memory_of(memory) >= 10 * MIB);
+        let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+        limit_files(std::fs::metadata(path).unwrap().len() + MIB);
+        let large = vec![7; 12 << 20];
+        assert!(queue.put(1, &[&large], &[], &mut Wait::forever()).is_err());
+        limit_files(libc::RLIM_INFINITY);
+        // All of it or nothing: never a block with a hole that it does not know of.
+        let left = memory_of(memory);
+        assert!(!(2 * MIB..10 * MIB).contains(&left), "{} KiB are left", left >> 10);
+        put(&queue, &message(0, 1, 10 << 20), &[]);
+        assert!(memory_of(memory) >= 10 * MIB);
+        assert!(get(&queue, &mut Wait::now()).is_some());
     });
 }
