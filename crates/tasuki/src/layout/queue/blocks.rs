@@ -144,9 +144,7 @@ impl SharedQueue {
         if high.is_power_of_two() || high == entries {
             control.cursor[class as usize].store(0, Ordering::Relaxed);
             for index in 0..high {
-                let state = self.block(BlockId { class, index })?.state.load(Ordering::Acquire);
-                if (state & STATE == FREE || self.is_orphan(state, me)) && claim(index, state)? {
-                    self.take_memory_unless_free(BlockId { class, index }, state);
+                if self.claim_unused(BlockId { class, index }, me)? {
                     return Ok(Some(index));
                 }
             }
@@ -204,19 +202,6 @@ impl SharedQueue {
         Ok(offset)
     }
 
-    /// Gives back what a block has that this process has just claimed, which was in that state: a process that was killed
-    /// while it got memory for it has not said how much.
-    fn take_memory_unless_free(&self, id: BlockId, state: u64) {
-        if state & STATE != WRITING {
-            return;
-        }
-        let Ok(entry) = self.block(id) else { return };
-        entry.committed.store(0, Ordering::Relaxed);
-        if let Ok(offset) = self.checked_offset(id, SMALLEST << id.class) {
-            self.segment.give_back(offset, SMALLEST << id.class);
-        }
-    }
-
     /// Makes a block this process's if it is nobody's, or a dead process's.
     pub(super) fn claim_unused(&self, id: BlockId, me: Token) -> Result<bool, Error> {
         let entry = self.block(id)?;
@@ -229,7 +214,13 @@ impl SharedQueue {
         if !((state & STATE == FREE || self.is_orphan(state, me)) && claim()) {
             return Ok(false);
         }
-        self.take_memory_unless_free(id, state);
+        if state & STATE == WRITING {
+            // Whoever was killed while it got memory for the block has not said how much. Dying in between asks again.
+            entry.committed.store(0, Ordering::Relaxed);
+            if let Ok(offset) = self.checked_offset(id, SMALLEST << id.class) {
+                self.segment.give_back(offset, SMALLEST << id.class);
+            }
+        }
         Ok(true)
     }
 
