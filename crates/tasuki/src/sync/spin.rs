@@ -1,9 +1,9 @@
 //! How long to spin before sleeping: a budget in time, learned at each place from how spinning went before.
 //!
-//! Waking a sleeper costs 5 to 25 us, so to spin for longer does not pay, with one exception: two sides that answer each
-//! other, each of which would fall asleep just before its answer comes (`UNTIL_SERVED`). Spinning at all pays only where
-//! the other side runs on another processor. Where it shares this one's, it runs while this one yields, which costs half
-//! of a sleep, unless a third program uses the time.
+//! Waking a sleeper costs 5 to 25 us, so to spin for longer does not pay, with one exception: two sides that answer
+//! each other, each of which would fall asleep just before its answer comes (`UNTIL_SERVED`). Spinning at all pays only
+//! where the other side runs on another processor. Where it shares this one's, it runs while this one yields, which
+//! costs half of a sleep, unless a third program uses the time.
 //!
 //! Where spinning does not help, the place rests: so many waits sleep at once, then one tries the other way, and if
 //! that does not help either, the next rest is twice as long.

@@ -67,8 +67,8 @@ impl<T: Plain> RwLock<T> {
         self.read_within(Wait::forever)
     }
 
-    /// Begins to read if nobody writes or waits for it now. A reader that has just waited for a writer counts as one for
-    /// a moment, and while the lock is poisoned each reader does: then this may say no though nobody writes.
+    /// Begins to read if nobody writes or waits for it now. A reader that has just waited for a writer counts as one
+    /// for a moment, and while the lock is poisoned each reader does: then this may say no though nobody writes.
     ///
     /// # Errors
     /// As `read`, and [`LockError::TimedOut`].

@@ -40,8 +40,8 @@ impl SharedQueue {
             if ready.is_empty() {
                 let prepared = self.prepare(&messages[put..], &mut ready, wait);
                 if let Err(why) = prepared {
-                    // What is wrong with a later message is said when those before it are put. A caller that calls it off
-                    // is not kept; it may be a child that its check forked, to which nothing of this belongs.
+                    // What is wrong with a later message is said when those before it are put. A caller that calls it
+                    // off is not kept; it may be a child that its check forked, to which nothing of this belongs.
                     let is_called_off =
                         matches!(why, TransportFailure::GaveUp(GaveUp::Interrupted));
                     if ready.is_empty() || is_called_off {
